@@ -1,0 +1,448 @@
+//! The canonical path: made once, judged and forwarded.
+//!
+//! Promise: two spellings that a lenient reader could take for the same resource have the same
+//! canonical form, or are refused. The form is RFC 3986 section 6.2.2 (unreserved characters
+//! decoded, hexadecimal digits in upper case, dot segments removed) plus merged slashes. What
+//! cannot be made unambiguous that way (encoded slashes, backslashes, `;` parameters) is reported
+//! as [`Irregular`], for the intake gate to refuse unless the route accepts it.
+
+use smallvec::SmallVec;
+
+use crate::decision::Builtin;
+
+/// A canonical path, without its text (which the target keeps together with the query).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    /// The whole path after one decoding; `None` when it equals the canonical text.
+    decoded: Option<Box<str>>,
+    /// Start and end of each segment in the decoded text.
+    segments: SmallVec<[(u32, u32); 12]>,
+    /// Whether the path ends in a slash (the root does).
+    trailing_slash: bool,
+    irregular: Irregular,
+}
+
+/// What a path has that two readers might understand differently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Irregular {
+    /// `%2F` inside a segment.
+    pub encoded_slash: bool,
+    /// `\`, plain or encoded.
+    pub backslash: bool,
+    /// `;`, plain or encoded, behind a name.
+    pub path_parameters: bool,
+    /// Empty segments; merged unless asked to keep them.
+    pub double_slash: bool,
+}
+
+/// A path that has no canonical form: the built-in rule that refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathError(pub Builtin);
+
+impl Path {
+    /// The decoded path, given the canonical text it was made with.
+    pub fn decoded<'a>(&'a self, canonical: &'a str) -> &'a str {
+        self.decoded.as_deref().unwrap_or(canonical)
+    }
+
+    /// The decoded segments, given the canonical text the path was made with.
+    pub fn segments<'a>(&'a self, canonical: &'a str) -> impl ExactSizeIterator<Item = &'a str> + Clone {
+        let text = self.decoded(canonical);
+        self.segments.iter().map(move |&(start, end)| text.get(start as usize..end as usize).unwrap_or(""))
+    }
+
+    /// Whether the path ends in a slash.
+    pub fn trailing_slash(&self) -> bool {
+        self.trailing_slash
+    }
+
+    /// What two readers might understand differently.
+    pub fn irregular(&self) -> Irregular {
+        self.irregular
+    }
+
+    /// Makes the canonical form. `None` for the text: the raw text is canonical already.
+    pub fn parse(raw: &str, slashes: Slashes) -> Result<(Path, Option<String>), PathError> {
+        match Path::scan(raw) {
+            Some(path) => Ok((path, None)),
+            None => Rewriter::run(raw, slashes),
+        }
+    }
+
+    /// The common case: nothing to decode, resolve, merge or refuse. One look at each byte.
+    fn scan(raw: &str) -> Option<Path> {
+        let bytes = raw.as_bytes();
+        if bytes.first() != Some(&b'/') {
+            return None;
+        }
+        let mut segments = SmallVec::new();
+        let mut start = 1;
+        for (at, &byte) in bytes.iter().enumerate().skip(1) {
+            match CLASS[usize::from(byte)] {
+                Class::Plain => {}
+                Class::Dot if at != start => {}
+                Class::Slash if at != start => {
+                    segments.push((start as u32, at as u32));
+                    start = at + 1;
+                }
+                _ => return None,
+            }
+        }
+        let trailing_slash = start == bytes.len();
+        if !trailing_slash {
+            segments.push((start as u32, bytes.len() as u32));
+        }
+        Some(Path { decoded: None, segments, trailing_slash, irregular: Irregular::default() })
+    }
+}
+
+/// What becomes of empty segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slashes {
+    /// They are removed.
+    Merge,
+    /// They stay (a route with `accept = ["double-slash"]`).
+    Keep,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// May stand in a path as it is: RFC 3986 pchar without `%`, `.` and `;`.
+    Plain,
+    Slash,
+    Dot,
+    Percent,
+    Semicolon,
+    Backslash,
+    /// Printable, but not a pchar: stands encoded in the canonical form.
+    Encode,
+    /// Part of a UTF-8 sequence.
+    High,
+    /// Never in a path.
+    Control,
+}
+
+const CLASS: [Class; 256] = {
+    let mut table = [Class::Encode; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => Class::Plain,
+            b'-' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'='
+            | b':' | b'@' => Class::Plain,
+            b'/' => Class::Slash,
+            b'.' => Class::Dot,
+            b'%' => Class::Percent,
+            b';' => Class::Semicolon,
+            b'\\' => Class::Backslash,
+            0..=0x20 | 0x7f => Class::Control,
+            0x80..=0xff => Class::High,
+            _ => Class::Encode,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Builds the canonical and the decoded text side by side, segment by segment.
+struct Rewriter {
+    canonical: String,
+    decoded: String,
+    /// Where each kept segment's slash stands: (in the decoded text, in the canonical text).
+    starts: SmallVec<[(usize, usize); 12]>,
+    irregular: Irregular,
+}
+
+impl Rewriter {
+    fn run(raw: &str, slashes: Slashes) -> Result<(Path, Option<String>), PathError> {
+        let Some(rest) = raw.strip_prefix('/') else { return Err(PathError(Builtin::BadTarget)) };
+        let mut out = Rewriter {
+            canonical: String::with_capacity(raw.len() + 8),
+            decoded: String::with_capacity(raw.len()),
+            starts: SmallVec::new(),
+            irregular: Irregular::default(),
+        };
+        let mut trailing_slash = false;
+        let mut parts = rest.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let last = parts.peek().is_none();
+            trailing_slash = last;
+            let start = (out.decoded.len(), out.canonical.len());
+            out.segment(part)?;
+            match &out.decoded[start.0 + 1..] {
+                "" => {
+                    out.irregular.double_slash |= !last;
+                    if last || slashes == Slashes::Merge {
+                        out.cut(start);
+                    } else {
+                        out.starts.push(start);
+                    }
+                }
+                "." => out.cut(start),
+                ".." => {
+                    let to = out.starts.pop().unwrap_or((0, 0));
+                    out.cut(to);
+                }
+                _ => {
+                    out.starts.push(start);
+                    trailing_slash = false;
+                }
+            }
+        }
+        let ends = out.starts.iter().skip(1).map(|&(at, _)| at).chain([out.decoded.len()]);
+        let segments =
+            out.starts.iter().zip(ends).map(|(&(at, _), end)| (at as u32 + 1, end as u32)).collect();
+        let trailing_slash = trailing_slash || out.starts.is_empty();
+        if trailing_slash {
+            out.canonical.push('/');
+            out.decoded.push('/');
+        }
+        let decoded = (out.decoded != out.canonical).then(|| out.decoded.into_boxed_str());
+        let path = Path { decoded, segments, trailing_slash, irregular: out.irregular };
+        Ok((path, Some(out.canonical).filter(|canonical| canonical != raw)))
+    }
+
+    fn cut(&mut self, (decoded, canonical): (usize, usize)) {
+        self.decoded.truncate(decoded);
+        self.canonical.truncate(canonical);
+    }
+
+    /// Appends `/` and one segment, decoded once and checked.
+    fn segment(&mut self, raw: &str) -> Result<(), PathError> {
+        let mut decoded: SmallVec<[u8; 64]> = SmallVec::new();
+        self.canonical.push('/');
+        let mut bytes = raw.bytes();
+        while let Some(byte) = bytes.next() {
+            let (byte, encoded) = match CLASS[usize::from(byte)] {
+                Class::Percent => {
+                    let digits = (bytes.next().and_then(hex), bytes.next().and_then(hex));
+                    let (Some(high), Some(low)) = digits else { return Err(PathError(Builtin::BadPercent)) };
+                    (high << 4 | low, true)
+                }
+                Class::Control => return Err(PathError(Builtin::BadTarget)),
+                _ => (byte, false),
+            };
+            decoded.push(byte);
+            match CLASS[usize::from(byte)] {
+                Class::Control if byte == 0 => return Err(PathError(Builtin::Nul)),
+                // `%20` is a space in a name; every other control byte has no business in a path.
+                Class::Control if byte != b' ' => return Err(PathError(Builtin::BadTarget)),
+                Class::Slash => self.irregular.encoded_slash = true,
+                Class::Backslash => self.irregular.backslash = true,
+                Class::Semicolon => self.irregular.path_parameters = true,
+                _ => {}
+            }
+            // Unreserved characters stand decoded; the others stay as they came, except that what
+            // is no pchar is encoded.
+            let unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+            let plain = !matches!(
+                CLASS[usize::from(byte)],
+                Class::Encode | Class::High | Class::Control | Class::Percent
+            );
+            if unreserved || (!encoded && plain) {
+                self.canonical.push(char::from(byte));
+            } else {
+                self.canonical.push('%');
+                self.canonical.push(char::from(HEX[usize::from(byte >> 4)]));
+                self.canonical.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+        let Ok(decoded) = std::str::from_utf8(&decoded) else { return Err(PathError(Builtin::BadUtf8)) };
+        check_parts(decoded)?;
+        self.decoded.push('/');
+        self.decoded.push_str(decoded);
+        Ok(())
+    }
+}
+
+/// No opt-out covers these: a reader that cuts at `;`, or takes `%2F` or `\` for a slash, would see
+/// a dot segment (or nothing before the `;`) here. CVE-2026-73511, CVE-2021-29492.
+fn check_parts(segment: &str) -> Result<(), PathError> {
+    let is_dots = |part: &str| matches!(part, "." | "..");
+    let before_parameters = |part: &str| part.split(';').next().unwrap_or("").len();
+    if segment.contains(';') && matches!(&segment[..before_parameters(segment)], "" | "." | "..") {
+        return Err(PathError(Builtin::PathParameters));
+    }
+    for (separator, rule) in [('/', Builtin::EncodedSlash), ('\\', Builtin::Backslash)] {
+        if segment.contains(separator)
+            && segment.split(['/', '\\']).any(|part| is_dots(&part[..before_parameters(part)]))
+        {
+            return Err(PathError(rule));
+        }
+    }
+    Ok(())
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(raw: &str) -> Result<String, Builtin> {
+        let (_, text) = Path::parse(raw, Slashes::Merge).map_err(|error| error.0)?;
+        Ok(text.unwrap_or_else(|| raw.to_owned()))
+    }
+
+    fn check(raw: &str, want: &str) {
+        assert_eq!(canonical(raw).as_deref(), Ok(want), "{raw}");
+    }
+
+    #[test]
+    fn a_plain_path_is_left_alone() {
+        for path in ["/", "/a", "/a/", "/a/b.c/~d", "/(1),x=y&z!*'+$:@", "/a..b/c.", "/a%20b", "/%C3%A9"] {
+            check(path, path);
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_however_they_are_written() {
+        check("/public/../admin", "/admin");
+        check("/public/%2e%2E/admin", "/admin");
+        check("/public/.%2e/admin", "/admin");
+        check("/./admin/.", "/admin/");
+        check("/public/..", "/");
+        check("/../../x", "/x");
+    }
+
+    #[test]
+    fn slashes_are_merged_before_dots_are_resolved() {
+        check("//admin", "/admin");
+        check("/public//..//admin", "/admin");
+        check("/a///", "/a/");
+    }
+
+    #[test]
+    fn unreserved_characters_are_decoded_and_the_others_keep_their_spelling() {
+        check("/%61dmin", "/admin");
+        check("/%7euser", "/~user");
+        check("/a%3fb%2c,c", "/a%3Fb%2C,c");
+        check("/%252e%252e/x", "/%252e%252e/x");
+        check("/caf\u{e9}", "/caf%C3%A9");
+        check("/{a}|b", "/%7Ba%7D%7Cb");
+    }
+
+    #[test]
+    fn what_has_no_canonical_form_is_refused_by_name() {
+        for (raw, rule) in [
+            ("public", Builtin::BadTarget),
+            ("", Builtin::BadTarget),
+            ("*", Builtin::BadTarget),
+            ("/a%", Builtin::BadPercent),
+            ("/a%2", Builtin::BadPercent),
+            ("/a%zz", Builtin::BadPercent),
+            ("/%u002e", Builtin::BadPercent),
+            ("/a%00", Builtin::Nul),
+            ("/a%0d%0a", Builtin::BadTarget),
+            ("/a%7F", Builtin::BadTarget),
+            ("/%c0%ae", Builtin::BadUtf8),
+            ("/%E9", Builtin::BadUtf8),
+            ("/;x", Builtin::PathParameters),
+            ("/a/..;/b", Builtin::PathParameters),
+            ("/a/%2e%2e%3Bx/b", Builtin::PathParameters),
+            ("/a/..%2fb", Builtin::EncodedSlash),
+            ("/a/b%2f..%2f..%2fc", Builtin::EncodedSlash),
+            ("/a/..;x%2fb", Builtin::PathParameters),
+            ("/a/b%2f..;x", Builtin::EncodedSlash),
+            ("/a/..\\b", Builtin::Backslash),
+            ("/a\\..\\b", Builtin::Backslash),
+        ] {
+            assert_eq!(canonical(raw), Err(rule), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_a_route_may_accept_is_reported() {
+        let irregular = |raw: &str| Path::parse(raw, Slashes::Merge).map(|(path, _)| path.irregular()).ok();
+        assert!(irregular("/a%2fb").is_some_and(|found| found.encoded_slash));
+        assert!(irregular("/a\\b").is_some_and(|found| found.backslash));
+        assert!(irregular("/a%5Cb").is_some_and(|found| found.backslash));
+        assert!(irregular("/a;b").is_some_and(|found| found.path_parameters));
+        assert!(irregular("/a%3Bb").is_some_and(|found| found.path_parameters));
+        assert!(irregular("/a//b").is_some_and(|found| found.double_slash));
+        assert_eq!(irregular("/a//"), irregular("/a//"));
+    }
+
+    #[test]
+    fn kept_slashes_are_segments() {
+        let (path, text) = Path::parse("/a//b/", Slashes::Keep).ok().unzip();
+        let text = text.flatten().unwrap_or_else(|| "/a//b/".to_owned());
+        assert_eq!(text, "/a//b/");
+        assert_eq!(
+            path.map(|path| path.segments(&text).map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default(),
+            ["a", "", "b"]
+        );
+    }
+
+    #[test]
+    fn segments_are_decoded_once() {
+        let (path, text) = Path::parse("/a%20b/%252e/c", Slashes::Merge).ok().unzip();
+        assert_eq!(text.flatten(), None);
+        let segments = path.map(|path| path.segments("").map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(segments.unwrap_or_default(), ["a b", "%2e", "c"]);
+    }
+
+    /// What the most lenient reader we know of makes of a path: decode once, take `\` for `/`, drop
+    /// `;parameters`, merge slashes, resolve dots.
+    fn lenient(path: &str) -> Vec<String> {
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy().replace('\\', "/");
+        let mut segments = Vec::new();
+        for part in decoded.split('/').map(|part| part.split(';').next().unwrap_or("")) {
+            match part {
+                "" | "." => {}
+                ".." => drop(segments.pop()),
+                name => segments.push(name.to_owned()),
+            }
+        }
+        segments
+    }
+
+    fn path_text() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "/", "//", ".", "..", "a", "B", "%2e", "%2E", "%2f", "%5c", "\\", ";", "%3b", "x=1", "%", "%4",
+            "%41", "%c3%a9", "%c0", "é", "~", "{", "%20", "%00", "%25", "admin",
+        ]);
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_is_a_fixed_point(raw in path_text()) {
+            if let Ok(once) = canonical(&raw) {
+                prop_assert_eq!(canonical(&once), Ok(once.clone()));
+            }
+        }
+
+        #[test]
+        fn a_lenient_reader_of_a_regular_path_sees_the_judged_segments(raw in path_text()) {
+            let Ok((path, text)) = Path::parse(&raw, Slashes::Merge) else { return Ok(()) };
+            let irregular = path.irregular();
+            if irregular.encoded_slash || irregular.backslash || irregular.path_parameters {
+                return Ok(());
+            }
+            let text = text.unwrap_or(raw);
+            let judged: Vec<String> = path.segments(&text).map(str::to_owned).collect();
+            prop_assert_eq!(lenient(&text), judged);
+        }
+
+        #[test]
+        fn an_accepted_irregular_path_never_climbs(raw in path_text()) {
+            // Even where a route accepts everything, no reader may end up outside what was judged.
+            let Ok((path, text)) = Path::parse(&raw, Slashes::Merge) else { return Ok(()) };
+            let text = text.unwrap_or(raw);
+            let flat: Vec<String> = path
+                .segments(&text)
+                .flat_map(|segment| segment.split(['/', '\\']))
+                .map(|part| part.split(';').next().unwrap_or("").to_owned())
+                .filter(|part| !part.is_empty())
+                .collect();
+            prop_assert_eq!(lenient(&text), flat);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Credentials that were withdrawn.
+
+/// The list of withdrawn credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Revocations {}

@@ -1,0 +1,239 @@
+//! A TOML value with its place, and what reads it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::policy::code::Code;
+use crate::policy::diagnostic::{At, Diagnostics, FileId, Place, suggest};
+
+/// A value somewhere in a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    /// The file it stands in.
+    pub file: FileId,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+/// What can be made of a TOML value. `None` means that a problem was reported.
+pub trait Decode: Sized {
+    /// Reads a value; reports everything that is wrong with it.
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self>;
+}
+
+/// Keys that stand in several tables: declared once, read wherever they may stand.
+pub trait Part: Sized {
+    /// Reads the keys from the table they stand in.
+    fn read(reader: &mut TableReader<'_>, diagnostics: &mut Diagnostics) -> Option<Self>;
+
+    /// Adds the keys to the table's schema.
+    fn describe(object: &mut super::ObjectSchema, generator: &mut schemars::SchemaGenerator);
+}
+
+impl<'a> Node<'a> {
+    /// A value of a file.
+    pub fn new(file: FileId, value: &'a Spanned<DeValue<'a>>) -> Node<'a> {
+        Node { file, value }
+    }
+
+    /// The value.
+    pub fn value(&self) -> &'a DeValue<'a> {
+        self.value.get_ref()
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        place(self.file, &self.value.span())
+    }
+
+    /// Reports that the value has another type than wanted.
+    pub fn wrong_type(&self, wanted: &str, diagnostics: &mut Diagnostics) {
+        let found = match self.value() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date-time",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        diagnostics
+            .push(Code::WrongType, self.place(), format!("expected {wanted}, found {found}"))
+            .label(format!("expected {wanted}"));
+    }
+
+    /// The string, or a report.
+    pub fn string(&self, wanted: &str, diagnostics: &mut Diagnostics) -> Option<&'a str> {
+        match self.value() {
+            DeValue::String(text) => Some(text),
+            _ => {
+                self.wrong_type(wanted, diagnostics);
+                None
+            }
+        }
+    }
+
+    /// The items of an array, or a report.
+    pub fn items(
+        &self,
+        wanted: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<impl Iterator<Item = Node<'a>> + use<'a>> {
+        let file = self.file;
+        match self.value() {
+            DeValue::Array(items) => Some(items.iter().map(move |value| Node { file, value })),
+            _ => {
+                self.wrong_type(wanted, diagnostics);
+                None
+            }
+        }
+    }
+
+    /// A reader of the table, or a report.
+    pub fn table(&self, what: &'static str, diagnostics: &mut Diagnostics) -> Option<TableReader<'a>> {
+        match self.value() {
+            DeValue::Table(table) => Some(TableReader::new(self.file, what, table, self.place())),
+            _ => {
+                self.wrong_type("a table", diagnostics);
+                None
+            }
+        }
+    }
+}
+
+/// Reads the keys of one table, and knows at the end which ones nobody asked for.
+#[derive(Debug)]
+pub struct TableReader<'a> {
+    file: FileId,
+    what: &'static str,
+    table: &'a DeTable<'a>,
+    place: Place,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> TableReader<'a> {
+    /// A reader of a table; `what` names it in messages (`[[ip.rule]]`).
+    pub fn new(file: FileId, what: &'static str, table: &'a DeTable<'a>, place: Place) -> TableReader<'a> {
+        TableReader { file, what, table, place, asked: Vec::new() }
+    }
+
+    /// Where the table stands.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The value of a key, if it is there.
+    pub fn get(&mut self, key: &'static str) -> Option<Node<'a>> {
+        self.asked.push(key);
+        self.table.get(key).map(|value| Node { file: self.file, value })
+    }
+
+    /// A key that must be there.
+    pub fn required<T: Decode>(&mut self, key: &'static str, diagnostics: &mut Diagnostics) -> Option<T> {
+        match self.get(key) {
+            Some(node) => T::decode(node, diagnostics),
+            None => {
+                let what = self.what;
+                diagnostics
+                    .push(Code::MissingKey, self.place, format!("{what} lacks the key `{key}`"))
+                    .label(format!("`{key}` is missing here"));
+                None
+            }
+        }
+    }
+
+    /// A key that may be there. `Some(None)`: absent; `None`: present and wrong.
+    pub fn optional<T: Decode>(
+        &mut self,
+        key: &'static str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Option<T>> {
+        match self.get(key) {
+            Some(node) => T::decode(node, diagnostics).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// Reports the keys that were not asked for.
+    pub fn finish(self, diagnostics: &mut Diagnostics) -> bool {
+        let mut clean = true;
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if self.asked.contains(&name) {
+                continue;
+            }
+            clean = false;
+            unknown_key(place(self.file, &key.span()), name, self.what, &self.asked, diagnostics);
+        }
+        clean
+    }
+}
+
+/// Reports a key that nobody knows, with the nearest one that somebody does.
+pub fn unknown_key(at: Place, name: &str, what: &str, known: &[&'static str], diagnostics: &mut Diagnostics) {
+    let problem = diagnostics.push(Code::UnknownKey, at, format!("unknown key `{name}` in {what}"));
+    match suggest(name, known.iter().copied()) {
+        Some(near) => problem.label("unknown key").help(format!("did you mean `{near}`?")),
+        None => {
+            let mut known = known.to_vec();
+            known.sort_unstable();
+            problem.label("unknown key").help(format!("{what} knows: {}", known.join(", ")))
+        }
+    };
+}
+
+/// The place of a span in a file.
+pub fn place(file: FileId, span: &std::ops::Range<usize>) -> Place {
+    Place { file, start: span.start as u32, end: span.end as u32 }
+}
+
+impl<T: Decode> Decode for At<T> {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        Some(At { value: T::decode(node, diagnostics)?, place: node.place() })
+    }
+}
+
+impl<T: Decode> Decode for Box<T> {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        T::decode(node, diagnostics).map(Box::new)
+    }
+}
+
+/// An array. Every item is read, so that every problem is seen.
+impl<T: Decode> Decode for Vec<T> {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let decoded: Vec<Option<T>> =
+            node.items("an array", diagnostics)?.map(|item| T::decode(item, diagnostics)).collect();
+        decoded.into_iter().collect()
+    }
+}
+
+/// A table whose keys are names that the user chose, in the order in which they were written.
+impl<T: Decode> Decode for Vec<(At<String>, T)> {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let DeValue::Table(table) = node.value() else {
+            node.wrong_type("a table", diagnostics);
+            return None;
+        };
+        let mut entries = Vec::new();
+        let mut complete = true;
+        for (key, value) in table {
+            let at =
+                At { value: Cow::clone(key.get_ref()).into_owned(), place: place(node.file, &key.span()) };
+            match T::decode(Node { file: node.file, value }, diagnostics) {
+                Some(value) => entries.push((at, value)),
+                None => complete = false,
+            }
+        }
+        complete.then_some(entries)
+    }
+}
+
+impl<T: Decode> Decode for BTreeMap<String, T> {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let entries = Vec::<(At<String>, T)>::decode(node, diagnostics)?;
+        Some(entries.into_iter().map(|(key, value)| (key.value, value)).collect())
+    }
+}

@@ -1,0 +1,387 @@
+//! Text → raw → checked → compiled; then facts → verdict.
+//!
+//! [`Policy`] is one compiled generation. The server's layers call [`Policy::check`] gate by gate;
+//! `explain`, `test` and the benches call [`Policy::decide`], which runs the same gates in the same
+//! order over a [`Sample`]. Both build their facts with [`Policy::admit`].
+
+pub mod authn;
+pub mod code;
+pub mod compile;
+pub mod decode;
+pub mod diagnostic;
+pub mod disclosure;
+pub mod intake;
+pub mod ip;
+mod merge;
+pub mod mode;
+pub mod network;
+pub mod raw;
+pub mod rbac;
+pub mod route;
+pub mod rules;
+mod sample;
+pub mod scope;
+pub mod source;
+pub mod waf;
+
+pub use sample::{Caller, Sample};
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Uri, Version as HttpVersion, header};
+use jiff::Timestamp;
+
+use self::authn::{Authn, KeyRing, Presented, Revocations, Verification};
+use self::compile::Compile;
+use self::diagnostic::{At, Diagnostics};
+use self::disclosure::Disclosure;
+use self::intake::{AddressSource, Intake, Limits, TrustedProxies};
+use self::ip::{Ip, IpSet};
+use self::mode::Mode;
+use self::network::{NetItem, Networks};
+use self::raw::RawPolicy;
+use self::rbac::{Rbac, Roles};
+use self::route::{AuthnWord, Route, RouteNames, Routes};
+use self::rules::Rules;
+use self::source::Sources;
+use self::waf::Waf;
+use crate::decision::{
+    BodyInspection, Builtin, Decision, Denial, Notes, Outcome, RuleRef, Stage, Trace, Verdict, Version,
+};
+use crate::facts::{Accept, Body, Client, Facts, Fields, Identity, RouteId, Scheme, Target};
+
+/// One compiled generation of the policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Which one it is.
+    pub version: Version,
+    /// All written rules.
+    pub rules: Rules,
+    /// The declared roles.
+    pub roles: Roles,
+    /// What the intake gate needs.
+    pub intake: Intake,
+    /// The proxies in front of us.
+    pub proxies: TrustedProxies,
+    /// Address rules.
+    pub ip: Ip,
+    /// Routes.
+    pub routes: Routes,
+    /// WAF rules.
+    pub waf: Waf,
+    /// Sources of identity.
+    pub authn: Authn,
+    /// Grants and denies.
+    pub rbac: Rbac,
+    /// How much a refusal tells whom.
+    pub disclosure: Disclosure,
+    /// Whom a refused caller can ask.
+    pub contact: Option<Box<str>>,
+    ip_mode: Mode,
+    waf_mode: Mode,
+}
+
+/// What a policy needs to know of the process it is compiled for.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// Sizes beyond which a request head is refused.
+    pub limits: Limits,
+    /// The proxies in front of us.
+    pub trusted_proxies: Vec<At<NetItem>>,
+    /// The header in which they name their clients.
+    pub client_address: AddressSource,
+    /// Header names that the gateway sets.
+    pub managed_headers: Vec<http::HeaderName>,
+    /// The upstreams that routes may name.
+    pub upstreams: Vec<String>,
+    /// The hash over the canonical content.
+    pub hash: u32,
+}
+
+/// What changes without a new policy generation.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The keys that credentials are verified with.
+    pub keys: Arc<KeyRing>,
+    /// Credentials that were withdrawn.
+    pub revoked: Arc<Revocations>,
+}
+
+/// What judging one request carries from gate to gate.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// What the record needs.
+    pub notes: Notes,
+    /// What the WAF's head gate leaves for its body gate.
+    pub waf: waf::Carried,
+}
+
+/// The facts that are known before the first gate.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// Method, host, path and query.
+    pub target: Target,
+    /// Findings about the header fields.
+    pub fields: Fields,
+    /// The client's address.
+    pub client: Client,
+    /// The route that serves the target, if one does.
+    pub route: Option<RouteId>,
+}
+
+/// What is to become of a request body before the upstream may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyPlan {
+    /// It streams past unread; why the WAF does not see it, if it would want to.
+    Pass(BodyInspection),
+    /// It is read whole, up to this many bytes, and judged.
+    Read(u64),
+}
+
+impl Policy {
+    /// Compiles the tables of all files. `None`: there are errors among the diagnostics.
+    pub fn compile(
+        raw: &RawPolicy,
+        frame: &Frame,
+        sources: &Sources,
+        now: Timestamp,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Policy> {
+        let networks = Networks::compile(&raw.network, sources, diagnostics);
+        let roles =
+            raw.rbac.as_ref().map_or_else(Roles::default, |rbac| Roles::compile(&rbac.role, diagnostics));
+        let (rules, routes) = (Rules::default(), RouteNames::default());
+        let mut cx = Compile { sources, now, diagnostics, rules, networks, roles, routes };
+
+        let trusted = cx.networks.resolve(&frame.trusted_proxies, cx.diagnostics);
+        let proxies = TrustedProxies { proxies: IpSet::new(trusted), source: frame.client_address };
+        let upstreams: Vec<&str> = frame.upstreams.iter().map(String::as_str).collect();
+        let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
+        let routes = Routes::compile(&raw.route, &upstreams, inherit, &mut cx);
+        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
+        let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
+        let authn = raw.authn.as_ref().map_or_else(Authn::default, |authn| Authn::compile(authn, &mut cx));
+        let rbac = raw.rbac.as_ref().map_or_else(Rbac::default, |rbac| Rbac::compile(rbac, &mut cx));
+        let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
+        let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
+        cx.networks.report_unused(cx.diagnostics);
+        cx.roles.report_unused(cx.diagnostics);
+
+        let mut intake = Intake {
+            limits: frame.limits,
+            managed: frame.managed_headers.clone(),
+            extension_methods: rbac.extension_methods(),
+        };
+        intake.managed.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        let policy = Policy {
+            version: Version { generation: 0, hash: frame.hash },
+            rules: cx.rules,
+            roles: cx.roles,
+            intake,
+            proxies,
+            ip,
+            routes,
+            waf,
+            authn,
+            rbac,
+            disclosure,
+            contact: raw.contact.as_ref().map(|contact| contact.url.value.as_str().into()),
+            ip_mode,
+            waf_mode,
+        };
+        (!diagnostics.has_errors()).then_some(policy)
+    }
+
+    /// Makes the facts that are known before the first gate. Nothing is refused here: what cannot
+    /// be read is kept as the target's error, and the intake gate refuses it.
+    pub fn admit(
+        &self,
+        method: &Method,
+        scheme: Scheme,
+        uri: &Uri,
+        version: HttpVersion,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Admitted {
+        let fields = Fields::scan(method, version, headers);
+        let mut target = Target::parse(method, scheme, uri, headers);
+        let client = self.proxies.client(peer, headers).unwrap_or_else(|rule| {
+            target.refuse(rule, uri);
+            Client::direct(peer)
+        });
+        let mut route = self.find_route(&target);
+        if target.irregular().double_slash
+            && let Some(merged) = route
+            && self.routes.get(merged).accept.double_slash
+        {
+            // The route was found on the merged path. With its empty segments kept, the path must
+            // still lead to the same route, or two readers would disagree about who serves it.
+            target.keep_double_slashes(uri);
+            route = self.find_route(&target);
+            if route != Some(merged) {
+                target.refuse(Builtin::BadTarget, uri);
+            }
+        }
+        Admitted { target, fields, client, route }
+    }
+
+    fn find_route(&self, target: &Target) -> Option<RouteId> {
+        if target.error.is_some() { None } else { self.routes.find(target) }
+    }
+
+    /// The route of a request, if it has one.
+    pub fn route(&self, id: Option<RouteId>) -> Option<&Route> {
+        id.map(|id| self.routes.get(id))
+    }
+
+    /// What a route says about credentials; without a route nothing is read.
+    pub fn route_authn(&self, id: Option<RouteId>) -> AuthnWord {
+        self.route(id).map_or(AuthnWord::Optional, |route| route.authn)
+    }
+
+    /// Asks one gate. `progress` carries what later gates and the record need; neither it nor the
+    /// trace can change a verdict.
+    pub fn check(
+        &self,
+        stage: Stage,
+        facts: &Facts<'_>,
+        progress: &mut Progress,
+        trace: Option<&mut Trace>,
+    ) -> Verdict {
+        // A target in error has no meaning for the gates behind the first, so they never pass it.
+        if let (Some(error), true) = (&facts.target.error, stage != Stage::Intake) {
+            return Verdict::Deny(Denial::builtin(Stage::Intake, error.rule));
+        }
+        let route = self.route(facts.route);
+        let shadow = |mode: Mode| {
+            mode.in_shadow(facts.now) || route.is_some_and(|route| route.mode.in_shadow(facts.now))
+        };
+        let authn = self.route_authn(facts.route);
+        let Progress { notes, waf } = progress;
+        match stage {
+            Stage::Intake => {
+                self.intake.check(facts, route.map_or_else(Accept::default, |route| route.accept), trace)
+            }
+            Stage::Ip => self.ip.check(facts, shadow(self.ip_mode), notes, trace),
+            Stage::Route => self.routes.check(facts, trace),
+            Stage::Waf => self.waf.check_head(facts, shadow(self.waf_mode), waf, notes, trace),
+            Stage::Authn => self.authn.check(facts, authn, trace),
+            Stage::Rbac => self.rbac.check(facts, self.can_identify(authn), notes, trace),
+            Stage::WafBody => self.waf.check_body(facts, shadow(self.waf_mode), waf, notes, trace),
+            Stage::Fault => Verdict::Deny(Denial::builtin(Stage::Fault, Builtin::FaultInternal)),
+        }
+    }
+
+    /// Whether a route has a credential source, so that a refused nobody can be told to log in.
+    pub fn can_identify(&self, authn: AuthnWord) -> bool {
+        authn != AuthnWord::Off && self.authn.has_sources()
+    }
+
+    /// What is to become of a request's body. Asked after every gate before `WafBody` has passed.
+    pub fn body_plan(&self, facts: &Facts<'_>, upgrade: bool) -> BodyPlan {
+        let grpc = || {
+            let kind = facts.headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+            kind.is_some_and(|kind| {
+                kind.get(..16).is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/grpc"))
+            })
+        };
+        if upgrade {
+            BodyPlan::Pass(BodyInspection::Upgrade)
+        } else if !self.waf.wants_body(facts) {
+            BodyPlan::Pass(BodyInspection::None)
+        } else if self.route(facts.route).is_some_and(|route| !route.waf_body) {
+            BodyPlan::Pass(BodyInspection::Off)
+        } else if grpc() {
+            BodyPlan::Pass(BodyInspection::Grpc)
+        } else {
+            BodyPlan::Read(self.waf.body_limit())
+        }
+    }
+
+    /// Verifies what a request shows, passwords included; for callers that may block.
+    pub fn identify(
+        &self,
+        route: Option<RouteId>,
+        headers: &HeaderMap,
+        world: &World,
+        now: Timestamp,
+    ) -> Identity {
+        let credential = match self.authn.presented(self.route_authn(route), headers) {
+            Presented::Nothing => return Identity::Nobody,
+            Presented::Refused(problem) => return Identity::Invalid(problem),
+            Presented::One(credential) => credential,
+        };
+        let verified = match self.authn.verify(&credential, &world.keys, &world.revoked, now) {
+            Verification::Done(result) => result,
+            Verification::Slow(check) => check.run(&world.revoked, now),
+        };
+        match verified {
+            Ok(holder) => Identity::Valid(Arc::new(self.roles.who(holder))),
+            Err(problem) => Identity::Invalid(problem),
+        }
+    }
+
+    /// Asks all gates about a sample, in the order of the server.
+    pub fn decide(&self, sample: &Sample, world: &World, mut trace: Option<&mut Trace>) -> Decision {
+        let Sample { now, scheme, method, uri, version, headers, body, peer, caller } = sample;
+        let admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
+        let mut progress = Progress::default();
+        let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
+        let mut rule: RuleRef = Builtin::DefaultDeny.into();
+        let upgrade = admitted.route.is_some_and(|id| self.routes.get(id).websocket)
+            && headers.contains_key(header::UPGRADE);
+        for stage in Stage::ALL {
+            match stage {
+                Stage::Authn => {
+                    identity = match caller {
+                        Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
+                        Caller::FromHeaders => self.identify(admitted.route, headers, world, *now),
+                    }
+                }
+                Stage::WafBody if !body.is_empty() => {
+                    let facts = self.facts(&admitted, headers, &identity, &read, *now);
+                    read = match self.body_plan(&facts, upgrade) {
+                        BodyPlan::Read(limit) if body.len() as u64 > limit => Body::TooLarge,
+                        BodyPlan::Read(_) => Body::Whole(body.clone()),
+                        BodyPlan::Pass(why) => {
+                            progress.notes.waf.body = why;
+                            Body::Unread
+                        }
+                    };
+                    let limit = self.route(admitted.route).and_then(|route| route.body_limit);
+                    if limit.is_some_and(|limit| body.len() as u64 > limit) {
+                        read = Body::TooLarge;
+                    }
+                }
+                _ => {}
+            }
+            let facts = self.facts(&admitted, headers, &identity, &read, *now);
+            match self.check(stage, &facts, &mut progress, trace.as_deref_mut()) {
+                Verdict::Deny(denial) => {
+                    return Decision {
+                        outcome: Outcome::Deny(denial),
+                        notes: progress.notes,
+                        policy: self.version,
+                    };
+                }
+                Verdict::Pass(passed) if stage == Stage::Rbac => rule = passed,
+                Verdict::Pass(_) => {}
+            }
+        }
+        Decision { outcome: Outcome::Allow(rule), notes: progress.notes, policy: self.version }
+    }
+
+    /// Borrows admitted facts together with what was found out since.
+    pub fn facts<'a>(
+        &self,
+        admitted: &'a Admitted,
+        headers: &'a HeaderMap,
+        identity: &'a Identity,
+        body: &'a Body,
+        now: Timestamp,
+    ) -> Facts<'a> {
+        let Admitted { target, fields, client, route } = admitted;
+        Facts { now, target, headers, fields, client, route: *route, identity, body }
+    }
+}

@@ -1,0 +1,115 @@
+//! `[[route]]` as written.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::policy::decode::{Decode, Name, Node, Size, table, words};
+use crate::policy::diagnostic::{At, Diagnostics};
+use crate::policy::mode::RawMode;
+use crate::policy::scope::{HostPattern, PathPattern};
+
+words! {
+    /// Whether a route wants to know who asks.
+    pub enum AuthnWord {
+        /// As `[authn] mode` says.
+        Inherit = "inherit",
+        /// A valid credential is demanded.
+        Required = "required",
+        /// A credential may be shown, and must then be valid.
+        Optional = "optional",
+        /// Credentials are neither read nor removed; the caller is `anyone`.
+        Off = "off",
+    }
+}
+
+words! {
+    /// Protocols that a connection may change to.
+    pub enum UpgradeWord {
+        /// RFC 6455.
+        Websocket = "websocket",
+    }
+}
+
+words! {
+    /// Irregular requests that a route takes all the same.
+    pub enum AcceptWord {
+        /// `%2F` inside a path segment.
+        EncodedSlash = "encoded-slash",
+        /// `\` in the path, plain or encoded.
+        Backslash = "backslash",
+        /// `;` behind a name in the path.
+        PathParameters = "path-parameters",
+        /// Empty path segments, kept instead of merged.
+        DoubleSlash = "double-slash",
+        /// Header names with `_`.
+        UnderscoreHeaders = "underscore-headers",
+        /// Request trailers are forwarded.
+        Trailers = "trailers",
+    }
+}
+
+words! {
+    /// Whether the WAF reads bodies.
+    pub enum WafBodyWord {
+        /// It does.
+        Inspect = "inspect",
+        /// It does not; recorded as not inspected.
+        Off = "off",
+    }
+}
+
+/// A size limit, or `"none"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimit(pub Option<u64>);
+
+impl Decode for BodyLimit {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match node.string("a size or \"none\"", diagnostics)? {
+            "none" => Some(BodyLimit(None)),
+            _ => Size::decode(node, diagnostics).map(|size| BodyLimit(Some(size.0))),
+        }
+    }
+}
+
+impl JsonSchema for BodyLimit {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "BodyLimit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["none", "10MiB"] })
+    }
+}
+
+table! {
+    /// `[[route]]`: which upstream serves which requests.
+    pub struct RawRoute as "[[route]]" {
+        /// The id of the route.
+        req id: At<Name>,
+        /// The host it serves: exact or `*.example.com`, without port. Absent: any.
+        opt host: At<HostPattern>,
+        /// The paths it serves.
+        req path: At<PathPattern>,
+        /// The name of the upstream that answers.
+        req upstream: At<Name>,
+        /// Whether it wants to know who asks.
+        opt authn: AuthnWord,
+        /// Protocols that a connection may change to.
+        list upgrade: At<UpgradeWord>,
+        /// Irregular requests that it takes all the same.
+        list accept: AcceptWord,
+        /// The largest request body that is passed.
+        opt body_limit: BodyLimit,
+        /// Whether the WAF reads its bodies.
+        opt waf_body: WafBodyWord,
+        /// Whether the upstream sees the client's Host (default) or its own.
+        opt preserve_host: bool,
+        /// The mode of ip and waf rules on this route.
+        part mode: RawMode,
+    }
+}
