@@ -1,0 +1,323 @@
+//! Necessary conditions: what a value must have before an operator can match it.
+//!
+//! They are what makes hundreds of rules cheap: the matcher looks for all literals of all rules in one
+//! pass, and asks an operator only where everything it needs is there. All of it errs towards "may
+//! match"; a property test compares the matcher with asking every operator about every value.
+
+use regex_syntax::hir::{Class, Hir, HirKind, Literal, Repetition};
+
+use super::bytes::ByteSet;
+
+/// What a value must have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needs {
+    /// One of these stands in it, ASCII letters in any case (they are written small here).
+    pub(super) literals: Option<Vec<Vec<u8>>>,
+    /// It has a byte of each of these sets.
+    pub(super) clauses: Vec<ByteSet>,
+    /// It is at least this long.
+    pub(super) min_len: usize,
+}
+
+impl Needs {
+    /// What a match of any of these texts needs.
+    pub(super) fn any_of<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Needs {
+        let texts: Vec<&[u8]> = texts.into_iter().collect();
+        let hirs = texts.iter().map(|text| Hir::literal(text.to_vec())).collect();
+        Needs::of(&Hir::alternation(hirs))
+    }
+
+    /// What a match of a pattern needs.
+    pub(super) fn of(hir: &Hir) -> Needs {
+        let min_len = hir.properties().minimum_len().unwrap_or(0);
+        let literals = required(hir).filter(|found| found.cost <= MAX_COST).map(|found| found.literals);
+        Needs { literals, clauses: clauses(hir), min_len }
+    }
+
+    /// What is needed where all of these must match.
+    pub(super) fn all(parts: impl IntoIterator<Item = Needs>) -> Needs {
+        let mut all = Needs::default();
+        for part in parts {
+            all.min_len = all.min_len.max(part.min_len);
+            all.clauses.extend(part.clauses);
+            all.literals = match (all.literals.take(), part.literals) {
+                (Some(mine), Some(theirs)) => Some(if cost(&theirs) < cost(&mine) { theirs } else { mine }),
+                (mine, theirs) => mine.or(theirs),
+            };
+        }
+        all.clauses = pruned(all.clauses);
+        all
+    }
+
+    /// What is needed where one of these must match.
+    pub(super) fn any(parts: impl IntoIterator<Item = Needs>) -> Needs {
+        let either = |mine: Needs, theirs: Needs| Needs {
+            min_len: mine.min_len.min(theirs.min_len),
+            clauses: crossed(&mine.clauses, &theirs.clauses),
+            literals: mine.literals.zip(theirs.literals).map(|(mut mine, theirs)| {
+                mine.extend(theirs);
+                deduped(mine)
+            }),
+        };
+        parts.into_iter().reduce(either).unwrap_or_default()
+    }
+}
+
+// === clauses ===
+
+/// How many clauses an operator keeps: the rarest.
+const MAX_CLAUSES: usize = 6;
+
+/// Sets such that every match has a byte of each.
+fn clauses(hir: &Hir) -> Vec<ByteSet> {
+    let found = match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Vec::new(),
+        HirKind::Literal(Literal(bytes)) => bytes.iter().map(|byte| ByteSet::of(&[*byte])).collect(),
+        HirKind::Class(class) => byte_set(class).into_iter().collect(),
+        HirKind::Capture(capture) => clauses(&capture.sub),
+        HirKind::Repetition(Repetition { min: 0, .. }) => Vec::new(),
+        HirKind::Repetition(repetition) => clauses(&repetition.sub),
+        HirKind::Concat(parts) => parts.iter().flat_map(clauses).collect(),
+        HirKind::Alternation(branches) => {
+            let mut branches = branches.iter().map(clauses);
+            let first = branches.next().unwrap_or_default();
+            branches.fold(first, |all, branch| crossed(&all, &branch))
+        }
+    };
+    pruned(found)
+}
+
+fn crossed(mine: &[ByteSet], theirs: &[ByteSet]) -> Vec<ByteSet> {
+    pruned(mine.iter().flat_map(|one| theirs.iter().map(|other| one.union(*other))).collect())
+}
+
+/// The rarest sets, without those that another one implies or that nearly every value meets.
+fn pruned(sets: Vec<ByteSet>) -> Vec<ByteSet> {
+    let mut sets: Vec<(f64, ByteSet)> =
+        sets.into_iter().filter(|set| set.len() <= 150).map(|set| (frequency(&set), set)).collect();
+    sets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let mut kept: Vec<ByteSet> = Vec::new();
+    for (_, set) in sets {
+        if kept.len() < MAX_CLAUSES && !kept.iter().any(|kept| kept.is_subset(&set)) {
+            kept.push(set);
+        }
+    }
+    kept
+}
+
+/// The bytes of a class; `None` for one of characters beyond ASCII, which stand for several bytes.
+fn byte_set(class: &Class) -> Option<ByteSet> {
+    let mut set = ByteSet::EMPTY;
+    match class {
+        Class::Bytes(class) => {
+            for range in class.ranges() {
+                set = set.union(ByteSet::range(range.start(), range.end()));
+            }
+        }
+        Class::Unicode(class) => {
+            for range in class.ranges() {
+                let (first, last) = (u8::try_from(range.start()).ok()?, u8::try_from(range.end()).ok()?);
+                if last > 0x7f {
+                    return None;
+                }
+                set = set.union(ByteSet::range(first, last));
+            }
+        }
+    }
+    Some(set)
+}
+
+// === literals ===
+
+/// How many texts an exact part may have before it counts as inexact.
+const MAX_EXACT: usize = 64;
+/// How many literals one operator may put into the automaton.
+const MAX_LITERALS: usize = 512;
+/// Longer literals gain nothing: the automaton grows, and hits hardly get fewer.
+const MAX_LENGTH: usize = 8;
+/// Literals that are met more often than this at a place of ordinary text are not worth looking for.
+const MAX_COST: f64 = 0.02;
+/// A byte class with more members makes a part inexact.
+const MAX_CLASS: usize = 6;
+
+struct Found {
+    literals: Vec<Vec<u8>>,
+    cost: f64,
+}
+
+impl Found {
+    fn offer(best: Option<Found>, literals: Vec<Vec<u8>>) -> Option<Found> {
+        let literals = deduped(literals.into_iter().map(window).collect());
+        if literals.is_empty() || literals.len() > MAX_LITERALS || literals.iter().any(|text| text.len() < 2) {
+            return best;
+        }
+        let cost = cost(&literals);
+        match best {
+            Some(best) if best.cost <= cost => Some(best),
+            _ => Some(Found { literals, cost }),
+        }
+    }
+}
+
+/// All texts that a part can match, if they are few; letters are small.
+fn exact(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => Some(vec![Vec::new()]),
+        HirKind::Literal(Literal(bytes)) => Some(vec![bytes.to_ascii_lowercase()]),
+        HirKind::Class(class) => {
+            let set: ByteSet = byte_set(class)?.iter().map(|byte| byte.to_ascii_lowercase()).collect();
+            (set.len() as usize <= MAX_CLASS).then(|| set.iter().map(|byte| vec![byte]).collect())
+        }
+        HirKind::Capture(capture) => exact(&capture.sub),
+        HirKind::Repetition(Repetition { min: 0, max: Some(1), sub, .. }) => {
+            let mut texts = exact(sub)?;
+            texts.push(Vec::new());
+            Some(deduped(texts)).filter(|texts| texts.len() <= MAX_EXACT)
+        }
+        HirKind::Repetition(Repetition { min, max: Some(max), sub, .. }) if min == max && *min <= 4 => {
+            let one = exact(sub)?;
+            (0..*min).try_fold(vec![Vec::new()], |texts, _| product(&texts, &one))
+        }
+        HirKind::Repetition(_) => None,
+        HirKind::Concat(parts) => {
+            parts.iter().try_fold(vec![Vec::new()], |texts, part| product(&texts, &exact(part)?))
+        }
+        HirKind::Alternation(branches) => {
+            let mut texts = Vec::new();
+            for branch in branches {
+                texts.extend(exact(branch)?);
+                if texts.len() > MAX_LITERALS {
+                    return None;
+                }
+            }
+            Some(deduped(texts))
+        }
+    }
+}
+
+fn product(heads: &[Vec<u8>], tails: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    if heads.len() * tails.len() > MAX_EXACT.max(tails.len()).max(heads.len()) {
+        return None;
+    }
+    Some(deduped(heads.iter().flat_map(|head| tails.iter().map(move |tail| [&head[..], tail].concat())).collect()))
+}
+
+/// The best set of literals of which every match has one.
+fn required(hir: &Hir) -> Option<Found> {
+    if let Some(texts) = exact(hir) {
+        return Found::offer(None, texts);
+    }
+    match hir.kind() {
+        HirKind::Capture(capture) => required(&capture.sub),
+        HirKind::Repetition(Repetition { min: 1.., sub, .. }) => required(sub),
+        HirKind::Concat(parts) => {
+            let mut best = None;
+            let mut run = vec![Vec::new()];
+            for part in parts {
+                let texts = exact(part);
+                let longer = texts.as_ref().and_then(|texts| product(&run, texts));
+                match (longer, texts) {
+                    (Some(longer), _) => run = longer,
+                    (None, Some(texts)) => {
+                        best = Found::offer(best, std::mem::replace(&mut run, texts));
+                    }
+                    (None, None) => {
+                        best = Found::offer(best, std::mem::replace(&mut run, vec![Vec::new()]));
+                        if let Some(inner) = required(part) {
+                            best = Found::offer(best, inner.literals);
+                        }
+                    }
+                }
+            }
+            Found::offer(best, run)
+        }
+        HirKind::Alternation(branches) => {
+            let mut literals = Vec::new();
+            for branch in branches {
+                literals.extend(required(branch)?.literals);
+            }
+            Found::offer(None, literals)
+        }
+        _ => None,
+    }
+}
+
+/// The rarest stretch of a literal.
+fn window(text: Vec<u8>) -> Vec<u8> {
+    if text.len() <= MAX_LENGTH {
+        return text;
+    }
+    let rarest = text.windows(MAX_LENGTH).min_by(|a, b| rarity(a).total_cmp(&rarity(b)));
+    rarest.map_or_else(Vec::new, <[u8]>::to_vec)
+}
+
+fn deduped(mut texts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+fn cost(literals: &[Vec<u8>]) -> f64 {
+    literals.iter().map(|text| rarity(text)).sum()
+}
+
+/// How often a text is met at a place of ordinary text, roughly: letters follow each other more
+/// often than their frequencies say.
+fn rarity(text: &[u8]) -> f64 {
+    text.iter().map(|byte| weight(*byte)).product::<f64>() * 2.0
+}
+
+fn frequency(set: &ByteSet) -> f64 {
+    set.iter().map(weight).sum()
+}
+
+/// How often a byte is met in what people and programs send. Only a guess that tunes the choice of
+/// literals and clauses; nothing depends on its being right.
+fn weight(byte: u8) -> f64 {
+    const LETTERS: [u8; 26] =
+        [65, 12, 26, 33, 100, 18, 16, 42, 58, 3, 8, 33, 22, 56, 62, 16, 3, 48, 50, 72, 23, 9, 17, 4, 15, 3];
+    match byte.to_ascii_lowercase() {
+        letter @ b'a'..=b'z' => f64::from(LETTERS[usize::from(letter - b'a')]) / 1200.0,
+        b'0'..=b'9' => 0.012,
+        b' ' => 0.1,
+        b'/' | b'-' | b'.' | b',' | b'_' | b':' => 0.01,
+        b'=' | b'"' | b'\'' | b';' | b'&' | b'?' | b'(' | b')' | b'%' => 0.004,
+        0x80.. => 0.003,
+        _ => 0.001,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::waf::operators::parse;
+
+    fn literals(pattern: &str) -> Vec<String> {
+        let Ok(hir) = parse(pattern) else { panic!("{pattern} does not parse") };
+        let texts = Needs::of(&hir).literals.unwrap_or_default();
+        texts.iter().map(|text| text.escape_ascii().to_string()).collect()
+    }
+
+    #[test]
+    fn the_rarest_required_text_is_found() {
+        assert_eq!(literals(r"(?i)\bunion\s+select\b"), ["select"]);
+        assert_eq!(literals(r"(?i)<(?:script|svg)\b"), ["<script", "<svg"]);
+        assert_eq!(literals(r"a*(?:jndi:|x+_\$\$nd)z?"), ["_$$nd", "jndi:"]);
+        assert_eq!(literals(r"wait(?:for)? delay"), ["t delay", "tfor dela"].map(|text| &text[..text.len().min(8)]));
+    }
+
+    #[test]
+    fn nothing_is_required_where_a_branch_can_do_without() {
+        assert!(literals(r"(?:jndi|[0-9]+)x?").is_empty());
+        assert!(literals(r"[a-z]+").is_empty());
+        assert!(literals(r"(?:ldap)*").is_empty());
+    }
+
+    #[test]
+    fn clauses_are_sets_that_every_match_meets() {
+        let Ok(hir) = parse(r#"(?:'|")\s*or\s+\d+=\d+"#) else { panic!("parses") };
+        let needs = Needs::of(&hir);
+        assert!(needs.clauses.contains(&ByteSet::of(b"'\"")) && needs.clauses.contains(&ByteSet::of(b"=")));
+        assert_eq!(needs.min_len, 7);
+    }
+}
