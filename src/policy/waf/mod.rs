@@ -37,13 +37,15 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-pub use self::raw::RawWaf;
+pub use self::raw::{
+    ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink, RawWafRule,
+    TargetWord, TransformWord,
+};
 pub use self::run::Carried;
 
 use self::body::Bounds;
 use self::compile::{Engine, Settings, build};
 use self::operators::TableBudget;
-use self::raw::PackWord;
 use self::record::Recorder;
 use self::run::Run;
 use super::code::Code;

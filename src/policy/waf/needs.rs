@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(literals(r"(?i)\bunion\s+select\b"), ["select"]);
         assert_eq!(literals(r"(?i)<(?:script|svg)\b"), ["<script", "<svg"]);
         assert_eq!(literals(r"a*(?:jndi:|x+_\$\$nd)z?"), ["_$$nd", "jndi:"]);
-        assert_eq!(literals(r"wait(?:for)? delay"), ["t delay", "tfor dela"].map(|text| &text[..text.len().min(8)]));
+        assert_eq!(literals(r"wait(?:for)? delay"), ["it delay", "waitfor "]);
     }
 
     #[test]

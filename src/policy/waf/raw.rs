@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-pub(super) use condition::{RawArgument, RawCondition, RawMatch};
+pub use condition::{RawArgument, RawCondition, RawMatch};
 
 use super::targets::{self, Target};
 use super::transforms::Transform;

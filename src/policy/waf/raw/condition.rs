@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use toml::de::DeValue;
 
 use crate::policy::code::Code;
-use crate::policy::decode::{Decode, FilePath, Node, bad_value, table};
+use crate::policy::decode::{Decode, FilePath, Node, bad_value};
 use crate::policy::diagnostic::{At, Diagnostics, Place};
 use crate::policy::network::NetItem;
 use crate::policy::waf::bytes::ByteSet;
@@ -17,7 +17,7 @@ use crate::policy::waf::operators::{ArgumentKind, OperatorKind};
 
 /// What a text must be.
 #[derive(Clone, Debug)]
-pub(in crate::policy::waf) enum RawMatch {
+pub enum RawMatch {
     /// One condition.
     One(RawCondition),
     /// All of these.
@@ -28,7 +28,7 @@ pub(in crate::policy::waf) enum RawMatch {
 
 /// An operator with its argument.
 #[derive(Clone, Debug)]
-pub(in crate::policy::waf) struct RawCondition {
+pub struct RawCondition {
     /// Where the argument stands.
     pub place: Place,
     /// The operator.
@@ -41,7 +41,7 @@ pub(in crate::policy::waf) struct RawCondition {
 
 /// The argument of an operator as written.
 #[derive(Clone, Debug)]
-pub(in crate::policy::waf) enum RawArgument {
+pub enum RawArgument {
     /// `true`.
     Nothing,
     /// A string.
@@ -56,14 +56,6 @@ pub(in crate::policy::waf) enum RawArgument {
     Bytes(ByteSet),
     /// Networks, by address or name.
     Networks(Vec<At<NetItem>>),
-}
-
-table! {
-    /// A file with one text a line.
-    pub struct WordFile as "a word file" {
-        /// The file, relative to the file that names it. `#` begins a comment line.
-        req file: At<FilePath>,
-    }
 }
 
 impl Decode for RawMatch {
@@ -149,7 +141,12 @@ impl RawArgument {
             },
             ArgumentKind::Text => String::decode(node, diagnostics).map(RawArgument::Text),
             ArgumentKind::Words => match node.value() {
-                DeValue::Table(_) => WordFile::decode(node, diagnostics).map(|words| RawArgument::File(words.file)),
+                DeValue::Table(_) => {
+                    let mut reader = node.table("a word file", diagnostics)?;
+                    let file = reader.required("file", diagnostics);
+                    let known = reader.finish(diagnostics);
+                    file.filter(|_| known).map(RawArgument::File)
+                }
                 _ => Vec::decode(node, diagnostics).map(RawArgument::Words),
             },
             ArgumentKind::Number => {
