@@ -48,6 +48,22 @@ impl Bits {
         self.words.iter().all(|word| *word == 0)
     }
 
+    /// How many numbers are in it.
+    pub(super) fn len(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Keeps the numbers for which this holds.
+    pub(super) fn retain(&mut self, mut holds: impl FnMut(usize) -> bool) {
+        for (index, word) in self.words.iter_mut().enumerate() {
+            for bit in ones(*word) {
+                if !holds(index * 64 + bit) {
+                    *word &= !(1 << bit);
+                }
+            }
+        }
+    }
+
     pub(super) fn meets(&self, other: &Bits) -> bool {
         self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
     }

@@ -50,6 +50,11 @@ impl ByteSet {
         self.0 == [0; 4]
     }
 
+    /// Whether some byte is in both.
+    pub fn meets(&self, other: &ByteSet) -> bool {
+        self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     /// The bytes of both.
     pub fn union(self, other: ByteSet) -> ByteSet {
         ByteSet(std::array::from_fn(|at| self.0[at] | other.0[at]))

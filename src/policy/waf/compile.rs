@@ -63,6 +63,8 @@ pub(super) struct Gate {
     exclusions: Vec<GateExclusion>,
     /// The units that need the body.
     in_body: Bits,
+    /// The first units of all rules.
+    heads: Bits,
 }
 
 /// A rule at a gate.
@@ -206,7 +208,8 @@ impl Gate {
             }
         }
         let size = units.len();
-        let (mut unscoped, mut in_body) = (Bits::none(size), Bits::none(size));
+        let (mut unscoped, mut in_body, mut heads) = (Bits::none(size), Bits::none(size), Bits::none(size));
+        rules.iter().for_each(|rule: &GateRule| heads.insert(rule.first));
         let mut scoped: Vec<(Scope, Bits)> = Vec::new();
         for (unit, scope) in scopes.into_iter().enumerate() {
             let bits = match scoped.iter_mut().find(|(known, _)| known == scope) {
@@ -247,7 +250,7 @@ impl Gate {
         }
         let sight = Sight::new(views);
         let wanted = Wanted::new(&sight, headers);
-        Gate { rules, wanted, sight, matcher: Matcher::new(units), unscoped, scoped, exclusions, in_body }
+        Gate { rules, wanted, sight, matcher: Matcher::new(units), unscoped, scoped, exclusions, in_body, heads }
     }
 
     /// What runs for a request.
@@ -264,6 +267,24 @@ impl Gate {
             }
         }
         Active { units, exclusions }
+    }
+
+    /// The first links of the rules that run.
+    pub(super) fn heads(&self, active: &Active<'_>) -> Bits {
+        let mut heads = self.heads.clone();
+        heads.keep(&active.units);
+        heads
+    }
+
+    /// The further links of the rules whose first unit is among these.
+    pub(super) fn followers<'a>(&self, heads: impl Iterator<Item = &'a usize>) -> Bits {
+        let mut followers = Bits::none(self.matcher.units().len());
+        for head in heads {
+            let rule = self.rules.binary_search_by_key(head, |rule| rule.first).ok().and_then(|at| self.rules.get(at));
+            let links = rule.into_iter().flat_map(|rule| rule.first + 1..rule.first + rule.links);
+            links.for_each(|unit| followers.insert(unit));
+        }
+        followers
     }
 
     /// Whether any of the units that run needs the body.

@@ -108,7 +108,8 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Finds the units that match, each with the first text on which it does.
+    /// Finds the units that match, each with the first text on which it does. The further links of a
+    /// chain are looked for only where its first one was found.
     fn find(
         &self,
         gate: &Gate,
@@ -116,9 +117,23 @@ impl Run<'_, '_> {
         carried: &mut Carried,
         texts: &mut Vec<(usize, usize)>,
     ) -> Result<(), Exhausted> {
+        self.pass(gate, active, gate.heads(active), carried, texts)?;
+        let followers = gate.followers(texts.iter().map(|(unit, _)| unit));
+        if followers.is_empty() { Ok(()) } else { self.pass(gate, active, followers, carried, texts) }
+    }
+
+    /// Looks at every text for the units that are left to find.
+    fn pass(
+        &self,
+        gate: &Gate,
+        active: &Active<'_>,
+        mut left: Bits,
+        carried: &mut Carried,
+        texts: &mut Vec<(usize, usize)>,
+    ) -> Result<(), Exhausted> {
         let Carried { values, scratch, spent, .. } = carried;
         let mut budget = Budget(self.engine.settings.budget.checked_sub(*spent).ok_or(Exhausted)?);
-        let (mut left, mut wanted) = (active.units.clone(), Bits::default());
+        let mut wanted = Bits::default();
         for at in 0..values.len() {
             let Some(value) = values.get(at) else { break };
             gate.sight.units(value, values, &mut wanted);

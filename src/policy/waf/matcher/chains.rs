@@ -17,6 +17,9 @@ pub(super) struct Node {
     pub(super) transform: Option<Transform>,
     /// A text with none of these features stays as it is; 0: ask the transformation.
     pub(super) triggers: Features,
+    /// Whether all that happens to a text from here on is that bytes go away, so that what a unit
+    /// needs must be there before.
+    pub(super) deletes: bool,
     /// The units that judge the text at this node.
     pub(super) here: Bits,
     /// The same, and those of all nodes below.
@@ -26,7 +29,7 @@ pub(super) struct Node {
 impl Chains {
     /// The tree of the units' chains.
     pub(super) fn new<'a>(chains: impl Iterator<Item = &'a [Transform]>, size: usize, features: &mut FeatureTable) -> Chains {
-        let node = |parent, transform, triggers| Node { parent, transform, triggers, here: Bits::none(size), below: Bits::none(size) };
+        let node = |parent, transform, triggers| Node { parent, transform, triggers, deletes: false, here: Bits::none(size), below: Bits::none(size) };
         let mut nodes = vec![node(0, None, 0)];
         for (unit, chain) in chains.enumerate() {
             let mut at = 0;
@@ -41,6 +44,10 @@ impl Chains {
                 nodes[at].below.insert(unit);
             }
             nodes[at].here.insert(unit);
+        }
+        for at in 0..nodes.len() {
+            let last = !nodes.iter().any(|node| node.parent == at && node.transform.is_some());
+            nodes[at].deletes = last && nodes[at].transform.is_some_and(|transform| transform.info().deletes);
         }
         Chains { nodes }
     }

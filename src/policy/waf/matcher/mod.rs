@@ -13,6 +13,7 @@ use self::chains::Chains;
 use self::features::{FeatureTable, Features};
 use self::prefilter::Prefilter;
 use super::bits::{Bits, ones};
+use super::bytes::ByteSet;
 use super::needs::Needs;
 use super::operators::Operator;
 use super::transforms::Transform;
@@ -52,7 +53,24 @@ pub(super) struct Matcher {
     prefilter: Prefilter,
     /// The units that the prefilter does not know.
     unfiltered: Bits,
+    /// What texts of few different bytes cannot match, from the plainest on.
+    plain: [Plain; 2],
 }
+
+/// Texts of these bytes alone, and the units that may match on them.
+#[derive(Clone, Debug)]
+struct Plain {
+    /// The feature of texts that have other bytes.
+    others: Features,
+    units: Bits,
+}
+
+/// Numbers, names, tokens.
+const TOKEN: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+/// And plain sentences.
+const PROSE: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ,!?+@";
+/// So few units are asked for all they need before the text is looked through for literals.
+const FEW: u32 = 24;
 
 /// Buffers that a request uses again for each of its texts.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +154,13 @@ impl Matcher {
                 unfiltered.insert(unit);
             }
         }
+        let plain = [TOKEN, PROSE].map(|bytes| {
+            let allowed = ByteSet::of(bytes);
+            let possible = |needs: &Needs| needs.clauses.iter().all(|set| set.meets(&allowed));
+            let mut units = Bits::none(size);
+            all.iter().enumerate().filter(|(_, needs)| possible(needs)).for_each(|(unit, _)| units.insert(unit));
+            Plain { others: features.bit(allowed.complement()), units }
+        });
         // The bits are few: every unit gets one before any gets a second.
         let mut needs = vec![0; size];
         for round in 0..all.iter().map(|needs| needs.clauses.len()).max().unwrap_or(0) {
@@ -144,7 +169,7 @@ impl Matcher {
             }
         }
         let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
-        Matcher { units, needs, min_len, features, chains, prefilter, unfiltered }
+        Matcher { units, needs, min_len, features, chains, prefilter, unfiltered, plain }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
@@ -163,29 +188,53 @@ impl Matcher {
     ) -> Result<(), Exhausted> {
         let count = self.transform(text, wanted, scratch, budget)?;
         let Scratch { haystacks, hits, .. } = scratch;
-        for (index, haystack) in haystacks.iter().take(count).enumerate() {
+        for (index, haystack) in haystacks.iter_mut().take(count).enumerate() {
             let text = if index == 0 { text } else { &haystack.text };
+            let (features, units) = (haystack.features, &mut haystack.units);
+            self.narrow(features, text.len(), units);
+            if units.is_empty() {
+                continue;
+            }
             hits.reset(self.units.len());
             let filtered = |(units, unfiltered): (&u64, &u64)| units & !unfiltered != 0;
-            if haystack.units.words().iter().zip(self.unfiltered.words()).any(filtered) {
+            if units.words().iter().zip(self.unfiltered.words()).any(filtered) {
                 budget.take(text.len())?;
                 self.prefilter.scan(text, |unit| hits.insert(unit as usize));
             }
-            for word in 0..hits.words().len() {
-                let of = |bits: &Bits| bits.words().get(word).copied().unwrap_or(0);
-                let left = of(&haystack.units) & (of(hits) | of(&self.unfiltered));
-                for unit in ones(left).map(|bit| word * 64 + bit) {
-                    if self.needs[unit] & !haystack.features != 0 || (self.min_len[unit] as usize) > text.len() {
-                        continue;
-                    }
-                    budget.take(text.len())?;
-                    if self.units[unit].test.matches(text) {
-                        found(unit);
-                    }
+            hits.add(&self.unfiltered);
+            hits.keep(units);
+            for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text.len())) {
+                budget.take(text.len())?;
+                if self.units[unit].test.matches(text) {
+                    found(unit);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes away units that cannot match on a text of these features.
+    #[inline]
+    fn narrow(&self, features: Features, length: usize, units: &mut Bits) {
+        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0) {
+            units.keep(&plain.units);
+        }
+        if units.len() <= FEW {
+            units.retain(|unit| self.may_match(unit, features, length));
+        }
+    }
+
+    /// Whether a text of these features and this length has what a unit needs.
+    #[inline]
+    fn may_match(&self, unit: usize, features: Features, length: usize) -> bool {
+        self.needs[unit] & !features == 0 && self.min_len[unit] as usize <= length
+    }
+
+    fn any_may_match(&self, here: &Bits, wanted: &Bits, features: Features) -> bool {
+        let words = here.words().iter().zip(wanted.words()).enumerate();
+        words
+            .flat_map(|(index, (here, wanted))| ones(here & wanted).map(move |bit| index * 64 + bit))
+            .any(|unit| self.needs[unit] & !features == 0)
     }
 
     /// Undoes what the wanted units want undone; returns how many different haystacks there are.
@@ -205,6 +254,7 @@ impl Matcher {
             if let Some(transform) = node.transform
                 && node.below.meets(wanted)
                 && (node.triggers == 0 || node.triggers & haystacks[parent].features != 0)
+                && (!node.deletes || self.any_may_match(&node.here, wanted, haystacks[parent].features))
             {
                 if haystacks.len() == count {
                     haystacks.push(Haystack::default());

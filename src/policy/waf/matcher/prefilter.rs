@@ -1,8 +1,10 @@
-//! One pass over a text for the literals of all units.
+//! One pass over a text for the literals of all units, in the folded alphabet.
 
 use aho_corasick::automaton::Automaton;
 use aho_corasick::nfa::contiguous::NFA;
 use aho_corasick::{Anchored, MatchKind, dfa::DFA};
+
+use crate::policy::waf::needs::fold;
 
 /// The literals of a gate's units.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +23,17 @@ enum Engine {
     Compact(Box<NFA>),
 }
 
-/// How many bytes of literals may go into a table; a byte takes up to half a KiB there.
+const FOLDED: [u8; 256] = {
+    let mut folded = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        folded[byte] = fold(byte as u8);
+        byte += 1;
+    }
+    folded
+};
+
+/// How many bytes of literals may go into a table; a byte takes a quarter of a KiB there.
 const MAX_TABLE_TEXT: usize = 32 << 10;
 
 impl Prefilter {
@@ -40,12 +52,10 @@ impl Prefilter {
         let engine = match text <= MAX_TABLE_TEXT {
             true => DFA::builder()
                 .match_kind(MatchKind::Standard)
-                .ascii_case_insensitive(true)
                 .build(all.keys())
                 .map(|table| Engine::Table(Box::new(table))),
             false => NFA::builder()
                 .match_kind(MatchKind::Standard)
-                .ascii_case_insensitive(true)
                 .build(all.keys())
                 .map(|compact| Engine::Compact(Box::new(compact))),
         };
@@ -75,7 +85,7 @@ impl Prefilter {
     fn walk(&self, automaton: &impl Automaton, text: &[u8], mut hit: impl FnMut(u32)) {
         let Ok(mut state) = automaton.start_state(Anchored::No) else { return };
         for byte in text {
-            state = automaton.next_state(Anchored::No, state, *byte);
+            state = automaton.next_state(Anchored::No, state, FOLDED[usize::from(*byte)]);
             if automaton.is_special(state) && automaton.is_match(state) {
                 for index in 0..automaton.match_len(state) {
                     let literal = automaton.match_pattern(state, index).as_usize();

@@ -1,6 +1,7 @@
 //! Each operator by example.
 
 use super::*;
+use crate::policy::waf::needs::fold;
 
 fn build(name: &str, argument: Argument) -> Result<Operator, OperatorProblem> {
     let kind = OperatorKind::ALL.iter().find(|kind| kind.info().name == name);
@@ -19,7 +20,7 @@ fn check(name: &str, argument: Argument, yes: &[&[u8]], no: &[&[u8]]) {
         assert!(operator.find(value).is_some_and(|place| value.get(place).is_some()));
         assert!(value.len() >= needs.min_len);
         assert!(needs.clauses.iter().all(|set| value.iter().any(|byte| set.contains(*byte))));
-        let folded = value.to_ascii_lowercase();
+        let folded: Vec<u8> = value.iter().map(|byte| fold(*byte)).collect();
         let found = |literal: &Vec<u8>| memchr::memmem::find(&folded, literal).is_some();
         assert!(needs.literals.as_ref().is_none_or(|literals| literals.iter().any(found)), "{name}");
     }

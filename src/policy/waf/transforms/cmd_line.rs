@@ -15,6 +15,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"\\\"'^,; \t\n\x0b\x0c\rABCDEFGHIJKLMNOPQRSTUVWXYZ")),
+        deletes: false,
     };
 }
 

@@ -14,6 +14,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(WIDE_BLANKS),
+        deletes: false,
     };
 }
 

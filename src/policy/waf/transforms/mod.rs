@@ -40,6 +40,8 @@ pub struct TransformInfo {
     pub apply: fn(&[u8], &mut Vec<u8>) -> bool,
     /// A value that has none of these bytes stays as it is; `None`: any value may change.
     pub triggers: Option<ByteSet>,
+    /// Whether the result has only bytes that the value had.
+    pub deletes: bool,
 }
 
 macro_rules! transforms {

@@ -13,6 +13,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(WIDE_BLANKS),
+        deletes: true,
     };
 }
 

@@ -14,6 +14,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"%+")),
+        deletes: false,
     };
 }
 
