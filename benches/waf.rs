@@ -152,7 +152,7 @@ const WORDS: &[&str] = &[
     "cat", "type", "set", "free", "new", "user", "exec", "summary", "please", "answer", "like", "between", "having", "in",
 ];
 const NAMES: &[&str] = &["Anna", "John", "Léa", "Siobhán", "Piotr", "Mary", "Ahmed", "Yuki", "Olga", "Tom"];
-const FIELDS: &[&str] = &["q", "page", "sort", "lang", "id", "name", "email", "utm_source", "filter[name]", "ref", "since", "note", "title", "body"];
+const FIELDS: &[&str] = &["q", "p", "sort", "hl", "id", "name", "email", "utm_source", "filter[name]", "ref", "since", "note", "title", "body"];
 
 fn encode(text: &str) -> String {
     let mut encoded = String::new();

@@ -4,7 +4,7 @@
 //! pass, and asks an operator only where everything it needs is there. All of it errs towards "may
 //! match"; a property test compares the matcher with asking every operator about every value.
 
-use regex_syntax::hir::{Class, Hir, HirKind, Literal, Repetition};
+use regex_syntax::hir::{Class, Hir, HirKind, Literal, Look, Repetition};
 
 use super::bytes::ByteSet;
 
@@ -17,6 +17,8 @@ pub(super) struct Needs {
     pub(super) clauses: Vec<ByteSet>,
     /// It is at least this long.
     pub(super) min_len: usize,
+    /// It begins with one of these bytes, and is not empty.
+    pub(super) first: Option<ByteSet>,
 }
 
 impl Needs {
@@ -31,7 +33,8 @@ impl Needs {
     pub(super) fn of(hir: &Hir) -> Needs {
         let min_len = hir.properties().minimum_len().unwrap_or(0);
         let literals = required(hir).filter(|found| found.cost <= MAX_COST).map(|found| found.literals);
-        Needs { literals, clauses: clauses(hir), min_len }
+        let first = anchored(hir).then(|| first(hir)).filter(|_| min_len > 0).and_then(|(first, empty)| first.filter(|_| !empty));
+        Needs { literals, clauses: clauses(hir), min_len, first }
     }
 
     /// What is needed where all of these must match.
@@ -40,6 +43,7 @@ impl Needs {
         for part in parts {
             all.min_len = all.min_len.max(part.min_len);
             all.clauses.extend(part.clauses);
+            all.first = all.first.or(part.first);
             all.literals = match (all.literals.take(), part.literals) {
                 (Some(mine), Some(theirs)) => Some(if cost(&theirs) < cost(&mine) { theirs } else { mine }),
                 (mine, theirs) => mine.or(theirs),
@@ -54,6 +58,7 @@ impl Needs {
         let either = |mine: Needs, theirs: Needs| Needs {
             min_len: mine.min_len.min(theirs.min_len),
             clauses: crossed(&mine.clauses, &theirs.clauses),
+            first: mine.first.zip(theirs.first).map(|(mine, theirs)| mine.union(theirs)),
             literals: mine.literals.zip(theirs.literals).map(|(mut mine, theirs)| {
                 mine.extend(theirs);
                 deduped(mine)
@@ -63,13 +68,14 @@ impl Needs {
     }
 }
 
-/// The alphabet in which literals are looked for: letters without case, one digit, one blank, one byte
-/// for all beyond ASCII. Few symbols make the automaton small, and let a class such as `\s` be a
+/// The alphabet in which literals are looked for: letters without case, three digits, one blank, one
+/// byte for all beyond ASCII. Few symbols make the automaton small, and let a class such as `\s` be a
 /// single symbol; what is lost is told apart by the operator.
 pub(super) const fn fold(byte: u8) -> u8 {
     match byte {
         b'A'..=b'Z' => byte | 0x20,
-        b'0'..=b'9' => b'0',
+        b'1'..=b'4' => b'1',
+        b'5'..=b'9' => b'5',
         b'\t'..=b'\r' | b' ' => b' ',
         0..=0x1f | 0x7f => 0,
         0x80.. => 0x80,
@@ -141,10 +147,48 @@ fn byte_set(class: &Class) -> Option<ByteSet> {
     Some(set)
 }
 
+// === first bytes ===
+
+/// Whether every match begins where the text begins.
+fn anchored(hir: &Hir) -> bool {
+    hir.properties().look_set_prefix().contains(Look::Start)
+}
+
+/// The bytes that a match may begin with (`None`: any), and whether it may be empty.
+fn first(hir: &Hir) -> (Option<ByteSet>, bool) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => (Some(ByteSet::EMPTY), true),
+        HirKind::Literal(Literal(bytes)) => (bytes.first().map(|byte| ByteSet::of(&[*byte])), false),
+        HirKind::Class(class) => (byte_set(class), false),
+        HirKind::Capture(capture) => first(&capture.sub),
+        HirKind::Repetition(Repetition { min, sub, .. }) => {
+            let (set, empty) = first(sub);
+            (set, empty || *min == 0)
+        }
+        HirKind::Concat(parts) => {
+            let mut all = Some(ByteSet::EMPTY);
+            for part in parts {
+                let (set, empty) = first(part);
+                all = all.zip(set).map(|(all, set)| all.union(set));
+                if !empty {
+                    return (all, false);
+                }
+            }
+            (all, true)
+        }
+        HirKind::Alternation(branches) => {
+            let either = |(all, any_empty): (Option<ByteSet>, bool), (set, empty): (Option<ByteSet>, bool)| {
+                (all.zip(set).map(|(all, set)| all.union(set)), any_empty || empty)
+            };
+            branches.iter().map(first).reduce(either).unwrap_or((None, true))
+        }
+    }
+}
+
 // === literals ===
 
 /// How many texts an exact part may have before it counts as inexact.
-const MAX_EXACT: usize = 64;
+const MAX_EXACT: usize = 128;
 /// How many literals one operator may put into the automaton.
 const MAX_LITERALS: usize = 512;
 /// Longer literals gain nothing: the automaton grows, and hits hardly get fewer.
@@ -189,8 +233,7 @@ fn exact(hir: &Hir) -> Option<Vec<Vec<u8>>> {
             Some(deduped(texts)).filter(|texts| texts.len() <= MAX_EXACT)
         }
         HirKind::Repetition(Repetition { min, max: Some(max), sub, .. }) if min == max && *min <= 4 => {
-            let one = exact(sub)?;
-            (0..*min).try_fold(vec![Vec::new()], |texts, _| product(&texts, &one))
+            copies(sub, *min)
         }
         HirKind::Repetition(_) => None,
         HirKind::Concat(parts) => {
@@ -209,6 +252,12 @@ fn exact(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     }
 }
 
+/// What so many copies of a part can be; of more than four, the first four.
+fn copies(sub: &Hir, count: u32) -> Option<Vec<Vec<u8>>> {
+    let one = exact(sub)?;
+    (0..count.min(4)).try_fold(vec![Vec::new()], |texts, _| product(&texts, &one))
+}
+
 fn product(heads: &[Vec<u8>], tails: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     if heads.len() * tails.len() > MAX_EXACT.max(tails.len()).max(heads.len()) {
         return None;
@@ -223,14 +272,17 @@ fn required(hir: &Hir) -> Option<Found> {
     }
     match hir.kind() {
         HirKind::Capture(capture) => required(&capture.sub),
-        HirKind::Repetition(Repetition { min: 1.., sub, .. }) => required(sub),
+        HirKind::Repetition(Repetition { min: min @ 1.., sub, .. }) => match copies(sub, *min) {
+            Some(texts) => Found::offer(None, texts),
+            None => required(sub),
+        },
         HirKind::Concat(parts) => {
             let mut best = None;
             // The texts that end where the next part begins.
             let mut run = vec![Vec::new()];
             for part in parts {
                 let repeated = match part.kind() {
-                    HirKind::Repetition(Repetition { min: 1.., sub, .. }) => exact(sub),
+                    HirKind::Repetition(Repetition { min: min @ 1.., sub, .. }) => copies(sub, *min),
                     _ => None,
                 };
                 match (exact(part), repeated) {
@@ -238,11 +290,11 @@ fn required(hir: &Hir) -> Option<Found> {
                         Some(longer) => run = longer,
                         None => best = Found::offer(best, std::mem::replace(&mut run, texts)),
                     },
-                    // The first copy follows what stands before, the last one comes before what follows.
-                    (None, Some(copy)) => {
-                        let before = product(&run, &copy).unwrap_or(run);
+                    // The first copies follow what stands before, the last ones come before what follows.
+                    (None, Some(copies)) => {
+                        let before = product(&run, &copies).unwrap_or(run);
                         best = Found::offer(best, before);
-                        run = copy;
+                        run = copies;
                     }
                     (None, None) => {
                         best = Found::offer(best, std::mem::replace(&mut run, vec![Vec::new()]));
@@ -287,7 +339,7 @@ fn cost(literals: &[Vec<u8>]) -> f64 {
 /// How often a folded text is met at a place of ordinary text, roughly: letters follow each other
 /// more often than their frequencies say.
 fn rarity(text: &[u8]) -> f64 {
-    let digits = |byte: &u8| if *byte == fold(b'0') { 10.0 } else { 1.0 };
+    let digits = |byte: &u8| if matches!(*byte, b'1' | b'5') { 4.0 } else { 1.0 };
     text.iter().map(|byte| weight(*byte) * digits(byte)).product::<f64>() * 2.0
 }
 
@@ -327,8 +379,8 @@ mod tests {
         assert_eq!(literals(r"(?i)\bunion\s+select\b"), ["select"]);
         assert_eq!(literals(r"(?i)<(?:SVG|img)\b"), ["<img", "<svg"]);
         assert_eq!(literals(r"a*(?:jndi:|x+_\$\$nd)z?"), ["jndi:", "x_$$nd"]);
-        assert_eq!(literals(r"(?:\.{2,}[/\\])+"), ["./", r".\\"]);
-        assert_eq!(literals(r"\d\d==\d"), ["00==0"]);
+        assert_eq!(literals(r"(?:\.{2,}[/\\])+"), ["../", r"..\\"]);
+        assert_eq!(literals(r"\d==1"), ["0==1", "1==1", "5==1"]);
     }
 
     #[test]
@@ -344,5 +396,22 @@ mod tests {
         let needs = Needs::of(&hir);
         assert!(needs.clauses.contains(&ByteSet::of(b"'\"")) && needs.clauses.contains(&ByteSet::of(b"=")));
         assert_eq!(needs.min_len, 7);
+        assert_eq!(needs.first, None);
+    }
+
+    #[test]
+    fn an_anchored_match_begins_with_its_first_byte() {
+        for (pattern, want) in [
+            (r"^\s*-?[1-3]x", Some(&b" \t\n\x0b\x0c\r-123"[..])),
+            (r"^a|^b", Some(b"ab")),
+            (r"^a|b", None),
+            (r"^(?:a?|b)c", Some(b"abc")),
+            (r"(?m)^a", None),
+            (r"^a*", None),
+            (r"\ba", None),
+        ] {
+            let Ok(hir) = parse(pattern) else { panic!("{pattern} does not parse") };
+            assert_eq!(Needs::of(&hir).first, want.map(ByteSet::of), "{pattern}");
+        }
     }
 }

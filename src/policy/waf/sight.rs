@@ -20,6 +20,8 @@ pub(super) struct Sight {
     broad: Vec<Bits>,
     /// By kind of text: units that look at the member of this name.
     named: Vec<HashMap<Box<[u8]>, Bits>>,
+    /// By kind of text: the units that do not look at the member of this name, though at others.
+    except: Vec<HashMap<Box<[u8]>, Bits>>,
     /// By kind of text: units of which [`Sight::sees`] must be asked.
     picky: Vec<Bits>,
     /// By unit.
@@ -142,7 +144,9 @@ impl Sight {
     pub(super) fn new(views: Vec<View>) -> Sight {
         let size = views.len();
         let empty = || vec![Bits::none(size); Kind::COUNT];
-        let mut sight = Sight { broad: empty(), named: vec![HashMap::new(); Kind::COUNT], picky: empty(), views, size };
+        let by_name = || vec![HashMap::<Box<[u8]>, Bits>::new(); Kind::COUNT];
+        let mut sight =
+            Sight { broad: empty(), named: by_name(), except: by_name(), picky: empty(), views, size };
         for (unit, view) in sight.views.iter().enumerate() {
             for collection in Collection::ALL {
                 for kind in [Kind::new(collection, false), Kind::new(collection, true)] {
@@ -167,9 +171,19 @@ impl Sight {
                         continue;
                     }
                     sight.broad[at].insert(unit);
-                    let whole = |target: &&CompiledTarget| matches!(target.selector, CompiledSelector::All) && !target.excluded;
-                    let excluding = targets.iter().any(|target| target.excluded);
-                    if excluding || !targets.iter().any(whole) {
+                    let whole = targets.iter().any(|target| matches!(target.selector, CompiledSelector::All) && !target.excluded);
+                    let excluded = targets.iter().filter(|target| target.excluded);
+                    let mut picky = !whole;
+                    for target in excluded {
+                        match &target.selector {
+                            CompiledSelector::Name(name) if !by_path => {
+                                let except = sight.except[at].entry(name.clone());
+                                except.or_insert_with(|| Bits::none(size)).insert(unit);
+                            }
+                            _ => picky = true,
+                        }
+                    }
+                    if picky {
                         sight.picky[at].insert(unit);
                     }
                 }
@@ -185,11 +199,16 @@ impl Sight {
         units.reset(self.size);
         let Some(broad) = self.broad.get(at) else { return };
         units.add(broad);
-        if let Some(named) = self.named.get(at).filter(|named| !named.is_empty())
-            && let Some(name) = values.flat_name(value)
-            && let Some(more) = named.get(name)
-        {
+        let (named, except) = (&self.named[at], &self.except[at]);
+        if named.is_empty() && except.is_empty() {
+            return;
+        }
+        let Some(name) = values.flat_name(value) else { return };
+        if let Some(more) = named.get(name) {
             units.add(more);
+        }
+        if let Some(fewer) = except.get(name) {
+            units.remove(fewer);
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Matcher {
     needs: Vec<Features>,
     /// By unit: the least length it needs.
     min_len: Vec<u32>,
+    /// By unit: the bytes that a text must begin with.
+    first: Vec<ByteSet>,
     features: FeatureTable,
     chains: Chains,
     prefilter: Prefilter,
@@ -169,7 +171,8 @@ impl Matcher {
             }
         }
         let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
-        Matcher { units, needs, min_len, features, chains, prefilter, unfiltered, plain }
+        let first = all.iter().map(|needs| needs.first.unwrap_or(ByteSet::FULL)).collect();
+        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
@@ -191,7 +194,7 @@ impl Matcher {
         for (index, haystack) in haystacks.iter_mut().take(count).enumerate() {
             let text = if index == 0 { text } else { &haystack.text };
             let (features, units) = (haystack.features, &mut haystack.units);
-            self.narrow(features, text.len(), units);
+            self.narrow(features, text, units);
             if units.is_empty() {
                 continue;
             }
@@ -203,7 +206,7 @@ impl Matcher {
             }
             hits.add(&self.unfiltered);
             hits.keep(units);
-            for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text.len())) {
+            for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text)) {
                 budget.take(text.len())?;
                 if self.units[unit].test.matches(text) {
                     found(unit);
@@ -215,19 +218,21 @@ impl Matcher {
 
     /// Takes away units that cannot match on a text of these features.
     #[inline]
-    fn narrow(&self, features: Features, length: usize, units: &mut Bits) {
+    fn narrow(&self, features: Features, text: &[u8], units: &mut Bits) {
         if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0) {
             units.keep(&plain.units);
         }
         if units.len() <= FEW {
-            units.retain(|unit| self.may_match(unit, features, length));
+            units.retain(|unit| self.may_match(unit, features, text));
         }
     }
 
-    /// Whether a text of these features and this length has what a unit needs.
+    /// Whether a text of these features has what a unit needs, literals apart.
     #[inline]
-    fn may_match(&self, unit: usize, features: Features, length: usize) -> bool {
-        self.needs[unit] & !features == 0 && self.min_len[unit] as usize <= length
+    fn may_match(&self, unit: usize, features: Features, text: &[u8]) -> bool {
+        self.needs[unit] & !features == 0
+            && self.min_len[unit] as usize <= text.len()
+            && text.first().is_none_or(|byte| self.first[unit].contains(*byte))
     }
 
     fn any_may_match(&self, here: &Bits, wanted: &Bits, features: Features) -> bool {
