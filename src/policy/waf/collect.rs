@@ -41,6 +41,9 @@ impl Wanted {
 
     /// Adds what is wanted and not there yet. `has` remembers what was added.
     pub(super) fn collect(&self, facts: &Facts<'_>, has: &mut Vec<Collection>, values: &mut Values) {
+        if has.is_empty() && !self.collections.is_empty() {
+            values.reserve();
+        }
         for collection in &self.collections {
             if has.contains(collection) {
                 continue;

@@ -31,6 +31,8 @@ pub mod transforms;
 mod values;
 
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

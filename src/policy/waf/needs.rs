@@ -252,6 +252,16 @@ fn exact(hir: &Hir) -> Option<Vec<Vec<u8>>> {
     }
 }
 
+/// Texts with the byte that comes behind them, where that is one of few: `chr` before `\s*\(` is
+/// `chr(` or `chr` and a blank.
+fn followed(texts: Vec<Vec<u8>>, rest: &[Hir]) -> Vec<Vec<u8>> {
+    let (next, empty) = first(&Hir::concat(rest.to_vec()));
+    let next: Option<ByteSet> = next.filter(|_| !empty).map(|set| set.iter().map(fold).collect());
+    let next = next.filter(|set| (1..=MAX_CLASS).contains(&(set.len() as usize)));
+    let longer = next.and_then(|set| product(&texts, &set.iter().map(|byte| vec![byte]).collect::<Vec<_>>()));
+    longer.unwrap_or(texts)
+}
+
 /// What so many copies of a part can be; of more than four, the first four.
 fn copies(sub: &Hir, count: u32) -> Option<Vec<Vec<u8>>> {
     let one = exact(sub)?;
@@ -280,7 +290,7 @@ fn required(hir: &Hir) -> Option<Found> {
             let mut best = None;
             // The texts that end where the next part begins.
             let mut run = vec![Vec::new()];
-            for part in parts {
+            for (at, part) in parts.iter().enumerate() {
                 let repeated = match part.kind() {
                     HirKind::Repetition(Repetition { min: min @ 1.., sub, .. }) => copies(sub, *min),
                     _ => None,
@@ -297,7 +307,8 @@ fn required(hir: &Hir) -> Option<Found> {
                         run = copies;
                     }
                     (None, None) => {
-                        best = Found::offer(best, std::mem::replace(&mut run, vec![Vec::new()]));
+                        let ended = std::mem::replace(&mut run, vec![Vec::new()]);
+                        best = Found::offer(best, followed(ended, &parts[at..]));
                         if let Some(inner) = required(part) {
                             best = Found::offer(best, inner.literals);
                         }
@@ -380,6 +391,7 @@ mod tests {
         assert_eq!(literals(r"(?i)<(?:SVG|img)\b"), ["<img", "<svg"]);
         assert_eq!(literals(r"a*(?:jndi:|x+_\$\$nd)z?"), ["jndi:", "x_$$nd"]);
         assert_eq!(literals(r"(?:\.{2,}[/\\])+"), ["../", r"..\\"]);
+        assert_eq!(literals(r"(?i)\bchr\s*\("), ["chr ", "chr("]);
         assert_eq!(literals(r"\d==1"), ["0==1", "1==1", "5==1"]);
     }
 

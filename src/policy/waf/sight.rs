@@ -4,8 +4,6 @@
 //! on names, paths of JSON and XML, and what `!` takes away are read one by one, and only for a rule
 //! that has found something otherwise.
 
-use std::collections::HashMap;
-
 use regex_automata::meta;
 
 use super::bits::Bits;
@@ -18,15 +16,28 @@ use super::values::{Kind, Value, Values};
 pub(super) struct Sight {
     /// By kind of text: units that look at all or at some of them.
     broad: Vec<Bits>,
-    /// By kind of text: units that look at the member of this name.
-    named: Vec<HashMap<Box<[u8]>, Bits>>,
-    /// By kind of text: the units that do not look at the member of this name, though at others.
-    except: Vec<HashMap<Box<[u8]>, Bits>>,
+    /// By kind of text: what changes for the member of a name, sorted by [`order`].
+    named: Vec<Vec<Named>>,
     /// By kind of text: units of which [`Sight::sees`] must be asked.
     picky: Vec<Bits>,
     /// By unit.
     views: Vec<View>,
     size: usize,
+}
+
+/// What units do about the member of a name.
+#[derive(Clone, Debug)]
+struct Named {
+    name: Box<[u8]>,
+    /// These look at it, and not at others.
+    more: Bits,
+    /// These look at others, and not at it.
+    fewer: Bits,
+}
+
+/// Names are looked up by length first: most names of a request are known by it to be nobody's.
+fn order(name: &[u8]) -> (usize, &[u8]) {
+    (name.len(), name)
 }
 
 /// What one unit looks at.
@@ -139,14 +150,24 @@ fn selector(pattern: &str) -> Result<meta::Regex, OperatorProblem> {
     })
 }
 
+impl Named {
+    /// The entry of a name, made where there is none.
+    fn of<'a>(all: &'a mut Vec<Named>, name: &[u8], size: usize) -> &'a mut Named {
+        let at = all.binary_search_by(|named| order(&named.name).cmp(&order(name))).unwrap_or_else(|at| {
+            all.insert(at, Named { name: name.into(), more: Bits::none(size), fewer: Bits::none(size) });
+            at
+        });
+        &mut all[at]
+    }
+}
+
 impl Sight {
     /// Puts the views of all units together.
     pub(super) fn new(views: Vec<View>) -> Sight {
         let size = views.len();
         let empty = || vec![Bits::none(size); Kind::COUNT];
-        let by_name = || vec![HashMap::<Box<[u8]>, Bits>::new(); Kind::COUNT];
         let mut sight =
-            Sight { broad: empty(), named: by_name(), except: by_name(), picky: empty(), views, size };
+            Sight { broad: empty(), named: vec![Vec::new(); Kind::COUNT], picky: empty(), views, size };
         for (unit, view) in sight.views.iter().enumerate() {
             for collection in Collection::ALL {
                 for kind in [Kind::new(collection, false), Kind::new(collection, true)] {
@@ -166,7 +187,7 @@ impl Sight {
                         .collect();
                     if let Some(names) = names {
                         for name in names {
-                            sight.named[at].entry(name.clone()).or_insert_with(|| Bits::none(size)).insert(unit);
+                            Named::of(&mut sight.named[at], name, size).more.insert(unit);
                         }
                         continue;
                     }
@@ -177,8 +198,7 @@ impl Sight {
                     for target in excluded {
                         match &target.selector {
                             CompiledSelector::Name(name) if !by_path => {
-                                let except = sight.except[at].entry(name.clone());
-                                except.or_insert_with(|| Bits::none(size)).insert(unit);
+                                Named::of(&mut sight.named[at], name, size).fewer.insert(unit);
                             }
                             _ => picky = true,
                         }
@@ -199,16 +219,14 @@ impl Sight {
         units.reset(self.size);
         let Some(broad) = self.broad.get(at) else { return };
         units.add(broad);
-        let (named, except) = (&self.named[at], &self.except[at]);
-        if named.is_empty() && except.is_empty() {
+        let named = self.named.get(at).map_or(&[][..], Vec::as_slice);
+        if named.is_empty() {
             return;
         }
         let Some(name) = values.flat_name(value) else { return };
-        if let Some(more) = named.get(name) {
-            units.add(more);
-        }
-        if let Some(fewer) = except.get(name) {
-            units.remove(fewer);
+        if let Ok(found) = named.binary_search_by(|named| order(&named.name).cmp(&order(name))) {
+            units.add(&named[found].more);
+            units.remove(&named[found].fewer);
         }
     }
 

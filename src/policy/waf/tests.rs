@@ -63,6 +63,7 @@ pub(super) fn compile(text: &str) -> Bench {
 pub(super) struct Request<'a> {
     pub(super) method: &'a str,
     pub(super) uri: &'a str,
+    pub(super) host: &'a str,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Body,
     pub(super) peer: [u8; 4],
@@ -71,7 +72,7 @@ pub(super) struct Request<'a> {
 
 impl Default for Request<'_> {
     fn default() -> Self {
-        Request { method: "GET", uri: "/", headers: Vec::new(), body: Body::Absent, peer: [192, 0, 2, 1], shadow: false }
+        Request { method: "GET", uri: "/", host: "app.test", headers: Vec::new(), body: Body::Absent, peer: [192, 0, 2, 1], shadow: false }
     }
 }
 
@@ -106,7 +107,7 @@ impl Bench {
 
     fn judge_at(&self, request: &Request<'_>, now: Timestamp) -> Judged {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("host".to_owned(), "app.test".to_owned())].iter().chain(&request.headers) {
+        for (name, value) in [("host".to_owned(), request.host.to_owned())].iter().chain(&request.headers) {
             let name = HeaderName::from_bytes(name.as_bytes()).expect("a field name");
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a field value"));
         }

@@ -177,6 +177,12 @@ impl Values {
 
     // === filling ===
 
+    /// Makes room for the texts of an ordinary request, so that filling does not grow step by step.
+    pub(super) fn reserve(&mut self) {
+        self.buffer.reserve(2048);
+        self.list.reserve(64);
+    }
+
     /// Appends bytes to the buffer.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Stretch {
         self.put_with(|buffer| buffer.extend_from_slice(bytes))
