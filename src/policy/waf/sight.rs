@@ -4,6 +4,8 @@
 //! on names, paths of JSON and XML, and what `!` takes away are read one by one, and only for a rule
 //! that has found something otherwise.
 
+use std::sync::Arc;
+
 use regex_automata::meta;
 
 use super::bits::Bits;
@@ -21,7 +23,7 @@ pub(super) struct Sight {
     /// By kind of text: units of which [`Sight::sees`] must be asked.
     picky: Vec<Bits>,
     /// By unit.
-    views: Vec<View>,
+    views: Vec<Arc<View>>,
     size: usize,
 }
 
@@ -163,7 +165,7 @@ impl Named {
 
 impl Sight {
     /// Puts the views of all units together.
-    pub(super) fn new(views: Vec<View>) -> Sight {
+    pub(super) fn new(views: Vec<Arc<View>>) -> Sight {
         let size = views.len();
         let empty = || vec![Bits::none(size); Kind::COUNT];
         let mut sight =
@@ -238,7 +240,7 @@ impl Sight {
     }
 
     /// The view of a unit.
-    pub(super) fn views(&self) -> &[View] {
+    pub(super) fn views(&self) -> &[Arc<View>] {
         &self.views
     }
 }

@@ -18,7 +18,8 @@ use super::needs::Needs;
 use super::operators::Operator;
 use super::transforms::Transform;
 
-/// What the matcher judges: a test on a text, behind a chain of transformations. One link of a rule.
+/// What the matcher judges: a test on a text, behind a chain of transformations. A link of a rule is
+/// one unit, or several of which one has to match.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) transforms: Box<[Transform]>,
@@ -137,6 +138,24 @@ impl CompiledTest {
 }
 
 impl Unit {
+    /// Units of which one matches where this one does, each with needs of its own.
+    pub(super) fn alternatives(self) -> Vec<Unit> {
+        let conditions = &self.test.conditions;
+        let divisible = self.test.any || conditions.len() == 1;
+        if !divisible || conditions.iter().any(|condition| condition.negated) {
+            return vec![self];
+        }
+        let operators = conditions.iter().flat_map(|condition| match &condition.operator {
+            Operator::Regex(regex) => regex.alternatives().into_iter().map(Operator::Regex).collect(),
+            other => vec![other.clone()],
+        });
+        let unit = |operator| Unit {
+            transforms: self.transforms.clone(),
+            test: CompiledTest { conditions: Box::new([CompiledCondition { operator, negated: false }]), any: false },
+        };
+        operators.map(unit).collect()
+    }
+
     /// The text that the test sees.
     pub(super) fn transform(&self, text: &[u8]) -> Vec<u8> {
         self.transforms.iter().fold(text.to_vec(), |text, transform| transform.apply(&text).unwrap_or(text))
