@@ -142,6 +142,38 @@ impl CompiledTarget {
     }
 }
 
+/// The fields that nearly every request has.
+const COMMON_FIELDS: [&str; 28] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "dnt",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "pragma",
+    "priority",
+    "referer",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "te",
+    "upgrade-insecure-requests",
+    "user-agent",
+];
+
 /// The expression of a selector.
 fn selector(pattern: &str) -> Result<meta::Regex, OperatorProblem> {
     let config = meta::Config::new().utf8_empty(false).nfa_size_limit(Some(1 << 20)).hybrid_cache_capacity(64 << 10);
@@ -201,6 +233,14 @@ impl Sight {
                         match &target.selector {
                             CompiledSelector::Name(name) if !by_path => {
                                 Named::of(&mut sight.named[at], name, size).fewer.insert(unit);
+                            }
+                            CompiledSelector::Pattern(pattern) if collection == Collection::Header => {
+                                // Decided once for the fields that nearly every request has.
+                                let names = COMMON_FIELDS.iter().map(|name| name.as_bytes());
+                                for name in names.filter(|name| pattern.is_match(*name)) {
+                                    Named::of(&mut sight.named[at], name, size).fewer.insert(unit);
+                                }
+                                picky = true;
                             }
                             _ => picky = true,
                         }
