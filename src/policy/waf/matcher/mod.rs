@@ -58,7 +58,12 @@ pub(super) struct Matcher {
     unfiltered: Bits,
     /// What texts of few different bytes cannot match, from the plainest on.
     plain: [Plain; 2],
+    /// By length, for short texts: the units that may match on one.
+    short: [Bits; SHORT],
 }
+
+/// Texts below this length are short.
+const SHORT: usize = 12;
 
 /// Texts of these bytes alone, and the units that may match on them.
 #[derive(Clone, Debug)]
@@ -182,6 +187,12 @@ impl Matcher {
             all.iter().enumerate().filter(|(_, needs)| possible(needs)).for_each(|(unit, _)| units.insert(unit));
             Plain { others: features.bit(allowed.complement()), units }
         });
+        let short = std::array::from_fn(|length| {
+            let mut units = Bits::none(size);
+            let fits = all.iter().enumerate().filter(|(_, needs)| needs.min_len <= length);
+            fits.for_each(|(unit, _)| units.insert(unit));
+            units
+        });
         // The bits are few: every unit gets one before any gets a second.
         let mut needs = vec![0; size];
         for round in 0..all.iter().map(|needs| needs.clauses.len()).max().unwrap_or(0) {
@@ -191,7 +202,7 @@ impl Matcher {
         }
         let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
         let first = all.iter().map(|needs| needs.first.unwrap_or(ByteSet::FULL)).collect();
-        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain }
+        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain, short }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
@@ -240,6 +251,9 @@ impl Matcher {
     fn narrow(&self, features: Features, text: &[u8], units: &mut Bits) {
         if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0) {
             units.keep(&plain.units);
+        }
+        if let Some(short) = self.short.get(text.len()) {
+            units.keep(short);
         }
         if units.len() <= FEW {
             units.retain(|unit| self.may_match(unit, features, text));
