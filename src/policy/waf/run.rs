@@ -144,6 +144,9 @@ impl Run<'_, '_> {
         let mut wanted = Bits::default();
         for at in 0..values.len() {
             let Some(value) = values.get(at) else { break };
+            if gate.sight.blind(value.kind) {
+                continue;
+            }
             gate.sight.units(value, values, &mut wanted);
             wanted.keep(&left);
             if wanted.is_empty() {

@@ -24,6 +24,8 @@ pub(super) struct Sight {
     picky: Vec<Bits>,
     /// By unit.
     views: Vec<Arc<View>>,
+    /// The kinds of text that nobody looks at, as bits.
+    blind: u32,
     size: usize,
 }
 
@@ -201,7 +203,7 @@ impl Sight {
         let size = views.len();
         let empty = || vec![Bits::none(size); Kind::COUNT];
         let mut sight =
-            Sight { broad: empty(), named: vec![Vec::new(); Kind::COUNT], picky: empty(), views, size };
+            Sight { broad: empty(), named: vec![Vec::new(); Kind::COUNT], picky: empty(), views, blind: 0, size };
         for (unit, view) in sight.views.iter().enumerate() {
             for collection in Collection::ALL {
                 for kind in [Kind::new(collection, false), Kind::new(collection, true)] {
@@ -251,7 +253,18 @@ impl Sight {
                 }
             }
         }
+        for at in 0..Kind::COUNT {
+            if sight.broad[at].is_empty() && sight.named[at].is_empty() {
+                sight.blind |= 1 << at;
+            }
+        }
         sight
+    }
+
+    /// Whether nobody looks at texts of this kind.
+    #[inline]
+    pub(super) fn blind(&self, kind: Kind) -> bool {
+        self.blind & 1 << kind.index() != 0
     }
 
     /// Sets `units` to those that may look at a text.

@@ -12,7 +12,7 @@ mod prefilter;
 use self::chains::Chains;
 use self::features::{FeatureTable, Features};
 use self::prefilter::Prefilter;
-use super::bits::{Bits, ones};
+use super::bits::Bits;
 use super::bytes::ByteSet;
 use super::needs::Needs;
 use super::operators::Operator;
@@ -229,8 +229,7 @@ impl Matcher {
                 continue;
             }
             hits.reset(self.units.len());
-            let filtered = |(units, unfiltered): (&u64, &u64)| units & !unfiltered != 0;
-            if units.words().iter().zip(self.unfiltered.words()).any(filtered) {
+            if units.exceeds(&self.unfiltered) {
                 budget.take(text.len())?;
                 self.prefilter.scan(text, |unit| hits.insert(unit as usize));
             }
@@ -269,10 +268,7 @@ impl Matcher {
     }
 
     fn any_may_match(&self, here: &Bits, wanted: &Bits, features: Features) -> bool {
-        let words = here.words().iter().zip(wanted.words()).enumerate();
-        words
-            .flat_map(|(index, (here, wanted))| ones(here & wanted).map(move |bit| index * 64 + bit))
-            .any(|unit| self.needs[unit] & !features == 0)
+        here.iter().any(|unit| self.needs[unit] & !features == 0 && wanted.contains(unit))
     }
 
     /// Undoes what the wanted units want undone; returns how many different haystacks there are.
@@ -282,7 +278,12 @@ impl Matcher {
         if haystacks.is_empty() {
             haystacks.push(Haystack::default());
         }
-        haystacks[0].features = self.features.of(text);
+        let features = self.features.of(text);
+        haystacks[0].features = features;
+        if !self.chains.may_change(features) {
+            haystacks[0].units.clone_from(wanted);
+            return Ok(1);
+        }
         haystacks[0].units.reset(self.units.len());
         places.clear();
         let mut count = 1;
@@ -290,8 +291,8 @@ impl Matcher {
             let parent = places.get(node.parent).copied().unwrap_or(0);
             let mut place = parent;
             if let Some(transform) = node.transform
-                && node.below.meets(wanted)
                 && (node.triggers == 0 || node.triggers & haystacks[parent].features != 0)
+                && node.below.meets(wanted)
                 && (!node.deletes || self.any_may_match(&node.here, wanted, haystacks[parent].features))
             {
                 if haystacks.len() == count {
@@ -309,10 +310,7 @@ impl Matcher {
                 }
             }
             places.push(place);
-            let units = &mut haystacks[place].units;
-            for ((all, here), wanted) in units.words_mut().iter_mut().zip(node.here.words()).zip(wanted.words()) {
-                *all |= here & wanted;
-            }
+            haystacks[place].units.add_common(&node.here, wanted);
         }
         Ok(count)
     }
