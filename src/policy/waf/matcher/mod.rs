@@ -231,7 +231,7 @@ impl Matcher {
             hits.reset(self.units.len());
             if units.exceeds(&self.unfiltered) {
                 budget.take(text.len())?;
-                self.prefilter.scan(text, |unit| hits.insert(unit as usize));
+                self.prefilter.scan(text, hits);
             }
             hits.add(&self.unfiltered);
             hits.keep(units);
