@@ -78,7 +78,13 @@ struct Table {
     first_match: u16,
     /// By state from there on: the units whose literals end there.
     hits: Vec<Bits>,
+    /// One less than the length of the longest literal.
+    overlap: usize,
 }
+
+/// From these lengths on, a text is walked through in parts.
+const TWO_LANES: usize = 32;
+const FOUR_LANES: usize = 96;
 
 /// How many bytes of literals may go into a table: a state takes about 128 bytes.
 const MAX_TABLE_TEXT: usize = 32 << 10;
@@ -87,6 +93,10 @@ impl Table {
     /// `None`: it would be too large.
     fn new(literals: &Literals<'_>, size: usize) -> Option<Table> {
         if literals.keys().map(|literal| literal.len()).sum::<usize>() > MAX_TABLE_TEXT {
+            return None;
+        }
+        let overlap = literals.keys().map(|literal| literal.len()).max()?.saturating_sub(1);
+        if overlap >= TWO_LANES / 4 {
             return None;
         }
         let mut folded = [0u8; 256];
@@ -115,19 +125,86 @@ impl Table {
             next: order.iter().flat_map(row).map(|state| numbers[*state]).collect(),
             first_match: u16::try_from(plain.len()).ok()?,
             hits: matching.iter().map(|state| tree.hits[*state].clone()).collect(),
+            overlap,
         })
     }
 
-    #[inline]
     fn scan(&self, text: &[u8], hits: &mut Bits) {
-        let mut state = 0;
-        for byte in text {
-            let symbol = usize::from(self.symbols[usize::from(*byte)]);
-            state = self.next[(usize::from(state) << self.bits) | symbol];
-            if state >= self.first_match {
-                hits.add(&self.hits[usize::from(state - self.first_match)]);
-            }
+        match text.len() {
+            0..TWO_LANES => self.walk(0, text, hits),
+            TWO_LANES..FOUR_LANES => self.lanes::<2>(text, hits),
+            FOUR_LANES.. => self.lanes::<4>(text, hits),
         }
+    }
+
+    /// Walks through several parts of the text at the same time, so that the look-up of one part need
+    /// not wait for that of another. The parts overlap by what a literal may stand across.
+    #[inline]
+    fn lanes<const LANES: usize>(&self, text: &[u8], hits: &mut Bits) {
+        let length = (text.len() + (LANES - 1) * self.overlap) / LANES;
+        let parts: [&[u8]; LANES] = std::array::from_fn(|lane| &text[lane * (length - self.overlap)..][..length]);
+        let mut states = [0; LANES];
+        let mut at = 0;
+        while at < length {
+            let mut ends = Ends::new();
+            let end = length.min(at + CHUNK / LANES);
+            for at in at..end {
+                for lane in 0..LANES {
+                    states[lane] = self.next(states[lane], parts[lane][at]);
+                    ends.note(states[lane], self.first_match);
+                }
+            }
+            self.drain(&ends, hits);
+            at = end;
+        }
+        let done = (LANES - 1) * (length - self.overlap) + length;
+        self.walk(states[LANES - 1], &text[done..], hits);
+    }
+
+    #[inline]
+    fn walk(&self, mut state: u16, text: &[u8], hits: &mut Bits) {
+        for chunk in text.chunks(CHUNK) {
+            let mut ends = Ends::new();
+            for byte in chunk {
+                state = self.next(state, *byte);
+                ends.note(state, self.first_match);
+            }
+            self.drain(&ends, hits);
+        }
+    }
+
+    #[inline]
+    fn next(&self, state: u16, byte: u8) -> u16 {
+        self.next[(usize::from(state) << self.bits) | usize::from(self.symbols[usize::from(byte)])]
+    }
+
+    #[inline]
+    fn drain(&self, ends: &Ends, hits: &mut Bits) {
+        for state in &ends.states[..ends.count] {
+            hits.add(&self.hits[usize::from(state - self.first_match)]);
+        }
+    }
+}
+
+/// How many steps are taken before the literals found are looked at.
+const CHUNK: usize = 32;
+
+/// The states at which literals ended, noted without a branch that could be guessed wrong.
+struct Ends {
+    states: [u16; CHUNK + 1],
+    count: usize,
+}
+
+impl Ends {
+    #[inline]
+    fn new() -> Ends {
+        Ends { states: [0; CHUNK + 1], count: 0 }
+    }
+
+    #[inline]
+    fn note(&mut self, state: u16, first_match: u16) {
+        self.states[self.count] = state;
+        self.count += usize::from(state >= first_match);
     }
 }
 
@@ -226,7 +303,7 @@ mod tests {
         #[test]
         fn both_automata_find_what_a_plain_search_finds(
             literals in prop::collection::vec("[ab1 ]{1,4}", 1..8),
-            text in "[aBb12 \\xff-]{0,20}",
+            text in "[aBb12 \\xff-]{0,20}|[aBb12 \\xff-]{30,120}",
         ) {
             let literals: Vec<Vec<u8>> =
                 literals.iter().map(|text| text.bytes().map(fold).collect()).collect();
