@@ -9,6 +9,10 @@
 //!
 //! A room uses the rooms to its left.
 
+pub mod config;
 pub mod decision;
 pub mod facts;
+pub mod metrics;
 pub mod policy;
+mod serve;
+mod upstream;

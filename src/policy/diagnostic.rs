@@ -48,10 +48,12 @@ pub struct At<T> {
     pub place: Place,
 }
 
-/// The problems found so far.
+/// The problems found so far, and the files that the text refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// Paths as written, for the loader to read before the policy is compiled.
+    files: Vec<At<String>>,
 }
 
 impl<T> At<T> {
@@ -102,6 +104,16 @@ impl Diagnostics {
         });
         let last = self.list.len() - 1;
         &mut self.list[last]
+    }
+
+    /// Notes that the text refers to a file.
+    pub fn refer_to(&mut self, file: At<String>) {
+        self.files.push(file);
+    }
+
+    /// The files that the text refers to.
+    pub fn files(&self) -> &[At<String>] {
+        &self.files
     }
 
     /// How many there are.

@@ -91,6 +91,19 @@ impl Sources {
         (0..).map(FileId).zip(&self.texts).filter(|(_, source)| source.policy)
     }
 
+    /// The resolved paths of all files that keys refer to, absent ones included.
+    pub fn attached_paths(&self) -> impl Iterator<Item = &str> {
+        self.attached.keys().map(String::as_str)
+    }
+
+    /// The lists that are part of the policy's meaning, by path.
+    pub fn lists(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attached.iter().filter_map(|(path, attached)| match attached {
+            Attached::Text(id) => Some((path.as_str(), &*self.get(*id)?.text)),
+            Attached::Absent | Attached::Unreadable(_) => None,
+        })
+    }
+
     /// The file that `path`, written in the file `from`, refers to.
     pub fn attached(&self, from: FileId, path: &str) -> Option<&Attached> {
         self.attached.get(&self.resolve(from, path))

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::node::{Decode, Node};
 use crate::policy::code::Code;
-use crate::policy::diagnostic::Diagnostics;
+use crate::policy::diagnostic::{At, Diagnostics};
 
 /// An id or name: `[a-z0-9][a-z0-9._-]{0,63}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +27,8 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub Timestamp);
 
-/// A path of a file, as written; relative to the folder of the file that names it.
+/// A path of a text file that belongs to the policy, as written; relative to the folder of the file
+/// that names it. Decoding one tells the loader to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub String);
 
@@ -171,6 +172,7 @@ impl Decode for FilePath {
             bad_value(node, "this is not a path", "", diagnostics);
             return None;
         }
+        diagnostics.refer_to(At { value: text.to_owned(), place: node.place() });
         Some(FilePath(text.to_owned()))
     }
 }
