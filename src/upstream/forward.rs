@@ -24,8 +24,8 @@ pub(crate) struct Outbound {
     pub(crate) pool: Rc<Pool>,
     /// How long things may take.
     pub(crate) timeouts: Timeouts,
-    /// The client's side of a change to another protocol, if it asks for one and may.
-    pub(crate) upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// Whether the client asks for another protocol, and may.
+    pub(crate) upgrade: bool,
 }
 
 /// What came of it.
@@ -44,10 +44,10 @@ pub(crate) async fn forward(outbound: Outbound) -> Result<Forwarded, Fault> {
         if matches!(pool.server, ServerText::Echo) {
             return echo::answer(request).await.map(Forwarded::Answer);
         }
-        match upgrade {
-            Some(client) => upgrade::exchange(&pool, request, client, timeouts).await,
-            None => exchange(&pool, request, timeouts).await.map(Forwarded::Answer),
+        if upgrade {
+            return upgrade::exchange(&pool, request, timeouts).await;
         }
+        exchange(&pool, request, timeouts).await.map(Forwarded::Answer)
     };
     forwarded.await.map_err(|fault| match fate.end() {
         // A body that broke off at the client looks like a broken connection to the upstream.

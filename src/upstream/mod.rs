@@ -14,9 +14,10 @@ mod link;
 mod pool;
 mod upgrade;
 
-pub(crate) use body::{ClientBody, Fate, RequestBody, ResponseBody};
+pub(crate) use body::{BodyEnd, BodyFailure, ClientBody, Fate, RequestBody, ResponseBody};
 pub(crate) use fault::Fault;
 pub(crate) use flatten::write_flattened;
 pub(crate) use forward::{Forwarded, Outbound, forward};
 pub(crate) use hygiene::{Hygiene, join_cookies, upgrade_wanted};
 pub(crate) use pool::{Pool, Pools};
+pub(crate) use upgrade::Tunnel;

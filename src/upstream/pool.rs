@@ -17,8 +17,7 @@ use crate::config::raw::ServerText;
 pub(crate) struct Pool {
     /// The server.
     pub(super) server: ServerText,
-    /// What stands in Host when the client's is not passed on.
-    pub(super) authority: HeaderValue,
+    authority: HeaderValue,
     idle: RefCell<Vec<Link>>,
 }
 
@@ -37,6 +36,11 @@ impl Pool {
         };
         let authority = authority.unwrap_or_else(|| HeaderValue::from_static("localhost"));
         Pool { server, authority, idle: RefCell::default() }
+    }
+
+    /// What stands in Host when the client's is not passed on.
+    pub(crate) fn authority(&self) -> &HeaderValue {
+        &self.authority
     }
 
     /// Takes the connection that rested the shortest.

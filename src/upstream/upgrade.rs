@@ -6,7 +6,7 @@
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::time::timeout;
 
 use super::body::{RequestBody, ResponseBody};
@@ -16,21 +16,23 @@ use super::link::Link;
 use super::pool::Pool;
 use crate::config::Timeouts;
 
-/// Two ends that will exchange bytes.
+/// The upstream's end of a connection that changed its protocol.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    client: OnUpgrade,
     upstream: OnUpgrade,
 }
 
 impl Tunnel {
     /// Carries bytes both ways until one side closes; how many came from the client and from the
-    /// upstream.
-    pub(crate) async fn run(self) -> (u64, u64) {
-        let Ok(client) = self.client.await else { return (0, 0) };
+    /// upstream. `early` are bytes that the client sent behind its request.
+    pub(crate) async fn run(self, client: &mut (impl AsyncRead + AsyncWrite + Unpin), early: &[u8]) -> (u64, u64) {
         let Ok(upstream) = self.upstream.await else { return (0, 0) };
-        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-        copy_bidirectional(&mut client, &mut upstream).await.unwrap_or((0, 0))
+        let mut upstream = TokioIo::new(upstream);
+        if upstream.write_all(early).await.is_err() {
+            return (0, 0);
+        }
+        let (sent, received) = copy_bidirectional(client, &mut upstream).await.unwrap_or((0, 0));
+        (sent + early.len() as u64, received)
     }
 }
 
@@ -38,7 +40,6 @@ impl Tunnel {
 pub(super) async fn exchange(
     pool: &Pool,
     request: Request<RequestBody>,
-    client: OnUpgrade,
     timeouts: Timeouts,
 ) -> Result<Forwarded, Fault> {
     let link = Link::connect(&pool.server, timeouts.connect).await?;
@@ -58,5 +59,5 @@ pub(super) async fn exchange(
     }
     let upstream = hyper::upgrade::on(&mut response);
     let response = Response::from_parts(response.into_parts().0, ResponseBody::Whole(None));
-    Ok(Forwarded::Switched(response, Tunnel { client, upstream }))
+    Ok(Forwarded::Switched(response, Tunnel { upstream }))
 }

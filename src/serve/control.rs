@@ -1,0 +1,191 @@
+//! The main thread: starts the workers, listens to signals, and brings everything to its end.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::listen::{Admission, bind};
+use super::reload::{Installer, Trigger};
+use super::watch::watch as watch_files;
+use super::worker::{Bound, Lifecycle, Worker};
+use super::tls;
+use crate::audit::Log;
+use crate::config::Settings;
+use crate::layers::Context;
+use crate::metrics::{Handles, Metrics};
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The decision log cannot be written.
+    #[error("the decision log cannot be written: {0}")]
+    Log(io::Error),
+    /// The admin listener's token file cannot be used.
+    #[error("the admin token cannot be used: {0}")]
+    Token(io::Error),
+    /// The system refuses threads or runtimes.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves until the process is told to end. `beside` starts what runs on the main thread beside the
+/// server (the admin listener), once the server may start.
+pub(crate) fn serve<B, F>(installer: Arc<Installer>, metrics: Arc<Metrics>, beside: B) -> Result<ExitCode, StartError>
+where
+    B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(installer, metrics, beside))
+}
+
+async fn run<B, F>(installer: Arc<Installer>, metrics: Arc<Metrics>, beside: B) -> Result<ExitCode, StartError>
+where
+    B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    // Signals are caught before anything listens, so that none is lost.
+    let mut signals = Signals::new()?;
+    let settings = installer.current().load().settings.clone();
+    let threads = match settings.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let (lifecycle, watching) = watch::channel(Lifecycle::Running);
+    let log = Log::open(&settings.log, metrics.log_lost.clone()).map_err(StartError::Log)?;
+    let mut bound = bind_all(&settings, threads)?;
+    let beside = beside(watching.clone()).await?;
+    let passwords = Arc::new(Semaphore::new(threads * 2));
+    let admission = Admission::new();
+    let mut workers = Vec::with_capacity(threads);
+    for index in 0..threads {
+        let worker = Worker {
+            listeners: bound.pop().unwrap_or_default(),
+            admission: Arc::clone(&admission),
+            lifecycle: watching.clone(),
+        };
+        let (current, metrics) = (installer.current(), Arc::clone(&metrics));
+        let (passwords, log) = (Arc::clone(&passwords), Arc::clone(&log));
+        workers.push(spawn(index, move || {
+            let context = Context::new(current, Handles::new(metrics), passwords, log.handle());
+            worker.run(context)
+        })?);
+    }
+    let beside = tokio::spawn(beside);
+    let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    signals.until_term(&installer, &log).await;
+
+    tracing::info!("ending: clients are asked to leave");
+    lifecycle.send_replace(Lifecycle::Leaving);
+    let quit = signals.or_quit(sleep(settings.timeouts.drain_delay)).await;
+    lifecycle.send_replace(Lifecycle::Finishing);
+    let joined = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
+    tokio::pin!(joined);
+    let patience = if quit { std::time::Duration::ZERO } else { settings.timeouts.drain };
+    let clean = tokio::select! {
+        joined = timeout(patience, &mut joined) => joined.ok(),
+        () = signals.quit() => None,
+    };
+    let clean = match clean {
+        Some(clean) => clean.unwrap_or(false),
+        None => {
+            tracing::warn!("what is still in flight is cut");
+            lifecycle.send_replace(Lifecycle::Cutting);
+            joined.await.unwrap_or(false)
+        }
+    };
+    files.abort();
+    beside.abort();
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(70) })
+}
+
+/// The sockets of each thread.
+fn bind_all(settings: &Settings, threads: usize) -> Result<Vec<Vec<Bound>>, StartError> {
+    let mut bound: Vec<Vec<Bound>> = (0..threads).map(|_| Vec::new()).collect();
+    for listener in &settings.listeners {
+        let tls = if listener.tls.is_empty() { None } else { Some(tls::server_config(&listener.tls)?) };
+        let sockets = bind(listener.address, threads)
+            .map_err(|error| StartError::Listen { address: listener.address, error })?;
+        let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!(%address, scheme, "listening");
+        for (thread, socket) in bound.iter_mut().zip(sockets) {
+            thread.push(Bound { socket, tls: tls.clone() });
+        }
+    }
+    Ok(bound)
+}
+
+/// Starts a worker thread with a runtime of its own.
+fn spawn<F, W>(index: usize, work: W) -> io::Result<JoinHandle<()>>
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || match runtime() {
+        Ok(runtime) => runtime.block_on(async { work().await }),
+        Err(error) => tracing::error!(%error, "a worker thread has no runtime"),
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads at every SIGHUP until SIGTERM or SIGINT.
+    async fn until_term(&mut self, installer: &Arc<Installer>, log: &Arc<Log>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    log.reopen();
+                    let installer = Arc::clone(installer);
+                    let _ = tokio::task::spawn_blocking(move || installer.reload(Trigger::Signal)).await;
+                }
+            }
+        }
+    }
+
+    /// A second SIGINT.
+    async fn quit(&mut self) {
+        self.interrupt.recv().await;
+    }
+
+    /// Waits, unless a second SIGINT comes; whether it did.
+    async fn or_quit(&mut self, wait: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            () = wait => false,
+            () = self.quit() => true,
+        }
+    }
+}

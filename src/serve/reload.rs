@@ -1,0 +1,268 @@
+//! Replacing the configuration in force: whole, or not at all.
+//!
+//! A reload that fails leaves the last good configuration where it is, and is visible in the
+//! process's own log, in the status and in the metric. What cannot change while running is reported
+//! as `restart_required`, and the rest applies.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::config::load::load;
+use crate::config::{Outcome, Settings, Setup};
+use crate::decision::Version;
+use crate::layers::Snapshot;
+use crate::metrics::Metrics;
+use crate::policy::code::Severity;
+use crate::policy::diagnostic::Diagnostic;
+use crate::policy::source::Sources;
+use crate::upstream::Hygiene;
+
+/// What the command line sets over the file, also at every reload.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// Addresses to listen on instead of the configured ones.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The admin listener's address.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Worker threads.
+    pub(crate) threads: Option<usize>,
+}
+
+/// What asked for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// The start of the process.
+    Start,
+    /// A file changed.
+    File,
+    /// SIGHUP.
+    Signal,
+    /// The admin interface.
+    Api,
+}
+
+/// Holds the configuration in force, and replaces it.
+#[derive(Debug)]
+pub(crate) struct Installer {
+    path: PathBuf,
+    overrides: Overrides,
+    current: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    /// What the process was started with.
+    started: Settings,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    installed_at: Timestamp,
+    sources: Sources,
+    last: Attempt,
+    restart_required: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    at: Timestamp,
+    trigger: Trigger,
+    errors: Vec<String>,
+}
+
+/// How things stand, for the admin interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    /// The policy in force.
+    pub(crate) version: Version,
+    /// Since when.
+    pub(crate) installed_at: Timestamp,
+    /// How many written rules it has.
+    pub(crate) rules: usize,
+    /// When a reload was last tried.
+    pub(crate) last_at: Timestamp,
+    /// What asked for it.
+    pub(crate) last_trigger: Trigger,
+    /// Why it failed; empty if it did not.
+    pub(crate) errors: Vec<String>,
+    /// Settings whose change waits for a restart.
+    pub(crate) restart_required: Vec<&'static str>,
+}
+
+/// A reload that was refused.
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadError {
+    /// What is wrong, one line a problem: `file:line:column: message`.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Trigger {
+    /// The word in logs and status.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Trigger::Start => "start",
+            Trigger::File => "file",
+            Trigger::Signal => "signal",
+            Trigger::Api => "api",
+        }
+    }
+}
+
+impl Installer {
+    /// Puts the first configuration in force.
+    pub(crate) fn new(path: PathBuf, overrides: Overrides, setup: Setup, metrics: Arc<Metrics>) -> Arc<Installer> {
+        let now = Timestamp::now();
+        let Setup { settings, policy, sources, .. } = overrides.apply(setup);
+        let started = settings.clone();
+        let snapshot = snapshot(settings, policy, &sources, 1);
+        metrics.policy_installed(1);
+        let state = State {
+            installed_at: now,
+            sources,
+            last: Attempt { at: now, trigger: Trigger::Start, errors: Vec::new() },
+            restart_required: Vec::new(),
+        };
+        Arc::new(Installer {
+            path,
+            overrides,
+            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+            metrics,
+            started,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Where the configuration in force is found by those who judge by it.
+    pub(crate) fn current(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.current)
+    }
+
+    /// The main configuration file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The texts of the configuration in force.
+    pub(crate) fn sources(&self) -> Sources {
+        self.lock().sources.clone()
+    }
+
+    /// How things stand.
+    pub(crate) fn status(&self) -> Status {
+        let snapshot = self.current.load();
+        let state = self.lock();
+        Status {
+            version: snapshot.policy.version,
+            installed_at: state.installed_at,
+            rules: snapshot.policy.rules.iter().len(),
+            last_at: state.last.at,
+            last_trigger: state.last.trigger,
+            errors: state.last.errors.clone(),
+            restart_required: state.restart_required.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the configuration anew and puts it in force. Blocks while it compiles.
+    pub(crate) fn reload(&self, trigger: Trigger) -> Result<Version, ReloadError> {
+        // Held throughout, so that two reloads cannot overtake each other.
+        let mut state = self.lock();
+        let now = Timestamp::now();
+        let outcome = load(&self.path, now);
+        let errors = refusals(&outcome);
+        state.last = Attempt { at: now, trigger, errors: errors.clone() };
+        let setup = outcome.setup.filter(|_| errors.is_empty());
+        let Some(setup) = setup else {
+            self.metrics.policy_reload_success.set(0);
+            tracing::error!(
+                trigger = trigger.name(),
+                problems = errors.len(),
+                first = errors.first().map_or("", String::as_str),
+                "the configuration was not reloaded; the last good one stays in force"
+            );
+            return Err(ReloadError { errors });
+        };
+        let Setup { settings, policy, sources, .. } = self.overrides.apply(setup);
+        state.restart_required = self.restart_required(&settings);
+        self.metrics.restart_required.set(i64::from(!state.restart_required.is_empty()));
+        let old = self.current.load().policy.version;
+        let changed = old.hash != policy.version.hash;
+        let generation = old.generation + u64::from(changed);
+        let snapshot = snapshot(settings, policy, &sources, generation);
+        let version = snapshot.policy.version;
+        state.sources = sources;
+        if changed {
+            state.installed_at = now;
+            self.metrics.policy_installed(generation);
+            tracing::info!(trigger = trigger.name(), policy = %version, "a new policy is in force");
+        } else {
+            self.metrics.policy_reload_success.set(1);
+            tracing::debug!(trigger = trigger.name(), policy = %version, "the configuration is unchanged");
+        }
+        for key in &state.restart_required {
+            tracing::warn!(key, "a change takes effect only after a restart");
+        }
+        self.current.store(Arc::new(snapshot));
+        Ok(version)
+    }
+
+    /// Settings that are read once, and now differ from what the process was started with.
+    fn restart_required(&self, new: &Settings) -> Vec<&'static str> {
+        let old = &self.started;
+        let checks = [
+            (old.listeners != new.listeners, "listener"),
+            (old.threads != new.threads, "server.threads"),
+            (old.admin != new.admin, "admin"),
+            (old.log.sink != new.log.sink, "log.sink"),
+        ];
+        checks.into_iter().filter(|(differs, _)| *differs).map(|(_, key)| key).collect()
+    }
+}
+
+impl Overrides {
+    /// Sets what the command line says.
+    pub(crate) fn apply(&self, mut setup: Setup) -> Setup {
+        let settings = &mut setup.settings;
+        if !self.listen.is_empty() {
+            let listener = |address: &SocketAddr| crate::config::Listener { address: *address, tls: Vec::new() };
+            settings.listeners = self.listen.iter().map(listener).collect();
+        }
+        if let (Some(address), Some(admin)) = (self.admin_listen, &mut settings.admin) {
+            admin.listen = address;
+        }
+        if let Some(threads) = self.threads {
+            settings.threads = threads;
+        }
+        setup
+    }
+}
+
+/// Why a configuration must not be used: its errors, and its lints of severity deny.
+pub(crate) fn refusals(outcome: &Outcome) -> Vec<String> {
+    let refused = |diagnostic: &&Diagnostic| diagnostic.severity >= Severity::Deny;
+    let line = |diagnostic: &Diagnostic| match diagnostic.place {
+        Some(place) => {
+            let at = outcome.sources.line_column(place);
+            let file = outcome.sources.get(place.file).map_or("?", |source| &source.name);
+            format!("{file}:{}:{}: {}", at.line, at.column, diagnostic.message)
+        }
+        None => diagnostic.message.clone(),
+    };
+    outcome.diagnostics.iter().filter(refused).map(line).collect()
+}
+
+fn snapshot(
+    settings: Settings,
+    mut policy: crate::policy::Policy,
+    _sources: &Sources,
+    generation: u64,
+) -> Snapshot {
+    policy.version.generation = generation;
+    let hygiene = Hygiene::new(settings.upstream_headers.names());
+    Snapshot { policy, world: crate::policy::World::default(), settings, hygiene }
+}

@@ -1,0 +1,11 @@
+//! Small actors for tests over real sockets: a gateway process, upstreams, clients.
+//!
+//! Everything listens on loopback port 0. Nothing sleeps: each actor waits for what it can see.
+
+mod client;
+mod gateway;
+mod upstream;
+
+pub use client::{Response, exchange, get, request, send};
+pub use gateway::Gateway;
+pub use upstream::{Received, Upstream};
