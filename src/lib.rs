@@ -10,5 +10,6 @@
 //! A room uses the rooms to its left.
 
 pub mod decision;
+pub mod deny;
 pub mod facts;
 pub mod policy;
