@@ -11,6 +11,7 @@
 
 pub mod config;
 pub mod decision;
+pub mod deny;
 pub mod facts;
 pub mod metrics;
 pub mod policy;

@@ -165,6 +165,7 @@ impl Policy {
         let rbac = raw.rbac.as_ref().map_or_else(Rbac::default, |rbac| Rbac::compile(rbac, &mut cx));
         let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
+        let contact = raw.contact.as_ref().and_then(|contact| disclosure::contact(contact, cx.diagnostics));
         cx.networks.report_unused(cx.diagnostics);
         cx.roles.report_unused(cx.diagnostics);
 
@@ -186,7 +187,7 @@ impl Policy {
             authn,
             rbac,
             disclosure,
-            contact: raw.contact.as_ref().map(|contact| contact.url.value.as_str().into()),
+            contact,
             ip_mode,
             waf_mode,
         };
@@ -208,7 +209,7 @@ impl Policy {
         let mut target = Target::parse(method, scheme, uri, headers);
         let client = self.proxies.client(peer, headers).unwrap_or_else(|rule| {
             target.refuse(rule, uri);
-            Client::direct(peer)
+            Client::unreadable(peer)
         });
         let mut route = self.find_route(&target);
         if target.irregular().double_slash
