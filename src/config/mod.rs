@@ -10,7 +10,7 @@ pub mod raw;
 mod settings;
 
 pub use settings::{
-    Admin, Certificate, ConnectionLimits, Listener, ResponseHeaders, Settings, Timeouts, Upstream,
+    Admin, Certificate, ConnectionLimits, Listener, Settings, Timeouts, Upstream,
     UpstreamHeaders,
 };
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use http::HeaderName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::deny::RawResponseHeaders;
 use crate::policy::decode::{Decode, Node, OneOrMany, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::network::NetItem;
@@ -179,24 +180,6 @@ table! {
         opt token_file: At<String>,
         /// Who may read `/metrics`.
         opt metrics: MetricsWord,
-    }
-}
-
-table! {
-    /// `[response_headers]`: which of our headers clients see; each is on by default.
-    pub struct RawResponseHeaders as "[response_headers]" {
-        /// `x-portcullis-decision`
-        opt decision: bool,
-        /// `x-portcullis-rule`
-        opt rule: bool,
-        /// `x-portcullis-reason`
-        opt reason: bool,
-        /// `x-portcullis-policy`
-        opt policy: bool,
-        /// `x-portcullis-shadow`
-        opt shadow: bool,
-        /// `proxy-status`
-        opt proxy_status: bool,
     }
 }
 

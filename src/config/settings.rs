@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::raw::{RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root, ServerText};
+use crate::audit;
+use crate::deny::ResponseHeaders;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::{Diagnostics, Place};
 use crate::policy::source::Sources;
@@ -26,6 +28,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// The listener for operators.
     pub admin: Option<Admin>,
+    /// The decision log.
+    pub log: audit::Settings,
     /// Which of our headers clients see.
     pub response_headers: ResponseHeaders,
     /// The names of the headers that tell upstreams who asks.
@@ -93,23 +97,6 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// Whether reading the metrics needs the token too.
     pub metrics_need_token: bool,
-}
-
-/// Which of our headers clients see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResponseHeaders {
-    /// `x-portcullis-decision`
-    pub decision: bool,
-    /// `x-portcullis-rule`
-    pub rule: bool,
-    /// `x-portcullis-reason`
-    pub reason: bool,
-    /// `x-portcullis-policy`
-    pub policy: bool,
-    /// `x-portcullis-shadow`
-    pub shadow: bool,
-    /// `proxy-status`
-    pub proxy_status: bool,
 }
 
 /// The names of the headers that tell upstreams who asks.
@@ -239,7 +226,8 @@ impl Settings {
             connections: connection_limits(root.limits.as_ref(), diagnostics),
             timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
             admin,
-            response_headers: response_headers(root),
+            log: audit::Settings::default(),
+            response_headers: root.response_headers.as_ref().map_or_else(ResponseHeaders::default, Into::into),
             upstream_headers: UpstreamHeaders::new(root.upstream_headers.as_ref(), diagnostics),
             upstreams,
         }
@@ -331,16 +319,3 @@ fn timeouts(raw: Option<&RawTimeouts>, diagnostics: &mut Diagnostics) -> Timeout
 
 /// Timers take this; nothing that is waited for takes longer.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn response_headers(root: &Root) -> ResponseHeaders {
-    let raw = root.response_headers.as_ref();
-    let on = |get: fn(&super::raw::RawResponseHeaders) -> Option<bool>| raw.and_then(get).unwrap_or(true);
-    ResponseHeaders {
-        decision: on(|raw| raw.decision),
-        rule: on(|raw| raw.rule),
-        reason: on(|raw| raw.reason),
-        policy: on(|raw| raw.policy),
-        shadow: on(|raw| raw.shadow),
-        proxy_status: on(|raw| raw.proxy_status),
-    }
-}

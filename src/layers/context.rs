@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::audit::Held;
 use super::ids::IdSource;
+use crate::audit::LogHandle;
 use crate::config::Settings;
 use crate::facts::Scheme;
 use crate::metrics::Handles;
@@ -47,10 +48,14 @@ pub(crate) struct Context {
     pub(crate) ids: RefCell<IdSource>,
     /// Counters.
     pub(crate) handles: RefCell<Handles>,
+    /// The decision log.
+    pub(crate) log: LogHandle,
     /// How many passwords may be checked at once, over all threads.
     pub(crate) passwords: Arc<Semaphore>,
     /// Whether answers ask the client to close its connection.
     pub(crate) draining: Cell<bool>,
+    /// Set while a request that panicked is being dropped.
+    pub(crate) panicked: Cell<bool>,
 }
 
 /// The connection a request came over.
@@ -75,7 +80,12 @@ pub(crate) struct Switch {
 
 impl Context {
     /// For one thread.
-    pub(crate) fn new(current: Arc<ArcSwap<Snapshot>>, handles: Handles, passwords: Arc<Semaphore>) -> Rc<Context> {
+    pub(crate) fn new(
+        current: Arc<ArcSwap<Snapshot>>,
+        handles: Handles,
+        passwords: Arc<Semaphore>,
+        log: LogHandle,
+    ) -> Rc<Context> {
         let snapshot = current.load_full();
         let pools = Rc::new(RefCell::new(Pools::default()));
         pools.borrow_mut().install(&snapshot.settings.upstreams);
@@ -84,8 +94,10 @@ impl Context {
             installed: RefCell::new(Rc::new(Installed { snapshot, pools })),
             ids: RefCell::default(),
             handles: RefCell::new(handles),
+            log,
             passwords,
             draining: Cell::new(false),
+            panicked: Cell::new(false),
         })
     }
 

@@ -75,14 +75,13 @@ enum Known {
 
 fn known(inbound: &Inbound) -> Known {
     let judged = &inbound.judged;
-    let Installed { snapshot, tokens, .. } = &*judged.installed;
+    let snapshot = &judged.installed.snapshot;
     let policy = &snapshot.policy;
     let credential = match policy.authn.presented(policy.route_authn(judged.admitted.route), &inbound.parts.headers) {
         Presented::Nothing => return Known::Now(Identity::Nobody),
         Presented::Refused(problem) => return Known::Now(Identity::Invalid(problem)),
         Presented::One(credential) => credential,
     };
-    let _ = tokens;
     match policy.authn.verify(&credential, &snapshot.world.keys, &snapshot.world.revoked, judged.now) {
         Verification::Done(Ok(holder)) => Known::Now(Identity::Valid(policy.roles.who(holder).into())),
         Verification::Done(Err(problem)) => Known::Now(Identity::Invalid(problem)),

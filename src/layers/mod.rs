@@ -13,11 +13,12 @@ mod gate;
 mod identify;
 mod ids;
 mod judged;
+mod record;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
 pub(crate) use audit::{Audit, Held, Outgoing, Refused};
 pub(crate) use body::ReadBody;
-pub(crate) use context::{Context, Installed, Peer, Snapshot};
+pub(crate) use context::{Context, Peer, Snapshot, Switch};
 pub(crate) use gate::Gate;
 pub(crate) use identify::Identify;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, Verdicts};

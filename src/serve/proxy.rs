@@ -1,12 +1,12 @@
 //! The innermost service: an allowed request to its upstream.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::decision::RuleRef;
@@ -96,13 +96,13 @@ fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
 fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
     let target = &judged.admitted.target;
     let client = &judged.admitted.client;
-    let mut buffer: SmallVec<[u8; 96]> = SmallVec::new();
-    // Writing into a buffer cannot fail.
-    let _ = std::io::Write::write_fmt(&mut buffer, format_args!("{}", client.ip));
+    let mut addresses = String::with_capacity(48);
+    // Writing into a string cannot fail.
+    let _ = write!(addresses, "{}", client.ip);
     if client.ip != client.peer {
-        let _ = std::io::Write::write_fmt(&mut buffer, format_args!(", {}", client.peer));
+        let _ = write!(addresses, ", {}", client.peer);
     }
-    if let Ok(value) = HeaderValue::from_bytes(&buffer) {
+    if let Ok(value) = HeaderValue::try_from(addresses) {
         headers.insert(X_FORWARDED_FOR, value);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));

@@ -19,5 +19,5 @@ pub(crate) use fault::Fault;
 pub(crate) use flatten::write_flattened;
 pub(crate) use forward::{Forwarded, Outbound, forward};
 pub(crate) use hygiene::{Hygiene, join_cookies, upgrade_wanted};
-pub(crate) use pool::{Pool, Pools};
+pub(crate) use pool::Pools;
 pub(crate) use upgrade::Tunnel;

@@ -67,6 +67,14 @@ impl Authn {
         Authn {}
     }
 
+    /// stand-in
+    pub fn challenges(&self, _route: AuthnWord) -> crate::deny::Challenges<'_> {
+        crate::deny::Challenges::default()
+    }
+
+    /// stand-in
+    pub fn strip_credentials(&self, _route: AuthnWord, _identity: &crate::facts::Identity, _headers: &mut HeaderMap) {}
+
     /// Whether there is any source at all.
     pub fn has_sources(&self) -> bool {
         false

@@ -20,6 +20,11 @@ impl Ip {
         Ip {}
     }
 
+    /// Whether any rule looked at the address of this request.
+    pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
+        false
+    }
+
     /// Judges the client's address. `shadow`: the stage or the route is in shadow.
     pub fn check(
         &self,
