@@ -32,7 +32,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri, Version as HttpVersion, header};
 use jiff::Timestamp;
 
-use self::authn::{Authn, KeyRing, Presented, Revocations, Verification};
+use self::authn::{Authn, Credential, KeyRing, Presented, Revocations, TokenCache, Verification, Verified};
 use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
 use self::disclosure::Disclosure;
@@ -49,7 +49,7 @@ use self::waf::Waf;
 use crate::decision::{
     BodyInspection, Builtin, Decision, Denial, Notes, Outcome, RuleRef, Stage, Trace, Verdict, Version,
 };
-use crate::facts::{Accept, Body, Client, Facts, Fields, Identity, RouteId, Scheme, Target};
+use crate::facts::{Accept, Body, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who};
 
 /// One compiled generation of the policy.
 #[derive(Clone, Debug)]
@@ -102,9 +102,9 @@ pub struct Frame {
 /// What changes without a new policy generation.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// The keys that credentials are verified with.
+    /// The keys that were fetched; those in files are part of the policy.
     pub keys: Arc<KeyRing>,
-    /// Credentials that were withdrawn.
+    /// Credentials that were withdrawn, beyond those of the policy's own list.
     pub revoked: Arc<Revocations>,
 }
 
@@ -161,7 +161,10 @@ impl Policy {
         let routes = Routes::compile(&raw.route, &upstreams, inherit, &mut cx);
         let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
         let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
-        let authn = raw.authn.as_ref().map_or_else(Authn::default, |authn| Authn::compile(authn, &mut cx));
+        let authn = raw
+            .authn
+            .as_ref()
+            .map_or_else(Authn::default, |authn| Authn::compile(authn, frame.limits.credential, &mut cx));
         let rbac = raw.rbac.as_ref().map_or_else(Rbac::default, |rbac| Rbac::compile(rbac, &mut cx));
         let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
@@ -315,12 +318,54 @@ impl Policy {
         };
         let verified = match self.authn.verify(&credential, &world.keys, &world.revoked, now) {
             Verification::Done(result) => result,
-            Verification::Slow(check) => check.run(&world.revoked, now),
+            Verification::MissingKey { problem, .. } => Err(problem),
+            Verification::Slow(check) => check.run(&world.revoked),
         };
         match verified {
             Ok(holder) => Identity::Valid(Arc::new(self.roles.who(holder))),
             Err(problem) => Identity::Invalid(problem),
         }
+    }
+
+    /// Who showed a credential that was verified before, if that still counts: by these sources and
+    /// keys, now, and not revoked. Allocates only when the roles were resolved by another policy.
+    pub fn recall(
+        &self,
+        cache: &TokenCache,
+        credential: &Credential<'_>,
+        world: &World,
+        now: Timestamp,
+    ) -> Option<Arc<Who>> {
+        let stamp = self.authn.stamp(&world.keys);
+        let mut known = cache.get(credential, stamp, now)?;
+        if self.authn.is_revoked(&known.who.holder, &world.revoked) {
+            return None;
+        }
+        if known.version != self.version {
+            known.who = Arc::new(self.roles.who(known.who.holder.clone()));
+            known.version = self.version;
+            cache.put(credential, stamp, known.clone(), now);
+        }
+        Some(known.who)
+    }
+
+    /// What a verified holder is in this policy, kept for [`Policy::recall`]. `world` is the one that
+    /// the credential was verified in.
+    pub fn remember(
+        &self,
+        cache: &TokenCache,
+        credential: &Credential<'_>,
+        holder: Arc<Holder>,
+        world: &World,
+        now: Timestamp,
+    ) -> Arc<Who> {
+        let window = self.authn.window(&holder, now);
+        let who = Arc::new(self.roles.who(holder));
+        if let Some(window) = window {
+            let verified = Verified { who: who.clone(), version: self.version, window };
+            cache.put(credential, self.authn.stamp(&world.keys), verified, now);
+        }
+        who
     }
 
     /// Asks all gates about a sample, in the order of the server.
@@ -336,6 +381,10 @@ impl Policy {
             match stage {
                 Stage::Authn => {
                     identity = match caller {
+                        // Where nothing is read, the server knows nobody either.
+                        Caller::Assumed(_) if self.route_authn(admitted.route) == AuthnWord::Off => {
+                            Identity::Nobody
+                        }
                         Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
                         Caller::FromHeaders => self.identify(admitted.route, headers, world, *now),
                     }
