@@ -7,9 +7,12 @@
 pub mod authn;
 pub mod code;
 pub mod compile;
+pub mod condition;
 pub mod decode;
 pub mod diagnostic;
 pub mod disclosure;
+#[cfg(test)]
+mod fixture;
 pub mod intake;
 pub mod ip;
 mod merge;

@@ -54,6 +54,49 @@ impl MethodSet {
     }
 }
 
+/// A set of methods as two bytes, for comparing in one step: exact for standard methods, and a
+/// hint for extension methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodMask(u16);
+
+impl MethodMask {
+    const ANY: u16 = u16::MAX;
+    /// Stands for all extension methods together.
+    const EXTENSION: u16 = 1 << 15;
+
+    /// The mask of a request's method.
+    #[inline]
+    pub fn of(method: &Method) -> MethodMask {
+        match bit(method) {
+            0 => MethodMask(MethodMask::EXTENSION),
+            bit => MethodMask(bit),
+        }
+    }
+
+    /// Whether a set may contain a request's method; does, unless [`MethodMask::undecided`].
+    #[inline]
+    pub fn meets(self, method: MethodMask) -> bool {
+        self.0 & method.0 != 0
+    }
+
+    /// Whether only the set itself can tell that it contains the method it [meets](Self::meets).
+    #[inline]
+    pub fn undecided(self, method: MethodMask) -> bool {
+        method.0 == MethodMask::EXTENSION && self.0 != MethodMask::ANY
+    }
+}
+
+impl MethodSet {
+    /// The set as a mask.
+    pub fn mask(&self) -> MethodMask {
+        match (self.limited, self.others.is_empty()) {
+            (false, _) => MethodMask(MethodMask::ANY),
+            (true, true) => MethodMask(self.bits),
+            (true, false) => MethodMask(self.bits | MethodMask::EXTENSION),
+        }
+    }
+}
+
 /// The bit of a standard method; 0 for an extension.
 #[inline]
 fn bit(method: &Method) -> u16 {
