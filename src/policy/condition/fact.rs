@@ -88,6 +88,16 @@ impl Fact {
         matches!(self, Fact::Header(name) if secret.contains(name))
     }
 
+    /// Whether the record keeps its value: claims, headers and query parameters that are no
+    /// credential. Everything else is recorded anyway.
+    pub fn is_recorded(&self) -> bool {
+        match self {
+            Fact::Claim(_) | Fact::Query(_) => true,
+            Fact::Header(_) => !self.is_secret(),
+            Fact::Now | Fact::Method | Fact::Host => false,
+        }
+    }
+
     /// The value as text, for the record: claims that are no text as JSON. None if the request has
     /// no such value, or two, or it is a credential.
     pub fn text<'a>(&self, facts: &Facts<'a>) -> Option<Cow<'a, str>> {

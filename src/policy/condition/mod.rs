@@ -41,7 +41,14 @@ pub struct Condition {
 
 /// The segments that the names in a condition stand for, under one path pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Positions(Box<[u16]>);
+pub struct Positions(Vec<u16>);
+
+impl Positions {
+    /// Where no segment is named.
+    pub const fn none() -> Positions {
+        Positions(Vec::new())
+    }
+}
 
 /// Something wrong with the text of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,6 +114,33 @@ fn bit(method: &Method) -> u16 {
     }
 }
 
+/// The methods as people read them: `GET, HEAD`.
+impl std::fmt::Display for MethodSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.limited {
+            return f.write_str("any method");
+        }
+        let standard = STANDARD.iter().filter(|method| self.bits & bit(method) != 0);
+        for (index, method) in standard.chain(&self.others).enumerate() {
+            write!(f, "{}{method}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The methods that have a bit of their own.
+const STANDARD: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::OPTIONS,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
 impl std::fmt::Display for MethodName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0.as_str())

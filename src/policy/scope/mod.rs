@@ -64,6 +64,12 @@ impl Scope {
             && (self.routes.is_empty() || route.is_some_and(|route| self.routes.contains(&route)))
     }
 
+    /// How many combinations of routes, hosts and paths there are.
+    pub fn combinations(&self) -> usize {
+        let lists = [self.paths.len(), self.hosts.len(), self.routes.len()];
+        lists.into_iter().map(|length| length.max(1)).fold(1, usize::saturating_mul)
+    }
+
     /// Whether the scope leaves nothing out.
     pub fn is_any(&self) -> bool {
         *self == Scope::default()
