@@ -16,11 +16,6 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
 ) {
     upstream_addresses(settings, diagnostics);
-    if root.policy.rbac.as_ref().is_none_or(|rbac| rbac.grant.is_empty()) {
-        diagnostics
-            .push(Code::NothingGranted, root.place, "there is no grant, so every request will be refused")
-            .help("add `[[rbac.grant]]` with `roles = [\"anyone\"]` for what is public");
-    }
     let Some(policy) = policy else { return };
     trusted_proxies(root, policy, diagnostics);
 }

@@ -7,9 +7,12 @@
 pub mod authn;
 pub mod code;
 pub mod compile;
+pub mod condition;
 pub mod decode;
 pub mod diagnostic;
 pub mod disclosure;
+#[cfg(test)]
+mod fixture;
 pub mod intake;
 pub mod ip;
 mod merge;
@@ -33,6 +36,7 @@ use http::{HeaderMap, Method, Uri, Version as HttpVersion, header};
 use jiff::Timestamp;
 
 use self::authn::{Authn, Credential, KeyRing, Presented, Revocations, TokenCache, Verification, Verified};
+use self::code::Code;
 use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
 use self::disclosure::Disclosure;
@@ -156,6 +160,11 @@ impl Policy {
 
         let trusted = cx.networks.resolve(&frame.trusted_proxies, cx.diagnostics);
         let proxies = TrustedProxies { proxies: IpSet::new(trusted), source: frame.client_address };
+        if let Some(first) = frame.trusted_proxies.first().filter(|_| proxies.proxies.covers_everything()) {
+            cx.diagnostics
+                .push(Code::TrustsTheWorld, first.place, "`trusted_proxies` contains every address")
+                .help("list the addresses of the proxies in front of this gateway");
+        }
         let upstreams: Vec<&str> = frame.upstreams.iter().map(String::as_str).collect();
         let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
         let routes = Routes::compile(&raw.route, &upstreams, inherit, &mut cx);
@@ -166,6 +175,16 @@ impl Policy {
             .as_ref()
             .map_or_else(Authn::default, |authn| Authn::compile(authn, frame.limits.credential, &mut cx));
         let rbac = raw.rbac.as_ref().map_or_else(Rbac::default, |rbac| Rbac::compile(rbac, &mut cx));
+        if rbac.grants_nothing() {
+            let place = raw.rbac.as_ref().map(|rbac| rbac.place);
+            cx.diagnostics
+                .push(
+                    Code::NothingGranted,
+                    place,
+                    "no [[rbac.grant]] allows anything, so every request is refused",
+                )
+                .help("allow something: `[[rbac.grant]]` with `id`, `roles = [\"anyone\"]` and `path`");
+        }
         let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
         let contact = raw.contact.as_ref().and_then(|contact| disclosure::contact(contact, cx.diagnostics));
