@@ -68,7 +68,8 @@ impl Admin {
     pub(crate) async fn bind(settings: &config::Admin, state: Arc<AdminState>) -> Result<Admin, StartError> {
         let unusable = |error: io::Error| StartError::Listen { address: settings.listen, error };
         let listener = TcpListener::bind(settings.listen).await.map_err(unusable)?;
-        let token = settings.token_file.as_deref().map(token::Token::load).transpose().map_err(StartError::Token)?;
+        let token =
+            settings.token_file.as_deref().map(token::Token::load).transpose().map_err(StartError::Token)?;
         let address = listener.local_addr().map_err(unusable)?;
         tracing::info!(%address, "admin listening");
         let access = Access {
@@ -95,7 +96,10 @@ impl Admin {
                     async move { Ok::<_, Infallible>(respond::respond(&access, &state, peer, request).await) }
                 });
                 let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_buf_size(16 * 1024);
+                server
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(Duration::from_secs(10))
+                    .max_buf_size(16 * 1024);
                 let served = server.serve_connection(TokioIo::new(stream), service).await;
                 if let Err(error) = served {
                     tracing::debug!(%peer, %error, "an admin connection failed");
@@ -118,7 +122,8 @@ impl Access {
             let authority = text.rsplit_once("//").map_or(text, |(_, authority)| authority);
             crate::facts::Authority::parse_str(authority).is_ok_and(|authority| {
                 let host = authority.host().trim_matches(['[', ']']);
-                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+                host == "localhost"
+                    || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
             })
         };
         self.loopback

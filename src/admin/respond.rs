@@ -38,14 +38,24 @@ pub(super) async fn respond(
             metrics(state)
         }
         "/api/status" if get => {
-            if access.may_read(peer, headers) { json(StatusCode::OK, &status(state)) } else { unauthorized() }
+            if access.may_read(peer, headers) {
+                json(StatusCode::OK, &status(state))
+            } else {
+                unauthorized()
+            }
         }
         "/api/reload" if request.method() == Method::POST => {
-            if access.has_token(headers) { reload(state, peer).await } else { unauthorized() }
+            if access.has_token(headers) {
+                reload(state, peer).await
+            } else {
+                unauthorized()
+            }
         }
         "/livez" | "/readyz" | "/metrics" | "/api/status" => not_allowed("GET, HEAD"),
         "/api/reload" => not_allowed("POST"),
-        _ => text(StatusCode::NOT_FOUND, "there is nothing here; try /livez, /readyz, /metrics, /api/status\n"),
+        _ => {
+            text(StatusCode::NOT_FOUND, "there is nothing here; try /livez, /readyz, /metrics, /api/status\n")
+        }
     }
 }
 
@@ -131,16 +141,20 @@ async fn reload(state: &Arc<AdminState>, peer: SocketAddr) -> Answer {
         Ok(Ok(version)) => {
             json(StatusCode::OK, &ReloadAnswer::Done { reloaded: true, policy: version.to_string() })
         }
-        Ok(Err(error)) => {
-            json(StatusCode::UNPROCESSABLE_ENTITY, &ReloadAnswer::Refused { reloaded: false, errors: error.errors })
-        }
+        Ok(Err(error)) => json(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &ReloadAnswer::Refused { reloaded: false, errors: error.errors },
+        ),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the reload failed; see the log\n"),
     }
 }
 
 fn unauthorized() -> Answer {
-    let mut answer = text(StatusCode::UNAUTHORIZED, "this needs the admin token: `Authorization: Bearer …`\n");
-    answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis-admin\""));
+    let mut answer =
+        text(StatusCode::UNAUTHORIZED, "this needs the admin token: `Authorization: Bearer …`\n");
+    answer
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis-admin\""));
     answer
 }
 

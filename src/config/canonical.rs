@@ -4,6 +4,8 @@
 //! it is policy order. Key material does not count either: keys, certificates and revocations
 //! change without a new generation.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use toml::de::{DeTable, DeValue};
 
@@ -63,9 +65,10 @@ impl Digest {
         self.0.update(&(length as u64).to_le_bytes());
     }
 
-    /// Adds the lists that the policy refers to; the first 32 bits of the whole.
-    pub(super) fn finish(&mut self, sources: &Sources) -> u32 {
-        for (path, text) in sources.lists() {
+    /// Adds the lists that the policy refers to, but not its key material; the first 32 bits of the
+    /// whole.
+    pub(super) fn finish(&mut self, sources: &Sources, keys: &BTreeSet<String>) -> u32 {
+        for (path, text) in sources.lists().filter(|(path, _)| !keys.contains(*path)) {
             self.text(b'p', path);
             self.text(b'l', text);
         }
@@ -81,7 +84,7 @@ mod tests {
     fn hash(text: &str) -> u32 {
         let mut digest = Digest::new();
         digest.table(DeTable::parse(text).expect("valid TOML").get_ref());
-        digest.finish(&Sources::default())
+        digest.finish(&Sources::default(), &BTreeSet::new())
     }
 
     #[test]

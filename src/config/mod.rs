@@ -10,8 +10,7 @@ pub mod raw;
 mod settings;
 
 pub use settings::{
-    Admin, Certificate, ConnectionLimits, Listener, Settings, Timeouts, Upstream,
-    UpstreamHeaders,
+    Admin, Certificate, ConnectionLimits, Listener, Settings, Timeouts, Upstream, UpstreamHeaders,
 };
 
 use http::HeaderName;
@@ -150,7 +149,9 @@ impl Documents {
         }
         let upstreams = upstreams(&raw_upstreams, diagnostics);
         let settings = Settings::new(&root, upstreams, sources, diagnostics);
-        let frame = frame(&root, &settings, self.digest.finish(sources), diagnostics);
+        let files = root.policy.authn.iter().flat_map(|authn| authn.files());
+        let keys = files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
+        let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
         lint::check(&root, &settings, policy.as_ref(), diagnostics);
         Some((settings, policy?))

@@ -227,7 +227,10 @@ impl Settings {
             timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
             admin,
             log: audit::Settings::default(),
-            response_headers: root.response_headers.as_ref().map_or_else(ResponseHeaders::default, Into::into),
+            response_headers: root
+                .response_headers
+                .as_ref()
+                .map_or_else(ResponseHeaders::default, Into::into),
             upstream_headers: UpstreamHeaders::new(root.upstream_headers.as_ref(), diagnostics),
             upstreams,
         }

@@ -40,6 +40,7 @@ use self::view::View;
 use crate::decision::{Denial, Notes, Reason, Stage, Version};
 use crate::facts::{Facts, Identity};
 use crate::policy::Policy;
+use crate::policy::authn::Challenge;
 use crate::policy::disclosure::Level;
 use crate::policy::rbac::Nearest;
 
@@ -81,6 +82,20 @@ pub struct Challenges<'a> {
     pub api_key_header: Option<&'a str>,
     /// The realm of a source that takes user and password.
     pub basic_realm: Option<&'a str>,
+}
+
+impl<'a> From<&'a [Challenge]> for Challenges<'a> {
+    fn from(list: &'a [Challenge]) -> Challenges<'a> {
+        let mut challenges = Challenges::default();
+        for challenge in list {
+            match challenge {
+                Challenge::Bearer => challenges.bearer = true,
+                Challenge::ApiKey { header } => challenges.api_key_header = Some(header.as_str()),
+                Challenge::Basic { realm } => challenges.basic_realm = Some(realm),
+            }
+        }
+        challenges
+    }
 }
 
 /// Which of our headers answers carry (`[response_headers]`). `x-request-id` always stands.

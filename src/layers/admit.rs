@@ -93,7 +93,8 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         crate::upstream::join_cookies(&mut parts.headers);
     }
     let decision_id = context.ids.borrow_mut().next(now);
-    let request_id = request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
+    let request_id =
+        request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
     let judged = Judged {
         peer,
         now,

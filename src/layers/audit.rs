@@ -187,7 +187,12 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 let end = End { status: response.status().as_u16(), out: 0, ending: Ending::Allowed };
                 judged.record(&end);
                 this.peer.switch.replace(Some(Switch { tunnel, held: judged }));
-                return Poll::Ready(Ok(response.map(|body| Outgoing { body, held: None, out: 0, status: 101 })));
+                return Poll::Ready(Ok(response.map(|body| Outgoing {
+                    body,
+                    held: None,
+                    out: 0,
+                    status: 101,
+                })));
             }
             Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
             Verdicts::Failed(fault) => (failed(fault), parts.map(|parts| parts.headers)),
@@ -215,12 +220,7 @@ fn failed(fault: Fault) -> Denial {
 }
 
 /// Renders a refusal, writes its record, and only then lets the answer go.
-async fn refuse(
-    mut judged: Held,
-    denial: Denial,
-    fields: HeaderMap,
-    version: Version,
-) -> Response<Outgoing> {
+async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Version) -> Response<Outgoing> {
     let (answer, nearest) = {
         let facts = judged.facts(&fields);
         let policy = &judged.installed.snapshot.policy;
@@ -236,14 +236,15 @@ async fn refuse(
             request_id: &judged.request_id,
             decision_id: judged.decision_id,
             nearest: &nearest,
-            challenges: policy.authn.challenges(policy.route_authn(facts.route)),
+            challenges: policy.authn.challenges(policy.route_authn(facts.route)).into(),
             headers: judged.installed.snapshot.settings.response_headers,
             change: None,
             upstream: None,
         });
         (answer, nearest)
     };
-    let end = End { status: denial.status(), out: answer.body().len() as u64, ending: Ending::Denied(denial) };
+    let end =
+        End { status: denial.status(), out: answer.body().len() as u64, ending: Ending::Denied(denial) };
     let line = judged.end(&end, Some((&fields, &nearest)));
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
     let _ = judged.context.log.write_before_answer(&line).await;
@@ -264,7 +265,9 @@ async fn refuse(
 fn must_close(denial: &Denial) -> bool {
     matches!(
         denial.rule,
-        RuleRef::Builtin(Builtin::FramingConflict | Builtin::Malformed | Builtin::FaultInternal | Builtin::BodyTooLarge)
+        RuleRef::Builtin(
+            Builtin::FramingConflict | Builtin::Malformed | Builtin::FaultInternal | Builtin::BodyTooLarge
+        )
     )
 }
 
@@ -314,15 +317,18 @@ fn mark(judged: &mut Held, mut response: Response<ResponseBody>) -> Response<Res
         Identity::Valid(who) => !who.holder.bearer,
         Identity::Nobody | Identity::Invalid(_) => snapshot.policy.ip.looked_at(&facts),
     };
-    deny::mark(headers, &Allowance {
-        policy: &snapshot.policy,
-        rule: judged.grant,
-        notes: &judged.progress.notes,
-        level: snapshot.policy.disclosure.level(&facts, None),
-        request_id: &judged.request_id,
-        headers: snapshot.settings.response_headers,
-        personal,
-    });
+    deny::mark(
+        headers,
+        &Allowance {
+            policy: &snapshot.policy,
+            rule: judged.grant,
+            notes: &judged.progress.notes,
+            level: snapshot.policy.disclosure.level(&facts, None),
+            request_id: &judged.request_id,
+            headers: snapshot.settings.response_headers,
+            personal,
+        },
+    );
     response
 }
 

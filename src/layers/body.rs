@@ -50,7 +50,8 @@ where
         let limit = route.and_then(|route| route.body_limit);
         let websocket = route.is_some_and(|route| route.websocket);
         let trailers = route.is_some_and(|route| route.accept.trailers);
-        let upgrade = websocket && upgrade_wanted(&inbound.parts.method, inbound.parts.version, &inbound.parts.headers);
+        let upgrade =
+            websocket && upgrade_wanted(&inbound.parts.method, inbound.parts.version, &inbound.parts.headers);
         let plan = policy.body_plan(&inbound.facts(), upgrade);
         let declared = match inbound.judged.admitted.fields.length {
             Length::Bytes(bytes) => bytes,
@@ -66,7 +67,8 @@ where
             return Fork::inner(self.inner.call(inbound));
         }
         let patience = inbound.judged.installed.snapshot.settings.timeouts.body_idle;
-        let Payload::Incoming(incoming) = std::mem::replace(&mut inbound.body, Payload::Ready(RequestBody::Empty))
+        let Payload::Incoming(incoming) =
+            std::mem::replace(&mut inbound.body, Payload::Ready(RequestBody::Empty))
         else {
             return Fork::done(inbound.fail(Builtin::FaultInternal));
         };

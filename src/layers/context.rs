@@ -1,33 +1,35 @@
 //! What the layers of one thread share: the configuration in force, and what is kept beside it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::audit::Held;
 use super::ids::IdSource;
 use crate::audit::LogHandle;
 use crate::config::Settings;
 use crate::facts::Scheme;
-use crate::metrics::Handles;
+use crate::metrics::{Handles, Metrics};
+use crate::policy::authn::TokenCache;
 use crate::policy::{Policy, World};
 use crate::upstream::{Hygiene, Pools, Tunnel};
 
 /// A configuration in force: judged by and answered with as a whole. Shared by all threads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     /// The policy.
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
     /// Keys and revocations, which change without a new generation.
     pub(crate) world: World,
     /// Timeouts, header names, upstreams.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     /// Which header fields pass.
-    pub(crate) hygiene: Hygiene,
+    pub(crate) hygiene: Arc<Hygiene>,
 }
 
 /// A snapshot with what one thread keeps for it.
@@ -50,12 +52,60 @@ pub(crate) struct Context {
     pub(crate) handles: RefCell<Handles>,
     /// The decision log.
     pub(crate) log: LogHandle,
+    /// Credentials that were verified before; shared by all threads.
+    pub(crate) tokens: Arc<TokenCache>,
+    /// Key sets that are worth a fetch.
+    pub(crate) keys_wanted: Arc<KeysWanted>,
     /// How many passwords may be checked at once, over all threads.
     pub(crate) passwords: Arc<Semaphore>,
     /// Whether answers ask the client to close its connection.
     pub(crate) draining: Cell<bool>,
     /// Set while a request that panicked is being dropped.
     pub(crate) panicked: Cell<bool>,
+}
+
+/// What all threads share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// The configuration in force.
+    pub(crate) current: Arc<ArcSwap<Snapshot>>,
+    /// Counters.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Credentials that were verified before.
+    pub(crate) tokens: Arc<TokenCache>,
+    /// Key sets that are worth a fetch.
+    pub(crate) keys_wanted: Arc<KeysWanted>,
+    /// How many passwords may be checked at once.
+    pub(crate) passwords: Arc<Semaphore>,
+}
+
+/// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
+#[derive(Debug, Default)]
+pub(crate) struct KeysWanted {
+    urls: Mutex<BTreeSet<Arc<str>>>,
+    changed: Notify,
+}
+
+impl KeysWanted {
+    /// Asks for a fetch that nobody waits for.
+    pub(super) fn want(&self, url: &Arc<str>) {
+        let mut urls = self.urls.lock().unwrap_or_else(PoisonError::into_inner);
+        if !urls.contains(url) {
+            urls.insert(Arc::clone(url));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until something is asked for.
+    pub(crate) async fn wait(&self) -> Vec<Arc<str>> {
+        loop {
+            let wanted = std::mem::take(&mut *self.urls.lock().unwrap_or_else(PoisonError::into_inner));
+            if !wanted.is_empty() {
+                return wanted.into_iter().collect();
+            }
+            self.changed.notified().await;
+        }
+    }
 }
 
 /// The connection a request came over.
@@ -80,22 +130,19 @@ pub(crate) struct Switch {
 
 impl Context {
     /// For one thread.
-    pub(crate) fn new(
-        current: Arc<ArcSwap<Snapshot>>,
-        handles: Handles,
-        passwords: Arc<Semaphore>,
-        log: LogHandle,
-    ) -> Rc<Context> {
-        let snapshot = current.load_full();
+    pub(crate) fn new(shared: &Shared, log: LogHandle) -> Rc<Context> {
+        let snapshot = shared.current.load_full();
         let pools = Rc::new(RefCell::new(Pools::default()));
         pools.borrow_mut().install(&snapshot.settings.upstreams);
         Rc::new(Context {
-            current,
+            current: Arc::clone(&shared.current),
             installed: RefCell::new(Rc::new(Installed { snapshot, pools })),
             ids: RefCell::default(),
-            handles: RefCell::new(handles),
+            handles: RefCell::new(Handles::new(Arc::clone(&shared.metrics))),
             log,
-            passwords,
+            tokens: Arc::clone(&shared.tokens),
+            keys_wanted: Arc::clone(&shared.keys_wanted),
+            passwords: Arc::clone(&shared.passwords),
             draining: Cell::new(false),
             panicked: Cell::new(false),
         })

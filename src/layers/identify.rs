@@ -6,11 +6,12 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use tower::Service;
 
-use super::context::{Context, Installed};
+use super::context::{Context, Snapshot};
 use super::fork::Fork;
 use super::judged::{Inbound, Reply};
 use crate::decision::{Builtin, Denial, Stage};
@@ -44,7 +45,7 @@ where
     }
 
     fn call(&mut self, mut inbound: Inbound) -> Fork<S::Future> {
-        match known(&inbound) {
+        match known(&self.context, &inbound) {
             Known::Now(identity) => {
                 inbound.judged.identity = identity;
                 Fork::inner(self.inner.call(inbound))
@@ -53,7 +54,7 @@ where
                 let (context, mut inner) = (Rc::clone(&self.context), self.inner.clone());
                 Fork::slow(async move {
                     inbound.judged.pause();
-                    let checked = run(&context, &inbound.judged.installed, check, inbound.judged.now).await;
+                    let checked = run(&context, &inbound, check).await;
                     inbound.judged.resume();
                     match checked {
                         Some(identity) => {
@@ -73,35 +74,57 @@ enum Known {
     Later(PasswordCheck),
 }
 
-fn known(inbound: &Inbound) -> Known {
+fn known(context: &Context, inbound: &Inbound) -> Known {
     let judged = &inbound.judged;
-    let snapshot = &judged.installed.snapshot;
-    let policy = &snapshot.policy;
-    let credential = match policy.authn.presented(policy.route_authn(judged.admitted.route), &inbound.parts.headers) {
-        Presented::Nothing => return Known::Now(Identity::Nobody),
-        Presented::Refused(problem) => return Known::Now(Identity::Invalid(problem)),
-        Presented::One(credential) => credential,
-    };
-    match policy.authn.verify(&credential, &snapshot.world.keys, &snapshot.world.revoked, judged.now) {
-        Verification::Done(Ok(holder)) => Known::Now(Identity::Valid(policy.roles.who(holder).into())),
+    let Snapshot { policy, world, .. } = &*judged.installed.snapshot;
+    let credential =
+        match policy.authn.presented(policy.route_authn(judged.admitted.route), &inbound.parts.headers) {
+            Presented::Nothing => return Known::Now(Identity::Nobody),
+            Presented::Refused(problem) => return Known::Now(Identity::Invalid(problem)),
+            Presented::One(credential) => credential,
+        };
+    if let Some(who) = policy.recall(&context.tokens, &credential, world, judged.now) {
+        return Known::Now(Identity::Valid(who));
+    }
+    match policy.authn.verify(&credential, &world.keys, &world.revoked, judged.now) {
+        Verification::Done(Ok(holder)) => Known::Now(Identity::Valid(policy.remember(
+            &context.tokens,
+            &credential,
+            holder,
+            world,
+            judged.now,
+        ))),
         Verification::Done(Err(problem)) => Known::Now(Identity::Invalid(problem)),
+        Verification::MissingKey { problem, url } => {
+            context.keys_wanted.want(&url);
+            Known::Now(Identity::Invalid(problem))
+        }
         Verification::Slow(check) => Known::Later(check),
     }
 }
 
 /// Checks a password where it blocks nobody. `None`: too many are being checked already.
-async fn run(
-    context: &Context,
-    installed: &Installed,
-    check: PasswordCheck,
-    now: jiff::Timestamp,
-) -> Option<Identity> {
-    let permit = context.passwords.try_acquire().ok()?;
-    let revoked = installed.snapshot.world.revoked.clone();
-    let verified = tokio::task::spawn_blocking(move || check.run(&revoked, now)).await;
-    drop(permit);
-    Some(match verified.ok()? {
-        Ok(holder) => Identity::Valid(installed.snapshot.policy.roles.who(holder).into()),
-        Err(problem) => Identity::Invalid(problem),
-    })
+async fn run(context: &Context, inbound: &Inbound, check: PasswordCheck) -> Option<Identity> {
+    let permit = Arc::clone(&context.passwords).try_acquire_owned().ok()?;
+    let judged = &inbound.judged;
+    let Snapshot { policy, world, .. } = &*judged.installed.snapshot;
+    let revoked = Arc::clone(&world.revoked);
+    let checked = tokio::task::spawn_blocking(move || {
+        let checked = check.run(&revoked);
+        // Held by the work and not by who waits for it: a client that hangs up frees no thread.
+        drop(permit);
+        checked
+    });
+    let holder = match checked.await.ok()? {
+        Ok(holder) => holder,
+        Err(problem) => return Some(Identity::Invalid(problem)),
+    };
+    // The credential was borrowed from the fields, so it is taken from them once more.
+    let route = policy.route_authn(judged.admitted.route);
+    Some(Identity::Valid(match policy.authn.presented(route, &inbound.parts.headers) {
+        Presented::One(credential) => {
+            policy.remember(&context.tokens, &credential, holder, world, judged.now)
+        }
+        Presented::Nothing | Presented::Refused(_) => Arc::new(policy.roles.who(holder)),
+    }))
 }

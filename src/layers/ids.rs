@@ -20,7 +20,10 @@ impl IdSource {
     /// The next id.
     pub(crate) fn next(&mut self, now: Timestamp) -> Uuid {
         self.counter = self.counter.wrapping_add(1);
-        let (a, b) = (self.keys.0.hash_one(self.counter).to_le_bytes(), self.keys.1.hash_one(self.counter).to_le_bytes());
+        let (a, b) = (
+            self.keys.0.hash_one(self.counter).to_le_bytes(),
+            self.keys.1.hash_one(self.counter).to_le_bytes(),
+        );
         let random = [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1]];
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
@@ -64,6 +67,11 @@ mod tests {
     #[test]
     fn foreign_ids_are_short_and_plain() {
         let accept = |text| is_acceptable(&HeaderValue::from_static(text));
-        assert!(accept("abc-123_X.y") && !accept("short") && !accept("has space in it") && !accept("a\"b\"c\"d\"e"));
+        assert!(
+            accept("abc-123_X.y")
+                && !accept("short")
+                && !accept("has space in it")
+                && !accept("a\"b\"c\"d\"e")
+        );
     }
 }

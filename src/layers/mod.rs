@@ -18,7 +18,7 @@ mod record;
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
 pub(crate) use audit::{Audit, Held, Outgoing, Refused};
 pub(crate) use body::ReadBody;
-pub(crate) use context::{Context, Peer, Snapshot, Switch};
+pub(crate) use context::{Context, KeysWanted, Peer, Shared, Snapshot, Switch};
 pub(crate) use gate::Gate;
 pub(crate) use identify::Identify;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, Verdicts};

@@ -46,9 +46,15 @@ pub(crate) enum Ending {
 
 impl Judged {
     /// What there is to say of a head that could not be read.
-    pub(crate) fn unintelligible(context: &Rc<Context>, peer: &Rc<Peer>, rule: Builtin, head: &[u8]) -> Judged {
+    pub(crate) fn unintelligible(
+        context: &Rc<Context>,
+        peer: &Rc<Peer>,
+        rule: Builtin,
+        head: &[u8],
+    ) -> Judged {
         let now = Timestamp::now();
-        let line = head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        let line =
+            head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
         let method = words.next().and_then(|word| Method::from_bytes(word).ok()).unwrap_or_default();
         let target = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
@@ -95,7 +101,8 @@ impl Judged {
         let policy = &self.installed.snapshot.policy;
         let by_upstream = matches!(end.ending, Ending::Allowed | Ending::Cut | Ending::TunnelClosed);
         let route = self.admitted.route;
-        handles.request(route, end.status, by_upstream, || policy.route(route).map_or("", |route| &route.name));
+        handles
+            .request(route, end.status, by_upstream, || policy.route(route).map_or("", |route| &route.name));
         let (Some(decided), rule) = (decided(end), self.rule(end)) else { return };
         handles.decision(rule, decided, false, || (policy.rules.stage(rule).name(), policy.rules.name(rule)));
         for hit in &self.progress.notes.shadow {

@@ -174,6 +174,11 @@ impl Metrics {
         self.policy_reload_timestamp_seconds.set(now.as_secs_f64());
     }
 
+    /// Notes how long ago a key set was fetched.
+    pub fn key_set_age(&self, source: SourceLabel, age: Duration) {
+        self.jwks_age_seconds.get_or_create_owned(&source).set(age.as_secs_f64());
+    }
+
     fn request_counter(&self, route: &str, code: u16, decided_by: &'static str) -> Counter {
         self.requests.get_or_create_owned(&RequestLabels { route: route.to_owned(), code, decided_by })
     }

@@ -205,7 +205,8 @@ where
         let target_as_sent = self.wire.begin(request.method().as_str(), request.uri(), has_body);
         let busy = Busy(Rc::clone(&self.wire));
         // Every layer is always ready, so `poll_ready` has nothing to say.
-        let future = self.stack.borrow_mut().call(Arrival { request, peer: Rc::clone(&self.peer), target_as_sent });
+        let future =
+            self.stack.borrow_mut().call(Arrival { request, peer: Rc::clone(&self.peer), target_as_sent });
         TrackedFuture { future, busy: Some(busy) }
     }
 }

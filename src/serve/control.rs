@@ -1,5 +1,6 @@
 //! The main thread: starts the workers, listens to signals, and brings everything to its end.
 
+use std::hash::RandomState;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,11 +15,12 @@ use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::tls;
+use super::{keys, tls};
 use crate::audit::Log;
 use crate::config::Settings;
-use crate::layers::Context;
-use crate::metrics::{Handles, Metrics};
+use crate::layers::{Context, Shared};
+use crate::metrics::Metrics;
+use crate::policy::authn::{Bounds, TokenCache};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,11 @@ pub(crate) enum StartError {
 
 /// Serves until the process is told to end. `beside` starts what runs on the main thread beside the
 /// server (the admin listener), once the server may start.
-pub(crate) fn serve<B, F>(installer: Arc<Installer>, metrics: Arc<Metrics>, beside: B) -> Result<ExitCode, StartError>
+pub(crate) fn serve<B, F>(
+    installer: Arc<Installer>,
+    metrics: Arc<Metrics>,
+    beside: B,
+) -> Result<ExitCode, StartError>
 where
     B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
     F: Future<Output = ()> + Send + 'static,
@@ -56,14 +62,18 @@ where
     runtime.block_on(run(installer, metrics, beside))
 }
 
-async fn run<B, F>(installer: Arc<Installer>, metrics: Arc<Metrics>, beside: B) -> Result<ExitCode, StartError>
+async fn run<B, F>(
+    installer: Arc<Installer>,
+    metrics: Arc<Metrics>,
+    beside: B,
+) -> Result<ExitCode, StartError>
 where
     B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
     F: Future<Output = ()> + Send + 'static,
 {
     // Signals are caught before anything listens, so that none is lost.
     let mut signals = Signals::new()?;
-    let settings = installer.current().load().settings.clone();
+    let settings = Arc::clone(&installer.current().load().settings);
     let threads = match settings.threads {
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -72,7 +82,7 @@ where
     let log = Log::open(&settings.log, metrics.log_lost.clone()).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone()).await?;
-    let passwords = Arc::new(Semaphore::new(threads * 2));
+    let shared = shared(&installer, &metrics, threads)?;
     let admission = Admission::new();
     let mut workers = Vec::with_capacity(threads);
     for index in 0..threads {
@@ -81,22 +91,23 @@ where
             admission: Arc::clone(&admission),
             lifecycle: watching.clone(),
         };
-        let (current, metrics) = (installer.current(), Arc::clone(&metrics));
-        let (passwords, log) = (Arc::clone(&passwords), Arc::clone(&log));
+        let (shared, log) = (shared.clone(), Arc::clone(&log));
         workers.push(spawn(index, move || {
-            let context = Context::new(current, Handles::new(metrics), passwords, log.handle());
+            let context = Context::new(&shared, log.handle());
             worker.run(context)
         })?);
     }
     let beside = tokio::spawn(beside);
     let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
     signals.until_term(&installer, &log).await;
 
     tracing::info!("ending: clients are asked to leave");
     lifecycle.send_replace(Lifecycle::Leaving);
     let quit = signals.or_quit(sleep(settings.timeouts.drain_delay)).await;
     lifecycle.send_replace(Lifecycle::Finishing);
-    let joined = tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
+    let joined =
+        tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
     tokio::pin!(joined);
     let patience = if quit { std::time::Duration::ZERO } else { settings.timeouts.drain };
     let clean = tokio::select! {
@@ -112,9 +123,27 @@ where
         }
     };
     files.abort();
+    fetching.abort();
     beside.abort();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(70) })
 }
+
+/// What all threads share besides the sockets.
+fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Result<Shared, StartError> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret)
+        .map_err(|_| StartError::System(io::Error::other("no random bytes")))?;
+    Ok(Shared {
+        current: installer.current(),
+        metrics: Arc::clone(metrics),
+        tokens: Arc::new(TokenCache::new(TOKENS, RandomState::new(), &secret)),
+        keys_wanted: Arc::default(),
+        passwords: Arc::new(Semaphore::new(threads * 2)),
+    })
+}
+
+/// How many verified credentials are remembered.
+const TOKENS: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
 
 /// The sockets of each thread.
 fn bind_all(settings: &Settings, threads: usize) -> Result<Vec<Vec<Bound>>, StartError> {

@@ -111,7 +111,10 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(a.poll(&mut cx), Ask::Nothing);
         connections.ask(Ask::Finish);
-        assert_eq!((a.poll(&mut cx), a.poll(&mut cx), b.poll(&mut cx)), (Ask::Finish, Ask::Nothing, Ask::Finish));
+        assert_eq!(
+            (a.poll(&mut cx), a.poll(&mut cx), b.poll(&mut cx)),
+            (Ask::Finish, Ask::Nothing, Ask::Finish)
+        );
         connections.ask(Ask::Cut);
         assert_eq!((a.poll(&mut cx), a.poll(&mut cx)), (Ask::Cut, Ask::Cut));
         drop((a, b));

@@ -7,6 +7,7 @@
 mod connection;
 mod control;
 mod drain;
+mod keys;
 mod listen;
 mod proxy;
 mod reload;

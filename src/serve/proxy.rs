@@ -40,9 +40,14 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let installed = Rc::clone(&judged.installed);
     let snapshot = &installed.snapshot;
     let route = snapshot.policy.route(judged.admitted.route);
-    let picked = route.and_then(|route| installed.pools.borrow().pick(route.upstream).map(|pool| (route, pool)));
+    let picked =
+        route.and_then(|route| installed.pools.borrow().pick(route.upstream).map(|pool| (route, pool)));
     let Some((route, pool)) = picked else {
-        return Err(Box::new(Reply { judged, parts: Some(Box::new(parts)), verdict: Verdicts::Failed(Fault::Connect) }));
+        return Err(Box::new(Reply {
+            judged,
+            parts: Some(Box::new(parts)),
+            verdict: Verdicts::Failed(Fault::Connect),
+        }));
     };
     let upgrade = route.websocket && upgrade_wanted(&parts.method, parts.version, &parts.headers);
     judged.keep_fields(&parts.headers);
@@ -73,8 +78,13 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     *request.uri_mut() = origin_form(&judged);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    let outbound =
-        Outbound { request, fate: Rc::clone(&judged.fate), pool, timeouts: snapshot.settings.timeouts, upgrade };
+    let outbound = Outbound {
+        request,
+        fate: Rc::clone(&judged.fate),
+        pool,
+        timeouts: snapshot.settings.timeouts,
+        upgrade,
+    };
     Ok((judged, outbound))
 }
 
@@ -87,9 +97,10 @@ fn origin_form(judged: &Judged) -> Uri {
 
 /// Keys and passwords are for the gateway alone; bearer tokens pass where their source says so.
 fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
-    let authn = &judged.installed.snapshot.policy.authn;
-    let route = judged.installed.snapshot.policy.route_authn(judged.admitted.route);
-    authn.strip_credentials(route, &judged.identity, headers);
+    let policy = &judged.installed.snapshot.policy;
+    for name in policy.authn.private_headers(policy.route_authn(judged.admitted.route), &judged.identity) {
+        headers.remove(name);
+    }
 }
 
 /// Our own account of where the request comes from; the client's was removed.

@@ -16,6 +16,8 @@ use crate::config::{Outcome, Settings, Setup};
 use crate::decision::Version;
 use crate::layers::Snapshot;
 use crate::metrics::Metrics;
+use crate::policy::World;
+use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
 use crate::policy::source::Sources;
@@ -112,11 +114,16 @@ impl Trigger {
 
 impl Installer {
     /// Puts the first configuration in force.
-    pub(crate) fn new(path: PathBuf, overrides: Overrides, setup: Setup, metrics: Arc<Metrics>) -> Arc<Installer> {
+    pub(crate) fn new(
+        path: PathBuf,
+        overrides: Overrides,
+        setup: Setup,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Installer> {
         let now = Timestamp::now();
-        let Setup { settings, policy, sources, .. } = overrides.apply(setup);
-        let started = settings.clone();
-        let snapshot = snapshot(settings, policy, &sources, 1);
+        let setup = overrides.apply(setup);
+        let (started, sources) = (setup.settings.clone(), setup.sources.clone());
+        let snapshot = snapshot(setup, World::default(), 1);
         metrics.policy_installed(1);
         let state = State {
             installed_at: now,
@@ -187,15 +194,16 @@ impl Installer {
             );
             return Err(ReloadError { errors });
         };
-        let Setup { settings, policy, sources, .. } = self.overrides.apply(setup);
-        state.restart_required = self.restart_required(&settings);
+        let setup = self.overrides.apply(setup);
+        state.restart_required = self.restart_required(&setup.settings);
         self.metrics.restart_required.set(i64::from(!state.restart_required.is_empty()));
-        let old = self.current.load().policy.version;
-        let changed = old.hash != policy.version.hash;
-        let generation = old.generation + u64::from(changed);
-        let snapshot = snapshot(settings, policy, &sources, generation);
+        let old = self.current.load();
+        let changed = old.policy.version.hash != setup.policy.version.hash;
+        let generation = old.policy.version.generation + u64::from(changed);
+        state.sources = setup.sources.clone();
+        // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
+        let snapshot = snapshot(setup, old.world.clone(), generation);
         let version = snapshot.policy.version;
-        state.sources = sources;
         if changed {
             state.installed_at = now;
             self.metrics.policy_installed(generation);
@@ -209,6 +217,15 @@ impl Installer {
         }
         self.current.store(Arc::new(snapshot));
         Ok(version)
+    }
+
+    /// Puts fetched keys in force, under the policy that is.
+    pub(crate) fn set_keys(&self, url: &str, keys: Keys) {
+        // The lock keeps a reload from putting the old keys back.
+        let _state = self.lock();
+        let mut snapshot = Snapshot::clone(&self.current.load());
+        snapshot.world.keys = Arc::new(snapshot.world.keys.with(url, keys));
+        self.current.store(Arc::new(snapshot));
     }
 
     /// Settings that are read once, and now differ from what the process was started with.
@@ -229,7 +246,8 @@ impl Overrides {
     pub(crate) fn apply(&self, mut setup: Setup) -> Setup {
         let settings = &mut setup.settings;
         if !self.listen.is_empty() {
-            let listener = |address: &SocketAddr| crate::config::Listener { address: *address, tls: Vec::new() };
+            let listener =
+                |address: &SocketAddr| crate::config::Listener { address: *address, tls: Vec::new() };
             settings.listeners = self.listen.iter().map(listener).collect();
         }
         if let (Some(address), Some(admin)) = (self.admin_listen, &mut settings.admin) {
@@ -256,13 +274,9 @@ pub(crate) fn refusals(outcome: &Outcome) -> Vec<String> {
     outcome.diagnostics.iter().filter(refused).map(line).collect()
 }
 
-fn snapshot(
-    settings: Settings,
-    mut policy: crate::policy::Policy,
-    _sources: &Sources,
-    generation: u64,
-) -> Snapshot {
+fn snapshot(setup: Setup, world: World, generation: u64) -> Snapshot {
+    let Setup { settings, mut policy, .. } = setup;
     policy.version.generation = generation;
-    let hygiene = Hygiene::new(settings.upstream_headers.names());
-    Snapshot { policy, world: crate::policy::World::default(), settings, hygiene }
+    let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
+    Snapshot { policy: Arc::new(policy), world, settings: Arc::new(settings), hygiene }
 }

@@ -25,7 +25,11 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Carries bytes both ways until one side closes; how many came from the client and from the
     /// upstream. `early` are bytes that the client sent behind its request.
-    pub(crate) async fn run(self, client: &mut (impl AsyncRead + AsyncWrite + Unpin), early: &[u8]) -> (u64, u64) {
+    pub(crate) async fn run(
+        self,
+        client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        early: &[u8],
+    ) -> (u64, u64) {
         let Ok(upstream) = self.upstream.await else { return (0, 0) };
         let mut upstream = TokioIo::new(upstream);
         if upstream.write_all(early).await.is_err() {
