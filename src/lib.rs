@@ -20,4 +20,5 @@ pub mod policy;
 mod admin;
 mod layers;
 mod serve;
+pub mod temp;
 mod upstream;

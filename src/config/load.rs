@@ -47,21 +47,17 @@ pub fn load(path: &Path, now: Timestamp) -> Outcome {
     documents.compile(sources, now, diagnostics)
 }
 
-/// The files and folders whose changes concern a configuration: all files it was read from, and
-/// the folders in which its globs look.
-pub fn watched(sources: &Sources, main: &Path) -> Vec<PathBuf> {
+/// The files that a configuration is made of, as they are found now: a new file that a glob matches
+/// is among them, and so is one that is referred to and absent.
+pub fn inputs(sources: &Sources, main: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = vec![main.to_owned()];
     paths.extend(sources.policy_files().map(|(_, source)| PathBuf::from(&source.name)));
     paths.extend(sources.attached_paths().map(PathBuf::from));
-    let mut folders: Vec<PathBuf> = paths
-        .iter()
-        .map(|path| {
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
-        })
-        .collect();
-    folders.sort();
-    folders.dedup();
-    folders
+    let globs = sources.globs().iter().filter_map(|pattern| glob::glob(pattern).ok());
+    paths.extend(globs.flatten().filter_map(Result::ok));
+    paths.sort();
+    paths.dedup();
+    paths
 }
 
 fn include(documents: &mut Documents, sources: &mut Sources, diagnostics: &mut Diagnostics) {
@@ -69,6 +65,7 @@ fn include(documents: &mut Documents, sources: &mut Sources, diagnostics: &mut D
     let globs: Vec<At<String>> = documents.includes().to_vec();
     for pattern in globs {
         let resolved = sources.resolve(pattern.place.file, &pattern.value);
+        sources.add_glob(resolved.clone());
         let paths = match glob::glob(&resolved) {
             Ok(paths) => paths,
             Err(error) => {

@@ -31,8 +31,10 @@ pub(crate) struct Arrival {
     pub(crate) request: Request<Incoming>,
     /// The connection.
     pub(crate) peer: Rc<Peer>,
-    /// Whether the target that hyper parsed is the one that was sent.
-    pub(crate) target_as_sent: bool,
+    /// Whether the target that was parsed is another than the one that was sent.
+    pub(crate) target_altered: bool,
+    /// Whether a Content-Length beside Transfer-Encoding was dropped while parsing.
+    pub(crate) length_dropped: bool,
 }
 
 /// Makes an [`Inbound`] of an [`Arrival`].
@@ -70,7 +72,7 @@ where
 fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let lap = Instant::now();
     let now = Timestamp::now();
-    let Arrival { request, peer, target_as_sent } = arrival;
+    let Arrival { request, peer, target_altered, length_dropped } = arrival;
     let (mut parts, body) = request.into_parts();
     let installed = context.installed();
     let policy = &installed.snapshot.policy;
@@ -85,7 +87,8 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         &parts.headers,
         address,
     );
-    if !target_as_sent || scheme.is_none() {
+    admitted.fields.framing_conflict |= length_dropped;
+    if target_altered || scheme.is_none() {
         // Whatever was dropped or rewritten, an upstream or a log would read it differently.
         admitted.target.refuse(Builtin::BadTarget, &parts.uri);
     }

@@ -11,6 +11,8 @@ pub struct Sources {
     texts: Vec<Source>,
     /// Files that the configuration refers to, by their resolved path.
     attached: BTreeMap<String, Attached>,
+    /// Where included files are looked for.
+    globs: Vec<String>,
 }
 
 /// One file.
@@ -68,6 +70,16 @@ impl Sources {
     /// Notes that a file that a key refers to could not be read.
     pub fn attach_failure(&mut self, path: impl Into<String>, failure: Attached) {
         self.attached.insert(path.into(), failure);
+    }
+
+    /// Notes where included files were looked for.
+    pub fn add_glob(&mut self, pattern: String) {
+        self.globs.push(pattern);
+    }
+
+    /// Where included files were looked for.
+    pub fn globs(&self) -> &[String] {
+        &self.globs
     }
 
     /// Whether a file of this resolved path was looked for.

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::Executor;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tower::Service;
 
 use super::drain::{Ask, Control};
-use super::wire::{ClientIo, Phase, Wire};
+use super::wire::{ClientIo, Framed, Phase, Wire};
 use crate::decision::Builtin;
 use crate::layers::{Arrival, Context, Outgoing, Peer, Refused, Switch};
 use crate::upstream::BodyFailure;
@@ -201,12 +201,22 @@ where
     type Future = TrackedFuture<S::Future>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let has_body = !request.body().is_end_stream();
-        let target_as_sent = self.wire.begin(request.method().as_str(), request.uri(), has_body);
+        let body = if request.headers().contains_key(header::TRANSFER_ENCODING) {
+            Framed::Chunked
+        } else if request.body().is_end_stream() {
+            Framed::Absent
+        } else {
+            Framed::Sized
+        };
+        let altered = self.wire.begin(request.method().as_str(), request.uri(), body);
         let busy = Busy(Rc::clone(&self.wire));
         // Every layer is always ready, so `poll_ready` has nothing to say.
-        let future =
-            self.stack.borrow_mut().call(Arrival { request, peer: Rc::clone(&self.peer), target_as_sent });
+        let future = self.stack.borrow_mut().call(Arrival {
+            request,
+            peer: Rc::clone(&self.peer),
+            target_altered: altered.target,
+            length_dropped: altered.length,
+        });
         TrackedFuture { future, busy: Some(busy) }
     }
 }

@@ -151,6 +151,11 @@ impl Installer {
         &self.path
     }
 
+    /// The file of the decision log, if it is one.
+    pub(crate) fn log_file(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// The texts of the configuration in force.
     pub(crate) fn sources(&self) -> Sources {
         self.lock().sources.clone()

@@ -54,6 +54,26 @@ pub(crate) enum Phase {
     Idle,
 }
 
+/// How the body of a request is framed, as the parser understood it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framed {
+    /// No body.
+    Absent,
+    /// By its length, or by frames.
+    Sized,
+    /// Transfer-Encoding: chunked.
+    Chunked,
+}
+
+/// What a parsed head says otherwise than the head that was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Altered {
+    /// The request target.
+    pub(crate) target: bool,
+    /// A Content-Length beside Transfer-Encoding was dropped (RFC 9112 section 6.3).
+    pub(crate) length: bool,
+}
+
 /// The longest head that is kept. A refused head is only shown cut, and a target is compared only
 /// up to the limit that the intake gate sets anyway.
 const KEPT: usize = 64 * 1024;
@@ -113,24 +133,28 @@ impl Wire {
         }
     }
 
-    /// A request head was parsed. Whether the target is what was sent; the answer is yes only if
-    /// the bytes say so.
-    pub(crate) fn begin(&self, method: &str, uri: &Uri, has_body: bool) -> bool {
+    /// A request head was parsed. What of it the parser did not hand on as it was sent; the answer
+    /// is "nothing" only if the bytes say so.
+    pub(crate) fn begin(&self, method: &str, uri: &Uri, body: Framed) -> Altered {
         self.requests.set(self.requests.get() + 1);
         self.enter(Phase::Busy);
         if self.http2.get() {
-            return true;
+            return Altered::default();
         }
         let mut head = self.head.borrow_mut();
-        let same = if self.aligned.get() {
-            same_target(&head, method, uri)
+        let begin = if self.aligned.get() {
+            same_target(&head, method, uri).then_some(0)
         } else {
             // Behind a body the head may begin anywhere in what was kept, so its request line is
             // looked for instead.
             let line = format!("{method} {uri} HTTP/1.");
-            memchr::memmem::find(&head, line.as_bytes()).is_some()
+            memchr::memmem::rfind(&head, line.as_bytes())
         };
-        let end = if has_body { None } else { end_of_head(&head) };
+        let altered = Altered {
+            target: begin.is_none(),
+            length: body == Framed::Chunked && names_a_length(&head[begin.unwrap_or(0)..]),
+        };
+        let end = if body == Framed::Absent { end_of_head(&head) } else { None };
         match end {
             // Without a body the next head begins right behind this one.
             Some(end) => {
@@ -145,7 +169,7 @@ impl Wire {
         if head.is_empty() && head.capacity() > 4096 {
             *head = Vec::new();
         }
-        same
+        altered
     }
 
     /// A request was answered.
@@ -201,6 +225,15 @@ fn same_target(head: &[u8], method: &str, uri: &Uri) -> bool {
     let parsed = uri.to_string();
     parsed.as_bytes() == sent
         || (parsed.strip_suffix('/')).is_some_and(|bare| uri.path() == "/" && bare.as_bytes() == sent)
+}
+
+/// Whether a head has a Content-Length field. Errs towards yes: bytes behind the head count too,
+/// since the end of a head that is still coming in is not known.
+fn names_a_length(head: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length";
+    memchr::memchr_iter(b'\n', head)
+        .filter_map(|at| head.get(at + 1..at + 1 + NAME.len()))
+        .any(|line| line.eq_ignore_ascii_case(NAME))
 }
 
 /// Where the head ends: behind the first empty line, which hyper takes with or without CR.
@@ -347,8 +380,8 @@ mod tests {
         Wire::new(Timeouts::default())
     }
 
-    fn begin(wire: &Wire, method: &str, uri: &str, has_body: bool) -> bool {
-        wire.begin(method, &uri.parse().expect("a target"), has_body)
+    fn begin(wire: &Wire, method: &str, uri: &str, body: Framed) -> bool {
+        !wire.begin(method, &uri.parse().expect("a target"), body).target
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -364,7 +397,7 @@ mod tests {
         ] {
             let wire = wire();
             wire.on_read(sent.as_bytes());
-            assert_eq!(begin(&wire, "GET", parsed, false), want, "{sent:?}");
+            assert_eq!(begin(&wire, "GET", parsed, Framed::Absent), want, "{sent:?}");
         }
     }
 
@@ -372,37 +405,49 @@ mod tests {
     async fn pipelined_heads_are_told_apart() {
         let wire = wire();
         wire.on_read(b"GET /a HTTP/1.1\r\nX: y\r\n\r\nGET /b#c HTTP/1.1\r\n\r\nGET /d HTTP/1.1\r\n\r\n");
-        assert!(begin(&wire, "GET", "/a", false));
+        assert!(begin(&wire, "GET", "/a", Framed::Absent));
         wire.end();
-        assert!(!begin(&wire, "GET", "/b", false));
+        assert!(!begin(&wire, "GET", "/b", Framed::Absent));
         wire.end();
-        assert!(begin(&wire, "GET", "/d", false));
+        assert!(begin(&wire, "GET", "/d", Framed::Absent));
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_head_behind_a_body_is_looked_for() {
         let wire = wire();
         wire.on_read(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
-        assert!(begin(&wire, "POST", "/a", true));
+        assert!(begin(&wire, "POST", "/a", Framed::Sized));
         wire.on_read(b"helloGET /b HTTP/1.1\r\n\r\n");
         wire.end();
-        assert!(begin(&wire, "GET", "/b", false));
+        assert!(begin(&wire, "GET", "/b", Framed::Absent));
         wire.on_read(b"POST /c HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
-        assert!(begin(&wire, "POST", "/c", true));
+        assert!(begin(&wire, "POST", "/c", Framed::Sized));
         wire.on_read(b"helloGET /d#e HTTP/1.1\r\n\r\n");
-        assert!(!begin(&wire, "GET", "/d", false));
+        assert!(!begin(&wire, "GET", "/d", Framed::Absent));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_length_that_the_parser_dropped_is_seen() {
+        let altered = |head: &str| {
+            let wire = wire();
+            wire.on_read(head.as_bytes());
+            wire.begin("POST", &"/a".parse().expect("a target"), Framed::Chunked)
+        };
+        let both = "POST /a HTTP/1.1\r\nCONTENT-length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(altered(both).length);
+        assert!(!altered("POST /a HTTP/1.1\r\nX-Content-Length: 3\r\n\r\n").length);
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_kept_is_bounded() {
         let wire = wire();
         wire.on_read(b"POST /a HTTP/1.1\r\n\r\n");
-        assert!(begin(&wire, "POST", "/a", true));
+        assert!(begin(&wire, "POST", "/a", Framed::Sized));
         for _ in 0..100 {
             wire.on_read(&[b'x'; 8192]);
         }
         wire.on_read(b"GET /b HTTP/1.1\r\n\r\n");
         assert!(wire.head.borrow().len() <= KEPT);
-        assert!(begin(&wire, "GET", "/b", false));
+        assert!(begin(&wire, "GET", "/b", Framed::Absent));
     }
 }
