@@ -256,7 +256,8 @@ fn a_wrong_signature_is_a_forgery_whatever_else_is_wrong() {
     let admin = URL_SAFE_NO_PAD.encode(with(claims(), &[("roles", json!(["admin"]))]).to_string());
     assert_eq!(refused(&lab, &format!("{header}.{admin}.{signature}")), Some(Builtin::Signature));
     assert_eq!(refused(&lab, &format!("{message}.")), Some(Builtin::Signature));
-    assert_eq!(refused(&lab, &good[..good.len() - 20]), Some(Builtin::Signature));
+    // A signature of 342 characters, cut where four characters end, so that it still decodes.
+    assert_eq!(refused(&lab, &good[..good.len() - 22]), Some(Builtin::Signature));
 }
 
 // === claims ===
@@ -290,9 +291,12 @@ fn claims_must_be_of_their_type() {
     ] {
         assert_eq!(claiming(&[(name, value.clone())]), Some(Builtin::ClaimType), "{name}: {value}");
     }
-    // `null` is a value, and of no type that a claim may have.
+}
+
+#[test]
+fn roles_that_are_null_are_no_roles() {
     let payload = claims().to_string().replace("[\"user\"]", "null");
-    assert_eq!(refused(&lab(), &rsa().sign(&rsa().header().to_string(), &payload)), Some(Builtin::ClaimType));
+    assert_eq!(refused(&lab(), &rsa().sign(&rsa().header().to_string(), &payload)), None);
 }
 
 #[test]
