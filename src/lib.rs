@@ -9,6 +9,7 @@
 //!
 //! A room uses the rooms to its left.
 
+pub mod cli;
 pub mod config;
 pub mod decision;
 pub mod facts;
