@@ -10,6 +10,7 @@
 //! A room uses the rooms to its left.
 
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod decision;
 pub mod deny;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::{Documents, Outcome};
+use super::{Admin, Documents, Outcome};
 use crate::policy::code::Code;
 use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
 use crate::policy::source::{Attached, Sources};
@@ -45,6 +45,14 @@ pub fn load(path: &Path, now: Timestamp) -> Outcome {
         }
     }
     documents.compile(sources, now, diagnostics)
+}
+
+/// The operators' listener as the main file names it. Only that table is looked at, so that a
+/// running gateway can be asked while its files are broken, and quickly while they are large.
+pub fn admin(path: &Path) -> Result<Option<Admin>, String> {
+    let text = read(path, MAX_POLICY)
+        .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
+    Ok(super::admin(&Sources::single(path.to_string_lossy(), text)))
 }
 
 /// The files that a configuration is made of, as they are found now: a new file that a glob matches

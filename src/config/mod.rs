@@ -17,7 +17,7 @@ use http::HeaderName;
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
-use self::raw::{ClientAddressWord, Included, RawUpstream, Root};
+use self::raw::{ClientAddressWord, Included, RawAdmin, RawUpstream, Root};
 use crate::policy::code::{Code, Severity};
 use crate::policy::decode::{Decode, Name, Node, place};
 use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId, Place};
@@ -73,6 +73,15 @@ pub fn compile(sources: Sources, now: Timestamp) -> Outcome {
         documents.read(file, &sources, &mut diagnostics);
     }
     documents.compile(sources, now, diagnostics)
+}
+
+/// The operators' listener, read from the main file's text alone, whatever else is in it.
+fn admin(sources: &Sources) -> Option<Admin> {
+    let text = sources.get(FileId::default()).map_or("", |source| &*source.text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let node = Node::new(FileId::default(), table.get_ref().get("admin")?);
+    let raw = RawAdmin::decode(node, &mut Diagnostics::default())?;
+    Some(Admin::new(&raw, sources))
 }
 
 impl Default for Documents {

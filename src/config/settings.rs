@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::raw::{RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root, ServerText};
+use super::raw::{
+    MetricsWord, RawAdmin, RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root, ServerText,
+};
 use crate::audit;
 use crate::deny::ResponseHeaders;
 use crate::policy::code::Code;
-use crate::policy::diagnostic::{Diagnostics, Place};
+use crate::policy::diagnostic::{At, Diagnostics, Place};
 use crate::policy::source::Sources;
 
 /// Everything about the process that is not policy.
@@ -121,6 +123,18 @@ pub struct Upstream {
     pub place: Place,
 }
 
+impl Admin {
+    /// The listener that the table describes.
+    pub(super) fn new(raw: &RawAdmin, sources: &Sources) -> Admin {
+        let path = |file: &At<String>| sources.resolve(file.place.file, &file.value).into();
+        Admin {
+            listen: raw.listen.value.0,
+            token_file: raw.token_file.as_ref().map(path),
+            metrics_need_token: raw.metrics == Some(MetricsWord::Token),
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Timeouts {
         let seconds = Duration::from_secs;
@@ -211,14 +225,7 @@ impl Settings {
         diagnostics: &mut Diagnostics,
     ) -> Settings {
         let server = root.server.as_ref();
-        let admin = root.admin.as_ref().map(|admin| Admin {
-            listen: admin.listen.value.0,
-            token_file: admin
-                .token_file
-                .as_ref()
-                .map(|file| sources.resolve(file.place.file, &file.value).into()),
-            metrics_need_token: admin.metrics == Some(super::raw::MetricsWord::Token),
-        });
+        let admin = root.admin.as_ref().map(|admin| Admin::new(admin, sources));
         Settings {
             listeners: listeners(root, sources, diagnostics),
             threads: server.and_then(|server| server.threads).map_or(0, |threads| usize::from(threads.value)),

@@ -387,9 +387,18 @@ impl Policy {
         who
     }
 
+    /// Who asks in a sample. Where a route reads no credentials, an assumed one is not read either.
+    pub fn identify_sample(&self, route: Option<RouteId>, sample: &Sample, world: &World) -> Identity {
+        match &sample.caller {
+            Caller::Assumed(_) if self.route_authn(route) == AuthnWord::Off => Identity::Nobody,
+            Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
+            Caller::FromHeaders => self.identify(route, &sample.headers, world, sample.now),
+        }
+    }
+
     /// Asks all gates about a sample, in the order of the server.
     pub fn decide(&self, sample: &Sample, world: &World, mut trace: Option<&mut Trace>) -> Decision {
-        let Sample { now, scheme, method, uri, version, headers, body, peer, caller } = sample;
+        let Sample { now, scheme, method, uri, version, headers, body, peer, caller: _ } = sample;
         let admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
         let mut progress = Progress::default();
         let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
@@ -399,14 +408,7 @@ impl Policy {
         for stage in Stage::ALL {
             match stage {
                 Stage::Authn => {
-                    identity = match caller {
-                        // Where nothing is read, the server knows nobody either.
-                        Caller::Assumed(_) if self.route_authn(admitted.route) == AuthnWord::Off => {
-                            Identity::Nobody
-                        }
-                        Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
-                        Caller::FromHeaders => self.identify(admitted.route, headers, world, *now),
-                    }
+                    identity = self.identify_sample(admitted.route, sample, world);
                 }
                 Stage::WafBody if !body.is_empty() => {
                     let facts = self.facts(&admitted, headers, &identity, &read, *now);

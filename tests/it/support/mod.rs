@@ -1,9 +1,11 @@
-//! Small actors for tests over real sockets: a gateway process, upstreams, clients.
+//! Small actors for tests over real sockets: a gateway process, upstreams, clients, commands.
 //!
 //! Everything listens on loopback port 0. Nothing sleeps: each actor waits for what it can see.
 
 mod client;
+pub mod command;
 mod gateway;
+pub mod stand_in;
 mod upstream;
 
 pub use client::{Response, exchange, get, request, send};
