@@ -34,6 +34,12 @@ struct Wish {
 
 /// The representation that the Accept field asks for. Absent or unreadable: JSON.
 pub(super) fn negotiate(headers: &HeaderMap) -> Format {
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    match (values.next(), values.next()) {
+        (None, _) => return Format::Json,
+        (Some(accept), None) if accept == "*/*" => return Format::Json,
+        _ => {}
+    }
     // For JSON, HTML and text.
     let mut wishes: [(Wish, usize); 3] = Default::default();
     let mut place = 0;
@@ -139,6 +145,7 @@ mod tests {
         check(&["text/html, */*; q=0.01"], Format::Html);
         check(&["text/html, application/json"], Format::Html);
         check(&["application/json;q=0.5", "text/html;q=0.6"], Format::Html);
+        check(&["*/*", "text/html"], Format::Html);
     }
 
     #[test]

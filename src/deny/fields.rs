@@ -3,9 +3,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::accept::Format;
-use super::view::{View, shown_name};
+use super::view::{VersionText, View, shown_name};
 use super::{Challenges, Refusal, ResponseHeaders, html};
-use crate::decision::{Builtin, Notes, Reason, RuleRef, Stage, Version};
+use crate::decision::{Builtin, Notes, Reason, RuleRef, Stage};
 use crate::facts::{Facts, Identity};
 use crate::policy::Policy;
 use crate::policy::disclosure::Level;
@@ -25,7 +25,7 @@ const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with")
 
 /// All fields of the answer to a refused request.
 pub(super) fn of_refusal(refusal: &Refusal<'_>, view: &View<'_>, format: Format) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(20);
+    let mut headers = HeaderMap::with_capacity(12);
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static(match format {
@@ -56,7 +56,7 @@ pub(super) fn of_refusal(refusal: &Refusal<'_>, view: &View<'_>, format: Format)
             headers.insert(REASON, HeaderValue::from_static(rule.reason.info().code));
         }
         if shown.policy {
-            insert(&mut headers, POLICY, version_value(rule.policy));
+            insert(&mut headers, POLICY, HeaderValue::from_str(rule.policy.as_str()).ok());
         }
         if let Some(seconds) = rule.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -85,17 +85,11 @@ fn add_proxy_status(refusal: &Refusal<'_>, view: &View<'_>, headers: &mut Header
         headers.append(PROXY_STATUS, earlier.clone());
     }
     let error = error_type(refusal.denial.rule, view.stage);
-    let value = match &view.rule {
-        None => HeaderValue::try_from(format!("portcullis; error={error}")),
-        Some(rule) => {
-            let mut value = String::with_capacity(96);
-            for part in ["portcullis; error=", error, "; details=\"", rule.rule, "\""] {
-                value.push_str(part);
-            }
-            HeaderValue::try_from(value)
-        }
+    let parts: &[&str] = match &view.rule {
+        None => &["portcullis; error=", error],
+        Some(rule) => &["portcullis; error=", error, "; details=\"", rule.rule, "\""],
     };
-    if let Ok(value) = value {
+    if let Ok(value) = HeaderValue::try_from(parts.concat()) {
         headers.append(PROXY_STATUS, value);
     }
 }
@@ -242,7 +236,8 @@ pub fn mark(headers: &mut HeaderMap, allowance: &Allowance<'_>) {
         insert(headers, RULE, rule_value(shown_name(policy, rule, full), builtin));
     }
     if shown.policy {
-        insert(headers, POLICY, version_value(policy.version));
+        let version = VersionText::new(policy.version);
+        insert(headers, POLICY, HeaderValue::from_str(version.as_str()).ok());
     }
     if full && shown.shadow {
         add_shadow(policy, notes, headers);
@@ -257,10 +252,6 @@ fn rule_value(name: &str, builtin: Option<&'static str>) -> Option<HeaderValue> 
         Some(name) => Some(HeaderValue::from_static(name)),
         None => HeaderValue::from_str(name).ok(),
     }
-}
-
-fn version_value(version: Version) -> Option<HeaderValue> {
-    HeaderValue::try_from(version.to_string()).ok()
 }
 
 fn add_shadow(policy: &Policy, notes: &Notes, headers: &mut HeaderMap) {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::view::View;
+use super::words::Sentence;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -27,10 +28,11 @@ pub fn grpc_status(http: u16) -> u8 {
 /// Adds status and message.
 pub(super) fn add_status(view: &View<'_>, headers: &mut HeaderMap) {
     headers.insert(GRPC_STATUS, u16::from(grpc_status(view.status.as_u16())).into());
-    let mut message = String::with_capacity(128);
-    let _ = write!(message, "{}", view.detail());
+    let mut message = view.detail().text();
     if let Some(rule) = &view.rule {
-        let _ = write!(message, " ({})", rule.rule);
+        for part in [" (", rule.rule, ")"] {
+            message.push_str(part);
+        }
     }
     if let Ok(message) = HeaderValue::try_from(percent_encode(&message)) {
         headers.insert(GRPC_MESSAGE, message);

@@ -14,6 +14,7 @@ use minijinja::{Environment, Value, context};
 
 use super::text;
 use super::view::View;
+use super::words::Sentence;
 use crate::policy::disclosure::is_link;
 
 const STYLE: &str = include_str!("page.css");
@@ -59,8 +60,8 @@ pub(super) fn render(view: &View<'_>) -> Option<Bytes> {
         status => view.status.as_u16(),
         title => view.title,
         heading => heading(view.status.as_u16()),
-        detail => view.detail().to_string(),
-        hints => view.hints().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        detail => view.detail().text(),
+        hints => view.hints().iter().map(|hint| hint.text()).collect::<Vec<_>>(),
         contact,
         link => safe.is_some() && mailbox.is_none(),
         mailbox => mailbox.and_then(|mailbox| mailbox.split('?').next()),

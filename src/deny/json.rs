@@ -1,4 +1,7 @@
 //! Problem details for HTTP APIs (RFC 9457), with members of our own.
+//!
+//! Refusals are answered at the rate at which attackers send requests, so the members are written by
+//! hand, one a line: most of them are words of ours that need no escaping.
 
 use std::fmt;
 use std::io;
@@ -6,92 +9,82 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use serde_json::ser::Formatter;
 
 use super::Change;
 use super::shape::{NearestShape, ShadowShape, WafShape};
 use super::view::{FullView, RuleView, View};
-use crate::decision::Reason;
+use super::words::Sentence;
 
-/// The body of a refusal: one member a line, so that it reads well in a terminal too.
+/// The body of a refusal.
 pub(super) fn render(view: &View<'_>) -> Bytes {
-    let mut body = Vec::with_capacity(if view.full.is_some() { 2048 } else { 768 });
-    let mut serializer = serde_json::Serializer::with_formatter(&mut body, OneALine::default());
-    // Writing into a vector does not fail, and every key is a string.
-    let _ = Problem(view).serialize(&mut serializer);
-    body.push(b'\n');
-    body.into()
-}
-
-struct Problem<'a>(&'a View<'a>);
-
-impl Serialize for Problem<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let view = self.0;
-        let mut id = [0; uuid::fmt::Urn::LENGTH];
-        let mut map = serializer.serialize_map(None)?;
-        match &view.rule {
-            Some(rule) => map.serialize_entry("type", &Urn(rule.reason))?,
-            // RFC 9457 section 4.2.1: no more to say than the status does.
-            None => map.serialize_entry("type", "about:blank")?,
-        }
-        map.serialize_entry("title", view.title)?;
-        map.serialize_entry("status", &view.status.as_u16())?;
-        map.serialize_entry("detail", &view.detail())?;
-        map.serialize_entry("instance", &*view.decision_id.urn().encode_lower(&mut id))?;
-        map.serialize_entry("decision", view.decision)?;
-        map.serialize_entry("stage", view.stage.name())?;
-        if let Some(rule) = &view.rule {
-            rule_members(view, rule, &mut map)?;
-        }
-        if let Some(full) = &view.full {
-            full_members(full, &mut map)?;
-        }
-        map.end()
+    let mut body = Members(Vec::with_capacity(if view.full.is_some() { 2048 } else { 896 }));
+    let mut id = [0; uuid::fmt::Urn::LENGTH];
+    match &view.rule {
+        Some(rule) => body.words(key!("type"), &["urn:portcullis:reason:", rule.reason.info().code]),
+        // RFC 9457 section 4.2.1: no more to say than the status does.
+        None => body.word(key!("type"), "about:blank"),
     }
+    body.word(key!("title"), view.title);
+    body.plain(key!("status"), view.status.as_str());
+    body.sentence(key!("detail"), &view.detail());
+    body.word(key!("instance"), view.decision_id.urn().encode_lower(&mut id));
+    body.word(key!("decision"), view.decision);
+    body.word(key!("stage"), view.stage.name());
+    if let Some(rule) = &view.rule {
+        rule_members(view, rule, &mut body);
+    }
+    if let Some(full) = &view.full {
+        full_members(full, &mut body);
+    }
+    body.end()
 }
 
-fn rule_members<M: SerializeMap>(view: &View<'_>, rule: &RuleView<'_>, map: &mut M) -> Result<(), M::Error> {
-    map.serialize_entry("rule", rule.rule)?;
-    map.serialize_entry("reason", rule.reason.info().code)?;
-    map.serialize_entry("policy", &Shown(rule.policy))?;
-    map.serialize_entry("temporary", &rule.temporary)?;
+fn rule_members(view: &View<'_>, rule: &RuleView<'_>, body: &mut Members) {
+    body.word(key!("rule"), rule.rule);
+    body.word(key!("reason"), rule.reason.info().code);
+    body.word(key!("policy"), rule.policy.as_str());
+    body.plain(key!("temporary"), if rule.temporary { "true" } else { "false" });
     if let Some(seconds) = rule.retry_after {
-        map.serialize_entry("retry_after", &seconds)?;
+        body.value(key!("retry_after"), &seconds);
     }
     if let Some(needs) = &rule.needs {
-        map.serialize_entry("needs", needs)?;
+        body.key(key!("needs"));
+        body.push("{\"");
+        body.push(needs.kind());
+        body.push("\": ");
+        body.list(needs.names(), Members::string);
+        body.push("}");
     }
     let hints = view.hints();
     if !hints.is_empty() {
-        map.serialize_entry("hints", &hints[..])?;
+        body.key(key!("hints"));
+        body.list(hints.iter(), Members::quoted);
     }
     if let Some(contact) = rule.contact {
-        map.serialize_entry("contact", contact)?;
+        body.key(key!("contact"));
+        body.string(contact);
     }
-    Ok(())
 }
 
-fn full_members<M: SerializeMap>(full: &FullView<'_>, map: &mut M) -> Result<(), M::Error> {
-    let FullView { policy, identity, nearest, notes, .. } = *full;
+fn full_members(full: &FullView<'_>, body: &mut Members) {
+    let FullView { policy, identity, nearest, client, notes, .. } = *full;
     if !nearest.is_empty() {
-        map.serialize_entry("nearest", &NearestShape { policy, identity, nearest })?;
+        body.value(key!("nearest"), &NearestShape { policy, identity, nearest });
     }
-    map.serialize_entry("rule_at", &full.rule_at)?;
-    map.serialize_entry("rule_changed", &full.change.map(|change| change.at))?;
-    map.serialize_entry("changed_in", &full.change.map(ChangedIn))?;
-    let (ip, peer, via) = (full.client.ip, full.client.peer, full.client.via());
-    map.serialize_entry("client", &ClientMember { ip, peer, via })?;
+    body.value(key!("rule_at"), &full.rule_at);
+    body.value(key!("rule_changed"), &full.change.map(|change| change.at));
+    body.value(key!("changed_in"), &full.change.map(ChangedIn));
+    body.value(key!("client"), &ClientMember { ip: client.ip, peer: client.peer, via: client.via() });
     let waf = WafShape { policy, notes: &notes.waf, body: false };
     if !waf.is_empty() {
-        map.serialize_entry("waf", &waf)?;
+        body.value(key!("waf"), &waf);
     }
     let shadow = ShadowShape { policy, hits: &notes.shadow };
     if !shadow.is_empty() {
-        map.serialize_entry("shadow", &shadow)?;
+        body.value(key!("shadow"), &shadow);
     }
-    Ok(())
 }
 
 #[derive(Serialize)]
@@ -101,27 +94,8 @@ struct ClientMember {
     via: &'static str,
 }
 
-/// `urn:portcullis:reason:role_missing`
-struct Urn(Reason);
-
 /// `6-0badcafe→7-3f9a2c1d`
 pub(super) struct ChangedIn(pub Change);
-
-/// A value written as it is shown.
-struct Shown<T>(T);
-
-impl fmt::Display for Urn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("urn:portcullis:reason:")?;
-        f.write_str(self.0.info().code)
-    }
-}
-
-impl Serialize for Urn {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 impl fmt::Display for ChangedIn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,56 +109,117 @@ impl Serialize for ChangedIn {
     }
 }
 
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+// === writing ===
+
+/// The key of a member with all that stands round it.
+macro_rules! key {
+    ($name:literal) => {
+        concat!("\n  \"", $name, "\": ")
+    };
+}
+use key;
+
+/// The members of an object, one a line. Keys are made by [`key!`].
+struct Members(Vec<u8>);
+
+impl Members {
+    fn key(&mut self, key: &'static str) {
+        // The first member has no comma before it.
+        self.push(if self.0.is_empty() { "{" } else { "," });
+        self.push(key);
+    }
+
+    fn push(&mut self, text: &str) {
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// A number or a truth value.
+    fn plain(&mut self, key: &'static str, value: &str) {
+        self.key(key);
+        self.push(value);
+    }
+
+    /// A string of characters that stand for themselves: words of ours, names of the policy.
+    fn word(&mut self, key: &'static str, value: &str) {
+        self.words(key, &[value]);
+    }
+
+    fn words(&mut self, key: &'static str, values: &[&str]) {
+        self.key(key);
+        self.push("\"");
+        for value in values {
+            debug_assert!(is_plain(value));
+            self.push(value);
+        }
+        self.push("\"");
+    }
+
+    fn sentence(&mut self, key: &'static str, sentence: &impl Sentence) {
+        self.key(key);
+        self.quoted(sentence);
+    }
+
+    fn quoted(&mut self, sentence: &impl Sentence) {
+        self.push("\"");
+        sentence.parts(&mut |part| self.escaped(part));
+        self.push("\"");
+    }
+
+    /// A string that somebody else wrote.
+    fn string(&mut self, text: &str) {
+        self.push("\"");
+        self.escaped(text);
+        self.push("\"");
+    }
+
+    fn escaped(&mut self, text: &str) {
+        if is_plain(text) {
+            return self.push(text);
+        }
+        let mut quoted = Vec::with_capacity(text.len() + 16);
+        // Writing into a vector does not fail.
+        let _ = serde_json::to_writer(&mut quoted, text);
+        self.0.extend_from_slice(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default());
+    }
+
+    fn list<T>(&mut self, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T)) {
+        self.push("[");
+        for (index, item) in items.enumerate() {
+            self.push(if index == 0 { "" } else { ", " });
+            write(self, item);
+        }
+        self.push("]");
+    }
+
+    /// Anything else, on one line.
+    fn value(&mut self, key: &'static str, value: &impl Serialize) {
+        self.key(key);
+        // Writing into a vector does not fail, and all keys of our objects are strings.
+        let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut self.0, Spaced));
+    }
+
+    fn end(mut self) -> Bytes {
+        self.push("\n}\n");
+        self.0.into()
     }
 }
 
-/// Each member of the outermost object on its own line, everything inside it on that line.
-#[derive(Default)]
-struct OneALine {
-    depth: usize,
+/// Whether all characters stand for themselves in a JSON string. Looks at all of them, which a
+/// compiler can do many at a time.
+fn is_plain(text: &str) -> bool {
+    !text.bytes().fold(false, |special, byte| special | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
 }
 
-impl OneALine {
-    fn separate<W: io::Write + ?Sized>(&self, writer: &mut W, first: bool) -> io::Result<()> {
-        writer.write_all(match (self.depth, first) {
-            (1, true) => b"\n  ",
-            (1, false) => b",\n  ",
-            (_, true) => b"",
-            (_, false) => b", ",
-        })
-    }
-}
+/// JSON on one line, with the spaces that people put there.
+struct Spaced;
 
-impl Formatter for OneALine {
-    fn begin_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        writer.write_all(b"{")
-    }
-
-    fn end_object<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth = self.depth.saturating_sub(1);
-        writer.write_all(if self.depth == 0 { b"\n}" } else { b"}" })
-    }
-
+impl Formatter for Spaced {
     fn begin_object_key<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.separate(writer, first)
+        writer.write_all(if first { b"" } else { b", " })
     }
 
     fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
         writer.write_all(b": ")
-    }
-
-    fn begin_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        writer.write_all(b"[")
-    }
-
-    fn end_array<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.depth = self.depth.saturating_sub(1);
-        writer.write_all(b"]")
     }
 
     fn begin_array_value<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {

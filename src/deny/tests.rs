@@ -443,6 +443,15 @@ fn the_author_s_words_come_before_ours() {
 }
 
 #[test]
+fn the_words_of_the_policy_are_escaped_in_json() {
+    let mut case = builtin(Builtin::NoRoute);
+    for contact in ["a\"b", "\\", "\n\u{1}", "é \u{202e}", ""] {
+        case.policy.contact = Some(contact.into());
+        assert_eq!(case.json(Level::Rule)["contact"], contact);
+    }
+}
+
+#[test]
 fn what_is_unknown_at_full_is_null() {
     let mut case = builtin(Builtin::DefaultDeny);
     case.change = None;

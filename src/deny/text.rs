@@ -8,6 +8,7 @@ use super::escape::escape_for_terminal;
 use super::json::ChangedIn;
 use super::shape::{NearestShape, word};
 use super::view::{FullView, View};
+use super::words::Sentence;
 use crate::policy::rbac::Unmet;
 
 /// The page: what happened, what to do, whom to ask; then the facts, one a line.
@@ -20,9 +21,9 @@ pub(super) fn render(view: &View<'_>) -> Bytes {
 
 fn write(view: &View<'_>, page: &mut String) -> fmt::Result {
     writeln!(page, "{} {}", view.status.as_u16(), view.title)?;
-    writeln!(page, "\n{}", escape_for_terminal(&view.detail().to_string()))?;
+    writeln!(page, "\n{}", escape_for_terminal(&view.detail().text()))?;
     for hint in view.hints() {
-        writeln!(page, "{}", escape_for_terminal(&hint.to_string()))?;
+        writeln!(page, "{}", escape_for_terminal(&hint.text()))?;
     }
     match view.rule.as_ref().and_then(|rule| rule.contact) {
         Some(contact) => writeln!(page, "Contact: {}", escape_for_terminal(contact))?,
@@ -41,7 +42,7 @@ pub(super) fn facts(view: &View<'_>) -> Vec<(&'static str, String)> {
     if let Some(rule) = &view.rule {
         facts.push(("Rule", rule.rule.to_owned()));
         facts.push(("Reason", rule.reason.info().code.to_owned()));
-        facts.push(("Policy", rule.policy.to_string()));
+        facts.push(("Policy", rule.policy.as_str().to_owned()));
     }
     facts.push((REQUEST_ID, view.request_id.to_owned()));
     facts.push(("Time", format!("{:.0}", view.now)));

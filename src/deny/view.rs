@@ -49,7 +49,7 @@ pub(super) struct RuleView<'a> {
     /// The kind of cause.
     pub reason: Reason,
     /// The policy that judged.
-    pub policy: Version,
+    pub policy: VersionText,
     /// Whether the same request may succeed later.
     pub temporary: bool,
     /// When the refusal ends, if that is known.
@@ -156,7 +156,7 @@ impl<'a> RuleView<'a> {
             rule: shown_name(policy, denial.rule, full),
             builtin,
             reason: denial.reason,
-            policy: policy.version,
+            policy: VersionText::new(policy.version),
             temporary: denial.temporary(),
             until: denial.until,
             retry_after: retry_after(denial, facts.now),
@@ -204,3 +204,58 @@ fn retry_after(denial: &Denial, now: Timestamp) -> Option<u64> {
 
 /// Long enough for a restart or a key fetch, short enough to be worth waiting for.
 const RETRY_SOON: u64 = 5;
+
+/// A version as text, made once for header and body and without the machinery of formatting.
+pub(super) struct VersionText {
+    /// INVARIANT: ASCII from `start` on.
+    bytes: [u8; VersionText::LONGEST],
+    start: usize,
+}
+
+impl VersionText {
+    /// Twenty digits, a hyphen, eight hexadecimal digits.
+    const LONGEST: usize = 29;
+
+    /// The text of a version: what its `Display` writes.
+    pub(super) fn new(version: Version) -> VersionText {
+        let mut text = VersionText { bytes: [0; VersionText::LONGEST], start: VersionText::LONGEST };
+        for shift in 0..8 {
+            let digit = version.hash >> (4 * shift) & 0xf;
+            text.push(char::from_digit(digit, 16));
+        }
+        text.push(Some('-'));
+        let mut generation = version.generation;
+        loop {
+            text.push(char::from_digit((generation % 10) as u32, 10));
+            generation /= 10;
+            if generation == 0 {
+                return text;
+            }
+        }
+    }
+
+    /// Puts an ASCII character in front.
+    fn push(&mut self, c: Option<char>) {
+        if let (Some(c), Some(start)) = (c, self.start.checked_sub(1)) {
+            self.bytes[start] = c as u8;
+            self.start = start;
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_written_as_it_is_displayed() {
+        for (generation, hash) in [(0, 0), (7, 0x3f9a_2c1d), (u64::MAX, u32::MAX), (10, 0x0a)] {
+            let version = Version { generation, hash };
+            assert_eq!(VersionText::new(version).as_str(), version.to_string());
+        }
+    }
+}

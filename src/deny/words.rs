@@ -2,10 +2,7 @@
 //!
 //! They are for the client; what the operator reads of a reason stands in `decision/reason.rs`.
 
-use std::fmt;
-
 use jiff::Timestamp;
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use smallvec::SmallVec;
 
 use crate::decision::Reason;
@@ -117,80 +114,70 @@ impl<'a> Needs<'a> {
         roles.chain(scopes.iter().map(|scope| &**scope))
     }
 
+    /// The key of a grant that says it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Needs::Roles(..) => "roles",
+            Needs::Scopes(_) => "scopes",
+        }
+    }
+
     /// `the role a`, `one of the roles a, b`, `the scopes a, b`.
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (self, self.count()) {
+    fn parts(&self, part: &mut impl FnMut(&str)) {
+        part(match (self, self.count()) {
             (Needs::Roles(..), 1) => "the role ",
             (Needs::Roles(..), _) => "one of the roles ",
             (Needs::Scopes(_), 1) => "the scope ",
             (Needs::Scopes(_), _) => "the scopes ",
-        })?;
+        });
         for (index, name) in self.names().enumerate() {
-            f.write_str(if index == 0 { "" } else { ", " })?;
-            f.write_str(name)?;
+            part(if index == 0 { "" } else { ", " });
+            part(name);
         }
-        Ok(())
-    }
-}
-
-impl Serialize for Needs<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        let key = match self {
-            Needs::Roles(..) => "roles",
-            Needs::Scopes(_) => "scopes",
-        };
-        map.serialize_entry(key, &super::shape::Each(|| self.names()))?;
-        map.end()
     }
 }
 
 // === sentences ===
 
-impl fmt::Display for Detail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// A sentence that is put together from parts, so that it can be written anywhere without a copy.
+pub(super) trait Sentence {
+    /// Hands over the parts in their order.
+    fn parts(&self, part: &mut impl FnMut(&str));
+
+    /// The whole.
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(96);
+        self.parts(&mut |part| text.push_str(part));
+        text
+    }
+}
+
+impl Sentence for Detail<'_> {
+    fn parts(&self, part: &mut impl FnMut(&str)) {
         match self {
-            Detail::Text(text) => f.write_str(text),
+            Detail::Text(text) => part(text),
             Detail::Nearest(needs) => {
-                f.write_str("No grant allows this; the nearest one needs ")?;
-                needs.write(f)?;
-                f.write_str(".")
+                part("No grant allows this; the nearest one needs ");
+                needs.parts(part);
+                part(".");
             }
         }
     }
 }
 
-impl fmt::Display for Hint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Sentence for Hint<'_> {
+    fn parts(&self, part: &mut impl FnMut(&str)) {
         match self {
-            Hint::Text(text) => f.write_str(text),
+            Hint::Text(text) => part(text),
             Hint::Need(needs) => {
-                f.write_str(match needs {
+                part(match needs {
                     Needs::Roles(..) => "Ask for ",
                     Needs::Scopes(_) => "Obtain a token with ",
-                })?;
-                needs.write(f)?;
-                f.write_str(".")
+                });
+                needs.parts(part);
+                part(".");
             }
-            Hint::After(until) => write!(f, "Try again after {until:.0}."),
-        }
-    }
-}
-
-impl Serialize for Detail<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Detail::Text(text) => serializer.serialize_str(text),
-            Detail::Nearest(_) => serializer.collect_str(self),
-        }
-    }
-}
-
-impl Serialize for Hint<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Hint::Text(text) => serializer.serialize_str(text),
-            Hint::Need(_) | Hint::After(_) => serializer.collect_str(self),
+            Hint::After(until) => part(&format!("Try again after {until:.0}.")),
         }
     }
 }
