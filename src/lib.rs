@@ -21,5 +21,4 @@ pub mod policy;
 mod admin;
 mod layers;
 mod serve;
-pub mod temp;
 mod upstream;

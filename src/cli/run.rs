@@ -6,14 +6,19 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use tracing_subscriber::EnvFilter;
 
 use super::diagnostics;
 use super::reply::{Exit, Reply};
 use super::{Common, files};
-use crate::config::{Admin, Listener, Settings, Setup, load};
+use crate::admin::{Admin, AdminState};
+use crate::config::{Setup, load};
+use crate::metrics::Metrics;
 use crate::policy::code::Severity;
+use crate::serve::{self, Installer, Overrides};
 
 /// Start the gateway.
 #[derive(Debug, clap::Args)]
@@ -41,53 +46,15 @@ pub(super) struct Args {
     log: Option<String>,
 }
 
-/// What the command line says besides the configuration.
-#[derive(Clone, Debug)]
-pub(crate) struct Options {
-    /// The main configuration file, to be read again on reload.
-    pub(crate) config: PathBuf,
-    /// The filter of the process's own log.
-    pub(crate) log: String,
-    /// Settings that win over the file's, now and after each reload.
-    pub(crate) overrides: Overrides,
-}
-
-/// Settings from the command line or the environment.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Overrides {
-    listen: Vec<SocketAddr>,
-    admin_listen: Option<SocketAddr>,
-    threads: Option<u16>,
-}
-
-impl Overrides {
-    /// Puts them in the place of what the file says.
-    pub(crate) fn apply(&self, settings: &mut Settings) {
-        if !self.listen.is_empty() {
-            let clear = |address: &SocketAddr| Listener { address: *address, tls: Vec::new() };
-            settings.listeners = self.listen.iter().map(clear).collect();
-        }
-        if let Some(listen) = self.admin_listen {
-            match &mut settings.admin {
-                Some(admin) => admin.listen = listen,
-                none => *none = Some(Admin { listen, token_file: None, metrics_need_token: false }),
-            }
-        }
-        if let Some(threads) = self.threads {
-            settings.threads = usize::from(threads);
-        }
-    }
-}
-
 /// Loads the configuration and serves it until told to stop.
 pub(super) fn run(args: &Args, common: &Common) -> ExitCode {
     match prepare(args, common) {
-        Ok((setup, options)) => serve(setup, options),
+        Ok((setup, path, overrides)) => serve(setup, path, overrides),
         Err(reply) => reply.write(),
     }
 }
 
-fn prepare(args: &Args, common: &Common) -> Result<(Setup, Options), Reply> {
+fn prepare(args: &Args, common: &Common) -> Result<(Setup, PathBuf, Overrides), Reply> {
     let config = files::config_path(common)?;
     let mut outcome = load::load(&config, Timestamp::now());
     let refused = outcome.worst() >= Some(Severity::Deny);
@@ -97,24 +64,48 @@ fn prepare(args: &Args, common: &Common) -> Result<(Setup, Options), Reply> {
         // A gateway that cannot tell about its configuration can still serve it.
         let _ = anstream::stderr().write_all(text.as_bytes());
     }
-    let Some(mut setup) = setup else {
+    let Some(setup) = setup else {
         return Err(Reply::failure(Exit::Config, "the configuration is not used, so nothing is served"));
     };
     let Args { listen, admin_listen, threads, log } = args;
-    let overrides = Overrides { listen: listen.clone(), admin_listen: *admin_listen, threads: *threads };
-    overrides.apply(&mut setup.settings);
     let default = match (common.quiet, common.verbose) {
         (true, _) => "warn",
         (false, true) => "debug",
         (false, false) => "info",
     };
-    let log = log.as_deref().filter(|log| !log.is_empty()).unwrap_or(default).to_owned();
-    Ok((setup, Options { config, log, overrides }))
+    start_log(log.as_deref().filter(|log| !log.is_empty()).unwrap_or(default))?;
+    let threads = threads.map(usize::from);
+    Ok((setup, config, Overrides { listen: listen.clone(), admin_listen: *admin_listen, threads }))
 }
 
-/// Stands in for `crate::serve::serve(setup, options)`.
-fn serve(setup: Setup, options: Options) -> ExitCode {
-    let Options { config, log, overrides } = options;
-    let _ = (setup, config, log, overrides);
-    Reply::failure(Exit::Internal, "this build does not serve").write()
+/// What the process says about itself goes to stderr; decisions have a log of their own.
+fn start_log(filter: &str) -> Result<(), Reply> {
+    let filter = filter.parse::<EnvFilter>().map_err(|error| {
+        Reply::failure(Exit::Usage, &format!("`{filter}` is not a log filter: {error}"))
+    })?;
+    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour);
+    // Only a second subscriber could be refused, and there is none.
+    let _ = subscriber.try_init();
+    Ok(())
+}
+
+fn serve(setup: Setup, path: PathBuf, overrides: Overrides) -> ExitCode {
+    let metrics = Arc::new(Metrics::new());
+    let installer = Installer::new(path, overrides, setup, Arc::clone(&metrics));
+    let settings = Arc::clone(&installer.current().load().settings);
+    let state = (Arc::clone(&installer), Arc::clone(&metrics));
+    let served = serve::serve(installer, metrics, async move |lifecycle| {
+        let admin = match &settings.admin {
+            Some(admin) => Some(Admin::bind(admin, Arc::new(AdminState::new(state.0, state.1, lifecycle))).await?),
+            None => None,
+        };
+        Ok(async move {
+            match admin {
+                Some(admin) => admin.run().await,
+                None => std::future::pending().await,
+            }
+        })
+    });
+    served.unwrap_or_else(|error| Reply::failure(Exit::Internal, &error.to_string()).write())
 }

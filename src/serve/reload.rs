@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::config::load::load;
-use crate::config::{Outcome, Settings, Setup};
+use crate::config::{Admin, Outcome, Settings, Setup};
 use crate::decision::Version;
 use crate::layers::Snapshot;
 use crate::metrics::Metrics;
@@ -255,8 +255,11 @@ impl Overrides {
                 |address: &SocketAddr| crate::config::Listener { address: *address, tls: Vec::new() };
             settings.listeners = self.listen.iter().map(listener).collect();
         }
-        if let (Some(address), Some(admin)) = (self.admin_listen, &mut settings.admin) {
-            admin.listen = address;
+        if let Some(listen) = self.admin_listen {
+            match &mut settings.admin {
+                Some(admin) => admin.listen = listen,
+                none => *none = Some(Admin { listen, token_file: None, metrics_need_token: false }),
+            }
         }
         if let Some(threads) = self.threads {
             settings.threads = threads;

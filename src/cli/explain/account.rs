@@ -183,6 +183,9 @@ impl<'a> Account<'a> {
                 };
                 format!("{ip}, the other end of the connection: {why}")
             }
+            Derivation::Unreadable => {
+                format!("unknown: the trusted proxy {peer} sent a forwarding header that cannot be read")
+            }
         }
     }
 }

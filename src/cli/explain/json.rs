@@ -180,7 +180,7 @@ fn request(account: &Account<'_>) -> Value {
 fn client(account: &Account<'_>) -> Value {
     let client = &account.admitted.client;
     let trusted: Vec<String> = match &client.via {
-        Derivation::Peer => Vec::new(),
+        Derivation::Peer | Derivation::Unreadable => Vec::new(),
         Derivation::Header { trusted, .. } => trusted.iter().map(ToString::to_string).collect(),
     };
     json!({
