@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::diagnostics::{self, Record, Summary};
-use super::layout::{count, printable};
+use super::layout::{count, fill, printable};
 use super::reply::{BAD, Exit, GOOD, Reply, styled};
 use super::{Common, files};
 use crate::config::{Outcome, Setup};
@@ -58,7 +58,7 @@ struct Counts {
     files: usize,
     ip_rules: usize,
     waf_rules: usize,
-    grants_and_denies: usize,
+    rbac_rules: usize,
     roles: usize,
     upstreams: usize,
     listeners: usize,
@@ -123,7 +123,7 @@ impl Counts {
             files: setup.sources.policy_files().count(),
             ip_rules: rules(&[Stage::Ip]),
             waf_rules: rules(&[Stage::Waf, Stage::WafBody]),
-            grants_and_denies: rules(&[Stage::Rbac]),
+            rbac_rules: rules(&[Stage::Rbac]),
             // The two reserved roles are declared by nobody.
             roles: policy.roles.iter().count().saturating_sub(2),
             upstreams: setup.settings.upstreams.len(),
@@ -136,12 +136,12 @@ impl Counts {
         let parts = [
             count(self.ip_rules, "ip rule"),
             count(self.waf_rules, "waf rule"),
-            format!("{} and denies", count(self.grants_and_denies, "grant")),
+            count(self.rbac_rules, "rbac rule"),
             count(self.roles, "role"),
             count(self.upstreams, "upstream"),
             count(self.listeners, "listener"),
         ];
-        let first = format!("{}: policy {} from {files}: ", styled(GOOD, "ok"), self.hash);
-        super::layout::fill_to(&first, "    ", &parts.join(", "))
+        let first = format!("{}: policy {} from {files}\n", styled(GOOD, "ok"), self.hash);
+        first + &fill("    ", &parts.join(", "))
     }
 }

@@ -1,6 +1,6 @@
 //! The command line: one file a verb.
 //!
-//! [`run`] is all that `main` calls. A verb is a function from its arguments to a [`Reply`]: text
+//! [`run()`] is all that `main` calls. A verb is a function from its arguments to a `Reply`: text
 //! and an exit code, written in one place. So no verb prints, a closed pipe changes no exit code,
 //! and a test can ask a verb without starting a process.
 

@@ -17,6 +17,10 @@ head = \"0s\"
 
 [rbac.role.reader]
 inherits = [\"raeder\"]
+
+[[rbac.grant]]
+id = \"all\"
+roles = [\"anyone\"]
 ";
 
 #[test]

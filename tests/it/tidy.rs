@@ -77,13 +77,13 @@ const ROOMS: &[Room] = &[
         crates: Crates::Not(CLI_ONLY),
     },
     Room {
-        name: "layers",
+        name: "upstream",
         rooms: &["decision", "facts", "policy", "metrics", "deny", "audit", "state", "config"],
         crates: Crates::Not(CLI_ONLY),
     },
     Room {
-        name: "upstream",
-        rooms: &["decision", "facts", "policy", "metrics", "deny", "audit", "state", "config"],
+        name: "layers",
+        rooms: &["decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "upstream"],
         crates: Crates::Not(CLI_ONLY),
     },
     Room {
@@ -128,7 +128,8 @@ const NOT_IN_CORE: &[&str] = &[
     "SystemTime::now",
     "Timestamp::now",
     "Zoned::now",
-    "RandomState",
+    "RandomState::new",
+    "RandomState::default",
     "aws_lc_rs::rand",
     "println!",
     "print!",

@@ -1,6 +1,6 @@
 //! Problems in policy text, for people and for programs.
 //!
-//! [`text`] shows each with its line and a caret; the other forms list all of them as JSON, as
+//! `text` shows each with its line and a caret; the other forms list all of them as JSON, as
 //! annotations of a GitHub workflow, or as SARIF. All forms count the same way ([`Summary`]).
 
 mod excerpt;

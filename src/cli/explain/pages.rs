@@ -116,16 +116,17 @@ pub(super) fn written_rules(setup: &Setup, format: Format) -> Reply {
     let rules: Vec<&RuleInfo> = setup.policy.rules.iter().map(|(_, rule)| rule).collect();
     match format {
         Format::Text => {
-            let width = rules.iter().map(|rule| rule.name.len()).max().unwrap_or(0).min(40);
+            let widest = |text: &dyn Fn(&RuleInfo) -> usize| rules.iter().map(|rule| text(rule)).max();
+            let name = widest(&|rule| rule.name.len()).unwrap_or(0).min(40);
+            let at = widest(&|rule| rule.at.chars().count()).unwrap_or(0).min(28);
             let mut out = String::new();
             for rule in rules {
                 let (mode, until) = mode(rule.mode);
-                let mode = until.map_or(mode.to_owned(), |until| format!("{mode} until {until}"));
-                let at = printable(&rule.at);
+                let until = until.map_or(String::new(), |until| format!(" until {until}"));
                 out.push_str(&format!(
-                    "{} {} {at}\n",
-                    padded(&styled(STRONG, &rule.name), width),
-                    padded(&mode, 8)
+                    "{} {} {mode}{until}\n",
+                    padded(&styled(STRONG, &rule.name), name),
+                    padded(&printable(&rule.at), at)
                 ));
                 if let Some(reason) = &rule.reason {
                     out.push_str(&fill("    ", &styled(FAINT, printable(reason))));

@@ -5,7 +5,7 @@ use super::account::{Account, Passage, need};
 use crate::cli::Common;
 use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
-use crate::decision::{Builtin, Denial, Outcome, RuleRef, Stage, Step, StepOutcome};
+use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Step, StepOutcome};
 use crate::policy::route::AcceptWord;
 
 /// Tells everything, or with `--quiet` only the verdict.
@@ -114,6 +114,10 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             out.push_str(&fill("  ", &text));
         }
         Stage::Route | Stage::Fault => return String::new(),
+        Stage::Authn if denial.reason == Reason::KeysUnavailable => {
+            let text = "The keys of this source. They are fetched by a running gateway, not here, so the gateway may decide otherwise; `--as` and `--role` assume that the credential is valid.";
+            out.push_str(&fill("  ", text));
+        }
         Stage::Authn => {
             let text = "A valid credential; `--token-file` or `--key-file` tries one, `--as` and `--role` assume one.";
             out.push_str(&fill("  ", text));
@@ -124,7 +128,7 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
                 let needs: Vec<String> =
                     near.unmet.iter().map(|unmet| need(unmet, account.policy())).collect();
                 let text = format!("({}) needs {}", printable(&rule.at), printable(&needs.join(", and ")));
-                out.push_str(&fill(&format!("  {} ", styled(STRONG, &rule.name)), &text));
+                out.push_str(&fill_to(&format!("  {} ", styled(STRONG, &rule.name)), "    ", &text));
             }
         }
         Stage::Rbac if account.info(denial.rule).is_some() => {
@@ -200,8 +204,8 @@ fn what_if(account: &Account<'_>) -> String {
     if account.what_if.is_empty() {
         return String::new();
     }
-    let widths = account.what_if.iter().map(|variation| variation.change.words().chars().count());
-    let width = widths.max().unwrap_or(0).clamp(8, 44);
+    let widths = account.what_if.iter().map(|variation| variation.change.short().chars().count());
+    let width = widths.max().unwrap_or(0).clamp(8, 48);
     let row = |words: &str, decision: &crate::decision::Decision| {
         let rule = account.name(decision.rule());
         let (verdict, status) = match &decision.outcome {
@@ -214,7 +218,7 @@ fn what_if(account: &Account<'_>) -> String {
     let mut out = heading("What if");
     out.push_str(&row("as asked", &account.decision));
     for variation in &account.what_if {
-        out.push_str(&row(&printable(&variation.change.words()), &variation.decision));
+        out.push_str(&row(&printable(&variation.change.short()), &variation.decision));
     }
     out.push('\n');
     for variation in &account.what_if {
@@ -274,6 +278,8 @@ fn passed(account: &Account<'_>, stage: Stage) -> String {
             None => String::new(),
         },
         Stage::Waf if waf.threshold > 0 => format!("score {} of {}", waf.score, waf.threshold),
+        // Steps say it better.
+        Stage::Authn | Stage::Rbac if account.steps(stage).next().is_some() => String::new(),
         Stage::Authn => account.identity_words(),
         Stage::Rbac => match account.decision.outcome {
             Outcome::Allow(rule) => format!("by {}", account.name(rule)),

@@ -32,6 +32,15 @@ pub(super) struct Variation {
 }
 
 impl Change {
+    /// The change in a few words: `from 192.0.2.7`.
+    pub(super) fn short(&self) -> String {
+        match self {
+            Change::Ip(ip) => format!("from {ip}"),
+            Change::Roles(_) => self.words(),
+            Change::Both(ip, names) => format!("from {ip} {}", Change::Roles(names.clone()).words()),
+        }
+    }
+
     /// The change in words: `with the address 192.0.2.7`.
     pub(super) fn words(&self) -> String {
         let roles = |roles: &[String]| {
@@ -130,6 +139,7 @@ pub(super) fn conclude(policy: &Policy, base: &Decision, changed: &Decision, cha
     };
     let ending = match (&base.outcome, &changed.outcome) {
         (Outcome::Deny(denial), Outcome::Allow(_)) => match (change, denial.stage) {
+            (Change::Both(..), _) => "allowed, so it takes both".to_owned(),
             (Change::Ip(_), Stage::Ip) => format!("allowed, so it is the network rule {}", name(base)),
             (Change::Roles(_), _) => "allowed, so it is the missing role".to_owned(),
             _ => format!("allowed, so {} depends on {what}", name(base)),
@@ -145,7 +155,11 @@ pub(super) fn conclude(policy: &Policy, base: &Decision, changed: &Decision, cha
             }
         }
         (Outcome::Deny(_), Outcome::Deny(denial)) => {
-            format!("refused by {} ({}), so {what} alone is not enough", name(changed), denial.reason)
+            let not_enough = match change {
+                Change::Ip(_) | Change::Roles(_) => format!("{what} alone is not enough"),
+                Change::Both(..) => "both together are not enough".to_owned(),
+            };
+            format!("refused by {} ({}), so {not_enough}", name(changed), denial.reason)
         }
         (Outcome::Allow(_), Outcome::Deny(denial)) => {
             format!("refused by {} ({}), so {what} matters", name(changed), denial.reason)
