@@ -80,11 +80,12 @@ fn prepare(args: &Args, common: &Common) -> Result<(Setup, PathBuf, Overrides), 
 
 /// What the process says about itself goes to stderr; decisions have a log of their own.
 fn start_log(filter: &str) -> Result<(), Reply> {
-    let filter = filter.parse::<EnvFilter>().map_err(|error| {
-        Reply::failure(Exit::Usage, &format!("`{filter}` is not a log filter: {error}"))
-    })?;
+    let filter = filter
+        .parse::<EnvFilter>()
+        .map_err(|error| Reply::failure(Exit::Usage, &format!("`{filter}` is not a log filter: {error}")))?;
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour);
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour);
     // Only a second subscriber could be refused, and there is none.
     let _ = subscriber.try_init();
     Ok(())
@@ -97,7 +98,9 @@ fn serve(setup: Setup, path: PathBuf, overrides: Overrides) -> ExitCode {
     let state = (Arc::clone(&installer), Arc::clone(&metrics));
     let served = serve::serve(installer, metrics, async move |lifecycle| {
         let admin = match &settings.admin {
-            Some(admin) => Some(Admin::bind(admin, Arc::new(AdminState::new(state.0, state.1, lifecycle))).await?),
+            Some(admin) => {
+                Some(Admin::bind(admin, Arc::new(AdminState::new(state.0, state.1, lifecycle))).await?)
+            }
             None => None,
         };
         Ok(async move {

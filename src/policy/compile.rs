@@ -169,6 +169,10 @@ pub fn unknown_name<'a>(
     known: impl IntoIterator<Item = &'a str>,
     diagnostics: &mut Diagnostics,
 ) {
+    if diagnostics.has_lost(name) {
+        // It is defined, but its definition was refused; one report is enough.
+        return;
+    }
     let problem = diagnostics.push(Code::UnknownName, place, format!("there is no {kind} `{name}`"));
     if let Some(near) = suggest(name, known) {
         problem.help(format!("did you mean `{near}`?"));

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Response {
     /// The value of a header field, if it stands exactly once.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| &**value);
+        let mut values =
+            self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| &**value);
         let first = values.next();
         assert!(values.next().is_none(), "{name} stands twice: {:?}", self.headers);
         first
@@ -46,7 +47,13 @@ pub fn get(address: SocketAddr, path: &str) -> Response {
 }
 
 /// A request with `Host: app.test` unless the fields name another.
-pub fn request(address: SocketAddr, method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> Response {
+pub fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+) -> Response {
     send(address, &head(method, path, fields, body))
 }
 

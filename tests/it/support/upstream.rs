@@ -82,7 +82,9 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Received> {
         let (name, value) = field.split_once(':')?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let find = |name: &str| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+    let find = |name: &str| {
+        headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+    };
     let mut body = Vec::new();
     if let Some(length) = find("content-length") {
         body.resize(length.parse().ok()?, 0);
