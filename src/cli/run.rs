@@ -93,7 +93,11 @@ fn start_log(filter: &str) -> Result<(), Reply> {
 
 fn serve(setup: Setup, path: PathBuf, overrides: Overrides) -> ExitCode {
     let metrics = Arc::new(Metrics::new());
-    let installer = Installer::new(path, overrides, setup, Arc::clone(&metrics));
+    let mut key = [0; 32];
+    if aws_lc_rs::rand::fill(&mut key).is_err() {
+        return Reply::failure(Exit::Internal, "the system gives no random bytes").write();
+    }
+    let installer = Installer::new(path, overrides, setup, Arc::clone(&metrics), key);
     let settings = Arc::clone(&installer.current().load().settings);
     let state = (Arc::clone(&installer), Arc::clone(&metrics));
     let served = serve::serve(installer, metrics, async move |lifecycle| {

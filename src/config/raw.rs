@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use http::HeaderName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::audit::RawLog;
 use crate::deny::RawResponseHeaders;
 use crate::policy::decode::{Decode, Node, OneOrMany, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
@@ -32,6 +33,8 @@ table! {
         opt timeouts: RawTimeouts,
         /// The listener for operators.
         opt admin: RawAdmin,
+        /// The decision log.
+        opt log: RawLog,
         /// Which of our headers clients see.
         opt response_headers: RawResponseHeaders,
         /// The names of the headers that tell upstreams who asks.

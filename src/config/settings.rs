@@ -233,7 +233,7 @@ impl Settings {
             connections: connection_limits(root.limits.as_ref(), diagnostics),
             timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
             admin,
-            log: audit::Settings::default(),
+            log: log(root, sources, diagnostics),
             response_headers: root
                 .response_headers
                 .as_ref()
@@ -242,6 +242,14 @@ impl Settings {
             upstreams,
         }
     }
+}
+
+/// The decision log. Headers in which some source of identity reads credentials are not recorded.
+fn log(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> audit::Settings {
+    let Some(raw) = &root.log else { return audit::Settings::default() };
+    let credentials: Vec<HeaderName> =
+        root.policy.authn.iter().flat_map(|authn| authn.credential_headers()).collect();
+    audit::Settings::compile(raw, sources, &credentials, diagnostics)
 }
 
 fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> Vec<Listener> {

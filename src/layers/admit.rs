@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -111,7 +112,8 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         progress: Progress::default(),
         grant: Builtin::DefaultDeny.into(),
         fate: Rc::default(),
-        recorded: Vec::new(),
+        kept: SmallVec::new(),
+        seen: None,
         judging: Duration::ZERO,
         lap,
         upstream: None,

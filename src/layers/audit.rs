@@ -27,7 +27,6 @@ use super::record::{End, Ending};
 use crate::decision::{Builtin, Denial, RuleRef, Stage};
 use crate::deny::{self, Allowance, Refusal};
 use crate::facts::{Facts, Identity};
-use crate::metrics::Decided;
 use crate::policy::rbac::Nearest;
 use crate::upstream::{BodyFailure, Fault, ResponseBody};
 
@@ -47,23 +46,23 @@ impl Held {
     }
 
     /// Counts the request and makes its record, for the log to take.
-    fn end(&mut self, end: &End, more: Option<(&HeaderMap, &[Nearest])>) -> Vec<u8> {
+    fn end(&mut self, end: &End, headers: Option<&HeaderMap>, nearest: &[Nearest]) -> Vec<u8> {
         self.due = false;
         self.judged.count(&self.context, end);
-        self.judged.line(&self.context, end, more)
+        self.judged.line(&self.context, end, headers, nearest)
     }
 
     /// Counts and records a request whose answer has gone or never comes.
     fn record(&mut self, end: &End) {
-        let line = self.end(end, None);
+        let line = self.end(end, None, &[]);
         self.context.log.push(&line);
     }
 
     /// An upgraded connection has closed; its change of protocol was recorded before.
     pub(crate) fn closed(self, received: u64, sent: u64) {
         self.judged.fate.add(received);
-        let end = End { status: 101, out: sent, ending: Ending::TunnelClosed };
-        self.context.log.push(&self.judged.line(&self.context, &end, None));
+        let end = End::new(101, sent, Ending::TunnelClosed);
+        self.context.log.push(&self.judged.line(&self.context, &end, None, &[]));
     }
 }
 
@@ -91,9 +90,9 @@ impl Drop for Held {
         }
         let end = if std::thread::panicking() || self.context.panicked.get() {
             let denial = Denial::builtin(Stage::Fault, Builtin::FaultInternal);
-            End { status: denial.status(), out: 0, ending: Ending::Denied(denial) }
+            End::new(denial.status(), 0, Ending::Denied(denial))
         } else {
-            End { status: CLIENT_GONE, out: 0, ending: Ending::ClientGone }
+            End::new(CLIENT_GONE, 0, Ending::ClientGone)
         };
         self.record(&end);
     }
@@ -184,7 +183,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
             Verdicts::Answered(response) => return finish(allow(judged, response)),
             Verdicts::Switched(response, tunnel) => {
                 let response = mark(&mut judged, response);
-                let end = End { status: response.status().as_u16(), out: 0, ending: Ending::Allowed };
+                let end = End::new(response.status().as_u16(), 0, Ending::Allowed);
                 judged.record(&end);
                 this.peer.switch.replace(Some(Switch { tunnel, held: judged }));
                 return Poll::Ready(Ok(response.map(|body| Outgoing {
@@ -197,7 +196,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
             Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
             Verdicts::Failed(fault) => (failed(fault), parts.map(|parts| parts.headers)),
         };
-        let fields = fields.unwrap_or_else(|| judged.recorded.iter().cloned().collect());
+        let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
         let mut writing = Box::pin(refuse(judged, denial, fields, *this.version));
         match writing.as_mut().poll(cx) {
             Poll::Ready(response) => finish(response),
@@ -221,6 +220,7 @@ fn failed(fault: Fault) -> Denial {
 
 /// Renders a refusal, writes its record, and only then lets the answer go.
 async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Version) -> Response<Outgoing> {
+    judged.pause();
     let (answer, nearest) = {
         let facts = judged.facts(&fields);
         let policy = &judged.installed.snapshot.policy;
@@ -243,9 +243,11 @@ async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Ve
         });
         (answer, nearest)
     };
-    let end =
-        End { status: denial.status(), out: answer.body().len() as u64, ending: Ending::Denied(denial) };
-    let line = judged.end(&end, Some((&fields, &nearest)));
+    let grpc_status =
+        answer.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
+    let out = answer.body().len() as u64;
+    let end = End { grpc_status, ..End::new(denial.status(), out, Ending::Denied(denial)) };
+    let line = judged.end(&end, Some(&fields), &nearest);
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
     let _ = judged.context.log.write_before_answer(&line).await;
     let status = answer.status().as_u16();
@@ -344,7 +346,7 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     fn finish(&mut self, ending: Ending) {
         if let Some(mut held) = self.held.take() {
-            held.record(&End { status: self.status, out: self.out, ending });
+            held.record(&End::new(self.status, self.out, ending));
         }
     }
 }
@@ -407,19 +409,9 @@ impl Refused {
         let judged = Judged::unintelligible(context, peer, self.rule, &self.head);
         let denial = Denial::builtin(Stage::Intake, self.rule);
         let status = if self.answered { denial.status() } else { CLIENT_GONE };
-        let end = End { status, out: 0, ending: Ending::Denied(denial) };
+        let end = End::new(status, 0, Ending::Denied(denial));
         judged.count(context, &end);
-        context.log.push(&judged.line(context, &end, None));
-    }
-}
-
-/// What decided, for the counters.
-pub(super) fn decided(end: &End) -> Option<Decided> {
-    match end.ending {
-        Ending::Allowed | Ending::Cut | Ending::TunnelClosed => Some(Decided::Allow),
-        Ending::Denied(denial) if denial.stage == Stage::Fault => Some(Decided::Error),
-        Ending::Denied(_) => Some(Decided::Deny),
-        Ending::ClientGone => None,
+        context.log.push(&judged.line(context, &end, None, &[]));
     }
 }
 

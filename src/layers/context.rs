@@ -11,11 +11,12 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::audit::Held;
 use super::ids::IdSource;
-use crate::audit::LogHandle;
+use crate::audit::{LogHandle, Recorder};
 use crate::config::Settings;
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
+use crate::policy::condition::Fact;
 use crate::policy::{Policy, World};
 use crate::upstream::{Hygiene, Pools, Tunnel};
 
@@ -30,6 +31,10 @@ pub(crate) struct Snapshot {
     pub(crate) settings: Arc<Settings>,
     /// Which header fields pass.
     pub(crate) hygiene: Arc<Hygiene>,
+    /// How facts are taken down for the decision log.
+    pub(crate) recorder: Arc<Recorder>,
+    /// The values that the policy's conditions look at, with their names in the record.
+    pub(crate) recorded: Arc<[(String, Fact)]>,
 }
 
 /// A snapshot with what one thread keeps for it.

@@ -4,14 +4,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version};
+use http::{HeaderName, HeaderValue, Response, Version};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::audit::Held;
 use super::context::{Installed, Peer};
+use crate::audit::Seen;
 use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
 use crate::facts::{Body, Facts, Identity};
 use crate::policy::{Admitted, Progress};
@@ -66,8 +68,10 @@ pub(crate) struct Judged {
     pub(crate) grant: RuleRef,
     /// Bytes of the client's body, and how it ended.
     pub(crate) fate: Rc<Fate>,
-    /// Values of header fields that the record wants; the fields themselves go to the upstream.
-    pub(crate) recorded: Vec<(http::HeaderName, HeaderValue)>,
+    /// Fields that choose the form of an answer; the others went to the upstream.
+    pub(crate) kept: SmallVec<[(HeaderName, HeaderValue); 2]>,
+    /// What the record tells of the facts, once taken down.
+    pub(crate) seen: Option<Seen>,
     /// How long it took to judge.
     pub(crate) judging: Duration,
     /// When judging began or was resumed.
@@ -135,11 +139,6 @@ impl Inbound {
             Payload::Incoming(incoming) => !http_body::Body::is_end_stream(incoming),
             Payload::Ready(body) => !http_body::Body::is_end_stream(body),
         }
-    }
-
-    /// Whether the answer has no body whatever its head says.
-    pub(crate) fn is_head(&self) -> bool {
-        self.parts.method == Method::HEAD
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -79,7 +80,7 @@ where
         threads => threads,
     };
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
-    let log = Log::open(&settings.log, metrics.log_lost.clone()).map_err(StartError::Log)?;
+    let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone()).await?;
     let shared = shared(&installer, &metrics, threads)?;
@@ -98,6 +99,7 @@ where
         })?);
     }
     let beside = tokio::spawn(beside);
+    let losses = tokio::spawn(count_losses(Arc::clone(&log), Arc::clone(&metrics)));
     let files = tokio::spawn(watch_files(Arc::clone(&installer)));
     let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
     signals.until_term(&installer, &log).await;
@@ -109,7 +111,7 @@ where
     let joined =
         tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
     tokio::pin!(joined);
-    let patience = if quit { std::time::Duration::ZERO } else { settings.timeouts.drain };
+    let patience = if quit { Duration::ZERO } else { settings.timeouts.drain };
     let clean = tokio::select! {
         joined = timeout(patience, &mut joined) => joined.ok(),
         () = signals.quit() => None,
@@ -122,6 +124,7 @@ where
             joined.await.unwrap_or(false)
         }
     };
+    losses.abort();
     files.abort();
     fetching.abort();
     beside.abort();
@@ -144,6 +147,17 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
 
 /// How many verified credentials are remembered.
 const TOKENS: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
+
+/// Tells the metric how many records the log has given up so far.
+async fn count_losses(log: Arc<Log>, metrics: Arc<Metrics>) {
+    let mut counted = 0;
+    loop {
+        let lost = log.lost();
+        metrics.log_lost.inc_by(lost - counted);
+        counted = lost;
+        sleep(Duration::from_millis(500)).await;
+    }
+}
 
 /// The sockets of each thread.
 fn bind_all(settings: &Settings, threads: usize) -> Result<Vec<Vec<Bound>>, StartError> {

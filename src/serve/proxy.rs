@@ -9,13 +9,21 @@ use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
 use tokio::time::Instant;
 
-use crate::decision::RuleRef;
+use crate::decision::{Builtin, RuleRef};
 use crate::facts::Identity;
 use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
 use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
 
 /// Forwards a request that every gate has let pass.
-pub(super) async fn proxy(context: Rc<Context>, inbound: Inbound) -> Result<Reply, Infallible> {
+pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<Reply, Infallible> {
+    if !context.log.ready() {
+        // What cannot be recorded is not passed on.
+        inbound.judged.pause();
+        if context.log.until_ready().await.is_err() {
+            return Ok(inbound.fail(Builtin::FaultLog));
+        }
+        inbound.judged.resume();
+    }
     let (mut judged, outbound) = match outbound(&context, inbound) {
         Ok(prepared) => prepared,
         Err(reply) => return Ok(*reply),
@@ -50,7 +58,7 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
         }));
     };
     let upgrade = route.websocket && upgrade_wanted(&parts.method, parts.version, &parts.headers);
-    judged.keep_fields(&parts.headers);
+    judged.take_down(context, &parts.headers);
 
     let mut headers = parts.headers;
     snapshot.hygiene.clean_request(&mut headers);

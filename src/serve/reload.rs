@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use crate::audit::{Recorder, SinkSettings};
 use crate::config::load::load;
 use crate::config::{Admin, Outcome, Settings, Setup};
 use crate::decision::Version;
@@ -56,6 +57,8 @@ pub(crate) struct Installer {
     metrics: Arc<Metrics>,
     /// What the process was started with.
     started: Settings,
+    /// Keys the hashes in the decision log.
+    key: [u8; 32],
     state: Mutex<State>,
 }
 
@@ -119,11 +122,12 @@ impl Installer {
         overrides: Overrides,
         setup: Setup,
         metrics: Arc<Metrics>,
+        key: [u8; 32],
     ) -> Arc<Installer> {
         let now = Timestamp::now();
         let setup = overrides.apply(setup);
         let (started, sources) = (setup.settings.clone(), setup.sources.clone());
-        let snapshot = snapshot(setup, World::default(), 1);
+        let snapshot = snapshot(setup, World::default(), 1, &key);
         metrics.policy_installed(1);
         let state = State {
             installed_at: now,
@@ -137,6 +141,7 @@ impl Installer {
             current: Arc::new(ArcSwap::from_pointee(snapshot)),
             metrics,
             started,
+            key,
             state: Mutex::new(state),
         })
     }
@@ -153,7 +158,10 @@ impl Installer {
 
     /// The file of the decision log, if it is one.
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
-        None
+        match &self.current.load().settings.log.sink {
+            SinkSettings::File { path, .. } => Some(path.into()),
+            SinkSettings::Stdout | SinkSettings::None => None,
+        }
     }
 
     /// The texts of the configuration in force.
@@ -207,7 +215,7 @@ impl Installer {
         let generation = old.policy.version.generation + u64::from(changed);
         state.sources = setup.sources.clone();
         // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
-        let snapshot = snapshot(setup, old.world.clone(), generation);
+        let snapshot = snapshot(setup, old.world.clone(), generation, &self.key);
         let version = snapshot.policy.version;
         if changed {
             state.installed_at = now;
@@ -282,9 +290,12 @@ pub(crate) fn refusals(outcome: &Outcome) -> Vec<String> {
     outcome.diagnostics.iter().filter(refused).map(line).collect()
 }
 
-fn snapshot(setup: Setup, world: World, generation: u64) -> Snapshot {
+fn snapshot(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
     let Setup { settings, mut policy, .. } = setup;
     policy.version.generation = generation;
     let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
-    Snapshot { policy: Arc::new(policy), world, settings: Arc::new(settings), hygiene }
+    let recorder = Arc::new(Recorder::new(&settings.log, key));
+    let recorded =
+        policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
+    Snapshot { policy: Arc::new(policy), world, settings: Arc::new(settings), hygiene, recorder, recorded }
 }

@@ -85,7 +85,9 @@ impl Worker {
             () = cut => {}
         }
         housekeeping.abort();
-        context.log.close().await;
+        if context.log.close().await.is_err() {
+            tracing::error!("the decision log did not take its last records");
+        }
     }
 }
 

@@ -51,17 +51,20 @@ fn hop_by_hop_and_spoofed_fields_do_not_reach_the_upstream() {
     let received = upstream.received().remove(0);
     let mut names: Vec<String> = received.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     names.sort();
-    assert_eq!(names, [
-        "cookie",
-        "host",
-        "traceparent",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-kept",
-        "x-portcullis-rule",
-        "x-request-id",
-    ]);
+    assert_eq!(
+        names,
+        [
+            "cookie",
+            "host",
+            "traceparent",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-kept",
+            "x-portcullis-rule",
+            "x-request-id",
+        ]
+    );
     assert_eq!(received.all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(received.all("x-forwarded-proto"), ["http"]);
     assert_eq!(received.all("x-forwarded-host"), ["app.test"]);
@@ -133,7 +136,10 @@ fn an_upstream_that_breaks_is_a_named_fault() {
     ] {
         let bytes = answer.to_vec();
         let upstream = Upstream::answering(move |_| bytes.clone());
-        let gateway = Gateway::start(&config(&upstream, "[timeouts]\nupstream_first_byte = \"1s\"\ndrain_delay = \"0s\"\n"));
+        let gateway = Gateway::start(&config(
+            &upstream,
+            "[timeouts]\nupstream_first_byte = \"1s\"\ndrain_delay = \"0s\"\n",
+        ));
         let response = request(gateway.address, "POST", "/x", &[], b"");
         let incomplete = answer.len() > 15;
         let (status, rule) = if incomplete { (504, "fault/upstream-timeout") } else { (status, rule) };
@@ -143,8 +149,11 @@ fn an_upstream_that_breaks_is_a_named_fault() {
 
 #[test]
 fn a_truncated_answer_never_looks_complete() {
-    let upstream = Upstream::answering(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nshort".to_vec());
-    let gateway = Gateway::start(&config(&upstream, "[timeouts]\nbody_idle = \"1s\"\ndrain_delay = \"0s\"\n"));
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nshort".to_vec()
+    });
+    let gateway =
+        Gateway::start(&config(&upstream, "[timeouts]\nbody_idle = \"1s\"\ndrain_delay = \"0s\"\n"));
     let response = get(gateway.address, "/x");
     assert_eq!(response.header("content-length"), Some("100"));
     assert!(response.body.len() < 100);

@@ -84,8 +84,11 @@ fn what_is_ambiguous_is_refused_by_name_and_never_forwarded() {
         assert_eq!((response.status, response.rule()), (*status, *rule), "{head}");
     }
     assert!(upstream.received().is_empty());
-    let rules: Vec<String> =
-        gateway.records(REFUSED.len()).iter().map(|record| record["rule"].as_str().unwrap_or("").to_owned()).collect();
+    let rules: Vec<String> = gateway
+        .records(REFUSED.len())
+        .iter()
+        .map(|record| record["rule"].as_str().unwrap_or("").to_owned())
+        .collect();
     let wanted: Vec<&str> = REFUSED.iter().map(|(_, _, rule)| *rule).collect();
     assert_eq!(rules, wanted);
 }

@@ -12,4 +12,6 @@ mod cli_explain;
 mod cli_files;
 mod cli_test;
 mod cli_usage;
+mod forwarding;
+mod intake;
 mod tidy;

@@ -208,6 +208,11 @@ impl RawAuthn {
         self.basic.extend(other.basic);
     }
 
+    /// The header fields in which API keys are read.
+    pub fn credential_headers(&self) -> impl Iterator<Item = HeaderName> {
+        self.api_key.iter().map(|source| source.header.value.0.clone())
+    }
+
     /// Every file that the table refers to, for the loader.
     pub fn files(&self) -> impl Iterator<Item = &At<FilePath>> {
         let keys = self.jwt.iter().filter_map(|jwt| jwt.jwks.as_ref()?.file.as_ref());
