@@ -34,7 +34,7 @@ pub(crate) struct Arrival {
     pub(crate) peer: Rc<Peer>,
     /// Whether the target that was parsed is another than the one that was sent.
     pub(crate) target_altered: bool,
-    /// Whether a Content-Length beside Transfer-Encoding was dropped while parsing.
+    /// Whether a Content-Length was dropped while parsing.
     pub(crate) length_dropped: bool,
 }
 

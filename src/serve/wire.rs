@@ -70,7 +70,7 @@ pub(crate) enum Framed {
 pub(crate) struct Altered {
     /// The request target.
     pub(crate) target: bool,
-    /// A Content-Length beside Transfer-Encoding was dropped (RFC 9112 section 6.3).
+    /// A Content-Length beside Transfer-Encoding, or a second one, was dropped (RFC 9112 section 6.3).
     pub(crate) length: bool,
 }
 
@@ -150,9 +150,18 @@ impl Wire {
             let line = format!("{method} {uri} HTTP/1.");
             memchr::memmem::rfind(&head, line.as_bytes())
         };
+        // A body brings its length, and the parser drops or joins what else is said of it.
+        let named = match (begin, body) {
+            (Some(begin), Framed::Sized | Framed::Chunked) => lengths_named(&head[begin..]),
+            _ => 0,
+        };
         let altered = Altered {
             target: begin.is_none(),
-            length: body == Framed::Chunked && names_a_length(&head[begin.unwrap_or(0)..]),
+            length: match body {
+                Framed::Absent => false,
+                Framed::Sized => named > 1,
+                Framed::Chunked => named > 0,
+            },
         };
         let end = if body == Framed::Absent { end_of_head(&head) } else { None };
         match end {
@@ -227,13 +236,14 @@ fn same_target(head: &[u8], method: &str, uri: &Uri) -> bool {
         || (parsed.strip_suffix('/')).is_some_and(|bare| uri.path() == "/" && bare.as_bytes() == sent)
 }
 
-/// Whether a head has a Content-Length field. Errs towards yes: bytes behind the head count too,
-/// since the end of a head that is still coming in is not known.
-fn names_a_length(head: &[u8]) -> bool {
+/// How many Content-Length fields a head has.
+fn lengths_named(head: &[u8]) -> usize {
     const NAME: &[u8] = b"content-length";
+    let head = &head[..end_of_head(head).unwrap_or(head.len())];
     memchr::memchr_iter(b'\n', head)
         .filter_map(|at| head.get(at + 1..at + 1 + NAME.len()))
-        .any(|line| line.eq_ignore_ascii_case(NAME))
+        .filter(|line| line.eq_ignore_ascii_case(NAME))
+        .count()
 }
 
 /// Where the head ends: behind the first empty line, which hyper takes with or without CR.
@@ -435,7 +445,7 @@ mod tests {
         };
         let both = "POST /a HTTP/1.1\r\nCONTENT-length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert!(altered(both).length);
-        assert!(!altered("POST /a HTTP/1.1\r\nX-Content-Length: 3\r\n\r\n").length);
+        assert!(!altered("POST /a HTTP/1.1\r\nX-Content-Length: 3\r\n\r\nx\ncontent-length: 3").length);
     }
 
     #[tokio::test(flavor = "current_thread")]
