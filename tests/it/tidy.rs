@@ -69,7 +69,11 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "metrics", rooms: CORE, crates: Crates::Not(CLI_ONLY) },
     Room { name: "deny", rooms: CORE, crates: Crates::Not(CLI_ONLY) },
-    Room { name: "audit", rooms: &["decision", "facts", "policy", "metrics", "deny"], crates: Crates::Not(CLI_ONLY) },
+    Room {
+        name: "audit",
+        rooms: &["decision", "facts", "policy", "metrics", "deny"],
+        crates: Crates::Not(CLI_ONLY),
+    },
     Room { name: "state", rooms: &["decision", "facts", "policy", "metrics"], crates: Crates::Not(CLI_ONLY) },
     Room {
         name: "config",
