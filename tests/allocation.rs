@@ -63,7 +63,8 @@ fn policy() -> Policy {
     let raw = RawPolicy::read(&mut reader, &mut diagnostics).expect("the tables are right");
     let frame = Frame { upstreams: vec!["up".into()], ..Frame::default() };
     let policy = Policy::compile(&raw, &frame, &sources, now(), &mut diagnostics);
-    policy.unwrap_or_else(|| panic!("{diagnostics:?}"))
+    assert!(!diagnostics.has_errors(), "{diagnostics:?}");
+    policy.expect("there are no errors")
 }
 
 fn now() -> Timestamp {
