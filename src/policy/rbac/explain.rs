@@ -2,10 +2,10 @@
 
 use super::Rbac;
 use super::rule::{Caller, Kind, Lacks, Rule};
+use super::table::Place;
 use crate::decision::{Builtin, Reason, RuleRef, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Facts, RoleId};
 use crate::policy::condition::{Positions, Truth};
-use crate::policy::scope::Span;
 
 /// How many rules a trace shows.
 const MAX_STEPS: usize = 100;
@@ -13,7 +13,7 @@ const MAX_STEPS: usize = 100;
 impl Rbac {
     /// One step for each rule that the walk reached, in policy order, and one for the default deny.
     #[cold]
-    pub(super) fn explain(&self, facts: &Facts<'_>, reached: &[Span], verdict: &Verdict, trace: &mut Trace) {
+    pub(super) fn explain(&self, facts: &Facts<'_>, reached: &[Place], verdict: &Verdict, trace: &mut Trace) {
         let caller = Caller::new(facts);
         let mut steps: Vec<(u32, StepOutcome, String)> = Vec::new();
         for entry in reached.iter().flat_map(|place| self.table.members(*place)) {

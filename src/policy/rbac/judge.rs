@@ -2,11 +2,11 @@
 //! that say the same the first in policy order is named.
 
 use super::rule::{Caller, Kind, Rule};
-use super::table::{Entry, EntryKind, Table};
+use super::table::{Entry, EntryKind, Place, Table};
 use crate::decision::{Notes, Reason, ShadowHit};
 use crate::facts::Facts;
 use crate::policy::condition::Truth;
-use crate::policy::scope::{MethodMask, Span};
+use crate::policy::scope::MethodMask;
 
 /// A judgement being made.
 pub(super) struct Judge<'j, 'f> {
@@ -36,7 +36,7 @@ impl<'j, 'f> Judge<'j, 'f> {
 
     /// Asks the rules at the places that the request reaches.
     #[inline]
-    pub(super) fn ask(&mut self, reached: &[Span]) {
+    pub(super) fn ask(&mut self, reached: &[Place]) {
         let (table, caller, method) = (self.table, self.caller, self.method);
         for place in reached {
             table.each_entry(*place, &caller, method, &mut |entry| self.consider(entry));

@@ -22,10 +22,10 @@ pub use roles::{RawRole, Roles};
 
 use self::judge::Judge;
 use self::rule::{Caller, Kind, Lacks, Rule};
-use self::table::{Entry, EntryKind, Table};
+use self::table::{Entry, EntryKind, Place, Table};
 use super::compile::Compile;
 use super::condition::Fact;
-use super::scope::{MethodMask, Span};
+use super::scope::MethodMask;
 use crate::decision::{Builtin, Denial, Notes, Reason, Stage, Trace, Verdict};
 use crate::facts::{Facts, Identity};
 
@@ -102,7 +102,7 @@ impl Rbac {
         &self,
         facts: &Facts<'_>,
         caller: &Caller<'_>,
-        reached: &[Span],
+        reached: &[Place],
         can_identify: bool,
     ) -> Denial {
         let denial = Denial::builtin(Stage::Rbac, Builtin::DefaultDeny);

@@ -9,11 +9,10 @@
 use smallvec::SmallVec;
 
 use super::rule::{Lacks, Rule};
-use super::table::{Entry, EntryKind, Table};
+use super::table::{Entry, EntryKind, Place, Table};
 use crate::decision::{Reason, Written};
 use crate::facts::{RoleId, Who};
 use crate::policy::rbac::Roles;
-use crate::policy::scope::Span;
 
 /// A grant that covers the request and lacks something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +59,7 @@ pub(super) type Looked = SmallVec<[Near; MAX_LOOKED_AT]>;
 /// Looks at grants that are about the request's method. `lacks` says what one lacks.
 pub(super) fn look(
     table: &Table,
-    reached: &[Span],
+    reached: &[Place],
     names_method: impl Fn(&Entry) -> bool,
     lacks: impl Fn(&Entry) -> Lacks,
 ) -> Looked {

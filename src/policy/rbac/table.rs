@@ -13,7 +13,7 @@ use super::rule::{Caller, Kind, Rule};
 use crate::facts::{Facts, RoleId};
 use crate::policy::condition::Positions;
 use crate::policy::mode::Mode;
-use crate::policy::scope::{MethodMask, Scope, Span, Trie, TrieBuilder};
+use crate::policy::scope::{MethodMask, Scope, Trie, TrieBuilder};
 
 /// The compiled table.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +35,8 @@ pub(super) struct Entry {
     word: u16,
     pub(super) methods: MethodMask,
     pub(super) kind: EntryKind,
+    /// Whether the next entry belongs somewhere else.
+    last: bool,
     /// Place in the list of rules, which is policy order.
     pub(super) rule: u32,
     /// Place in the list of placements.
@@ -67,13 +69,13 @@ struct Placement {
 #[derive(Clone, Debug, Default)]
 struct Crowd {
     /// An entry for each of them, in policy order.
-    members: Span,
+    members: Place,
     /// Which roles have entries here, ascending by word.
     words: Vec<RoleWord>,
     /// The entries of each of these roles.
-    by_role: Vec<Span>,
-    by_subject: HashMap<Box<str>, Span>,
-    by_scope: HashMap<Box<str>, Span>,
+    by_role: Vec<Place>,
+    by_subject: HashMap<Box<str>, Place>,
+    by_scope: HashMap<Box<str>, Place>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,13 +86,16 @@ struct RoleWord {
     roles: u64,
 }
 
+/// The rules at one place: the first of their entries, or with [`CROWD`] the number of a crowd.
+pub(super) type Place = u32;
+
 /// The places that a request reaches: what is about less of the path first.
-pub(super) type Reached = SmallVec<[Span; 24]>;
+pub(super) type Reached = SmallVec<[Place; 24]>;
 
 /// More entries than this at one place make a crowd.
 const FEW: usize = 16;
 
-/// Marks a span that is a crowd; `start` is its number.
+/// Marks a place that is a crowd.
 const CROWD: u32 = 1 << 31;
 
 impl Table {
@@ -113,7 +118,7 @@ impl Table {
         table
     }
 
-    fn lay_out(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Span {
+    fn lay_out(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Place {
         let mut entries = Vec::new();
         for &placement in placements {
             let number = self.placements[placement as usize].rule;
@@ -136,13 +141,16 @@ impl Table {
         }
         let crowd = self.crowd(placements, rules);
         self.crowds.push(crowd);
-        Span { start: self.crowds.len() as u32 - 1, len: CROWD }
+        (self.crowds.len() as u32 - 1) | CROWD
     }
 
-    fn keep(&mut self, entries: Vec<Entry>) -> Span {
-        let span = Span { start: self.entries.len() as u32, len: entries.len() as u32 };
+    fn keep(&mut self, mut entries: Vec<Entry>) -> Place {
+        let start = self.entries.len() as u32;
+        if let Some(entry) = entries.last_mut() {
+            entry.last = true;
+        }
         self.entries.extend(entries);
-        span
+        start
     }
 
     /// Files each rule under the rarest thing it asks for. That it asks for more is looked at when
@@ -198,7 +206,7 @@ impl Table {
     #[inline]
     pub(super) fn reach(&self, facts: &Facts<'_>) -> Reached {
         let mut reached = Reached::new();
-        self.trie.visit(facts.target, facts.route, |span| reached.push(span));
+        self.trie.visit(facts.target, facts.route, |place| reached.push(place));
         reached
     }
 
@@ -207,25 +215,27 @@ impl Table {
     #[inline]
     pub(super) fn each_entry(
         &self,
-        place: Span,
+        place: Place,
         caller: &Caller<'_>,
         method: MethodMask,
         visit: &mut impl FnMut(&Entry),
     ) {
-        if place.len & CROWD == 0 {
+        if place & CROWD == 0 {
             self.scan(place, caller, method, visit);
-        } else if let Some(crowd) = self.crowds.get(place.start as usize) {
+        } else if let Some(crowd) = self.crowds.get((place & !CROWD) as usize) {
             self.each_of_crowd(crowd, caller, method, visit);
         }
     }
 
     #[inline]
-    fn scan(&self, span: Span, caller: &Caller<'_>, method: MethodMask, visit: &mut impl FnMut(&Entry)) {
-        let entries = self.entries.get(span.start as usize..).unwrap_or_default();
-        for entry in entries.iter().take(span.len as usize) {
+    fn scan(&self, place: Place, caller: &Caller<'_>, method: MethodMask, visit: &mut impl FnMut(&Entry)) {
+        for entry in self.entries.get(place as usize..).unwrap_or_default() {
             let held = caller.roles.get(usize::from(entry.word)).copied().unwrap_or(0);
             if held & entry.roles != 0 && entry.methods.meets(method) {
                 visit(entry);
+            }
+            if entry.last {
+                break;
             }
         }
     }
@@ -244,18 +254,18 @@ impl Table {
                 let lowest = hits & hits.wrapping_neg();
                 hits ^= lowest;
                 let before = (word.roles & (lowest - 1)).count_ones();
-                if let Some(span) = crowd.by_role.get((word.first + before) as usize) {
-                    self.scan(*span, caller, method, visit);
+                if let Some(place) = crowd.by_role.get((word.first + before) as usize) {
+                    self.scan(*place, caller, method, visit);
                 }
             }
         }
         let Some(holder) = caller.holder else { return };
-        if let Some(span) = crowd.by_subject.get(&holder.subject) {
-            self.scan(*span, caller, method, visit);
+        if let Some(place) = crowd.by_subject.get(&holder.subject) {
+            self.scan(*place, caller, method, visit);
         }
         if !crowd.by_scope.is_empty() {
-            for span in holder.scopes.iter().filter_map(|scope| crowd.by_scope.get(scope)) {
-                self.scan(*span, caller, method, visit);
+            for place in holder.scopes.iter().filter_map(|scope| crowd.by_scope.get(scope)) {
+                self.scan(*place, caller, method, visit);
             }
         }
     }
@@ -268,13 +278,12 @@ impl Table {
 
     /// The rules at a place, whomever they are about, in policy order. A rule about many roles may
     /// have several entries, one after the other; which roles they are about says nothing here.
-    pub(super) fn members(&self, place: Span) -> &[Entry] {
-        let span = match place.len & CROWD {
-            0 => place,
-            _ => self.crowds.get(place.start as usize).map_or(Span::default(), |crowd| crowd.members),
-        };
-        let start = span.start as usize;
-        self.entries.get(start..start + span.len as usize).unwrap_or_default()
+    pub(super) fn members(&self, place: Place) -> impl Iterator<Item = &Entry> {
+        let crowd = || self.crowds.get((place & !CROWD) as usize).map(|crowd| crowd.members);
+        let start = if place & CROWD == 0 { Some(place) } else { crowd() };
+        let entries = start.and_then(|start| self.entries.get(start as usize..)).unwrap_or_default();
+        let mut ended = false;
+        entries.iter().take_while(move |entry| !std::mem::replace(&mut ended, entry.last))
     }
 }
 
@@ -290,6 +299,7 @@ fn entry(rule: &Rule, number: u32, placement: u32, role: RoleId) -> Entry {
         word: role.0 / 64,
         methods: rule.methods.mask(),
         kind,
+        last: false,
         rule: number,
         placement,
     }

@@ -481,7 +481,7 @@ fn what_is_no_grant_or_deny_says_why() {
     let found = |text: &str| {
         let found =
             problems(&format!("{ROLES}{text}")).into_iter().filter(|(code, ..)| *code != Code::UnusedName);
-        found.map(|(code, at, message)| (code, at, message)).collect::<Vec<_>>()
+        found.collect::<Vec<_>>()
     };
     let one = |text: &str| {
         let mut found = found(text);

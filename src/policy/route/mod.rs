@@ -21,7 +21,7 @@ use super::code::Code;
 use super::compile::{Compile, unknown_name};
 use super::diagnostic::{Place, suggest};
 use super::mode::Mode;
-use super::scope::{HostPattern, PathPattern, Scope, Segment, Span, Trie, TrieBuilder};
+use super::scope::{HostPattern, PathPattern, Scope, Segment, Trie, TrieBuilder};
 use crate::decision::{Builtin, Denial, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Accept, Facts, RouteId, Target};
 
@@ -58,7 +58,7 @@ pub struct Routes {
     routes: Vec<Route>,
     /// By route: its place in the order of precedence.
     ranks: Vec<u32>,
-    /// Ends at spans of one route.
+    /// Leads to the numbers of routes.
     trie: Trie,
     /// By upstream: whether a route uses it.
     used: Vec<bool>,
@@ -156,7 +156,7 @@ impl Routes {
                     .also(places[first as usize], "the other route")
                     .help("make one of them more specific, or remove it");
             }
-            Span { start: first, len: 1 }
+            first
         });
     }
 
@@ -164,10 +164,10 @@ impl Routes {
     #[inline]
     pub fn find(&self, target: &Target) -> Option<RouteId> {
         let mut best = None;
-        self.trie.visit(target, None, |span| {
-            let rank = self.ranks.get(span.start as usize).copied().unwrap_or(u32::MAX);
+        self.trie.visit(target, None, |route| {
+            let rank = self.ranks.get(route as usize).copied().unwrap_or(u32::MAX);
             if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, RouteId(span.start)));
+                best = Some((rank, RouteId(route)));
             }
         });
         best.map(|(_, route)| route)

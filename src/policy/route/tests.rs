@@ -94,10 +94,7 @@ fn no_route_is_404_where_the_host_is_served_and_421_where_not() {
 
 #[test]
 fn routes_that_serve_the_same_requests_are_refused() {
-    let found = |text: String| {
-        let found = problems(&text);
-        found.into_iter().map(|(code, at, message)| (code, at, message)).collect::<Vec<_>>()
-    };
+    let found = |text: String| problems(&text);
     assert_eq!(
         found(route("a", "x.test", "/a/{x}") + &route("b", "X.test", "/a/{y}/")),
         [(Code::AmbiguousRoute, "\"b\"".into(), "`a` and `b` serve the same requests".into())]

@@ -1,6 +1,6 @@
 //! From a request to the entries whose scope covers it, methods included.
 
-use super::{MethodMask, MethodSet, Scope, Span, Trie, TrieBuilder};
+use super::{MethodMask, MethodSet, Scope, Trie, TrieBuilder};
 use crate::facts::{RouteId, Target};
 
 /// Entries by their scopes. The cost of a look-up does not grow with the entries that do not match.
@@ -15,6 +15,8 @@ pub struct Index<T> {
 #[derive(Clone, Debug)]
 struct Slot<T> {
     methods: MethodMask,
+    /// Whether the next slot is about something else.
+    last: bool,
     entry: T,
 }
 
@@ -37,14 +39,17 @@ impl<T: Clone> Index<T> {
         let mut index = Index::default();
         let (slots, extended) = (&mut index.slots, &mut index.extended);
         index.trie = builder.finish(|items| {
-            let start = slots.len() as u32;
+            let start = slots.len();
             for (methods, entry) in items.iter().filter_map(|item| scoped.get(*item as usize)) {
                 if !methods.extensions().is_empty() {
                     extended.push((slots.len() as u32, (*methods).clone()));
                 }
-                slots.push(Slot { methods: methods.mask(), entry: entry.clone() });
+                slots.push(Slot { methods: methods.mask(), last: false, entry: entry.clone() });
             }
-            Span { start, len: slots.len() as u32 - start }
+            if let Some(slot) = slots.last_mut() {
+                slot.last = true;
+            }
+            start as u32
         });
         index
     }
@@ -54,13 +59,15 @@ impl<T: Clone> Index<T> {
     #[inline]
     pub fn visit(&self, target: &Target, route: Option<RouteId>, mut visit: impl FnMut(&T)) {
         let method = MethodMask::of(&target.method);
-        self.trie.visit(target, route, |span| {
-            let slots = self.slots.get(span.start as usize..).unwrap_or_default();
-            for (slot, at) in slots.iter().take(span.len as usize).zip(span.start..) {
+        self.trie.visit(target, route, |start| {
+            for (slot, at) in self.slots.get(start as usize..).unwrap_or_default().iter().zip(start..) {
                 if slot.methods.meets(method)
                     && (!slot.methods.undecided(method) || self.names_extension(at, target))
                 {
                     visit(&slot.entry);
+                }
+                if slot.last {
+                    break;
                 }
             }
         });

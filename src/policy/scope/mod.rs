@@ -4,7 +4,6 @@
 //! [`Scope::matches`] is the plain reading, one rule at a time; it is the reference that the
 //! compiled [`Index`] is tested against.
 
-mod hash;
 mod host;
 mod index;
 mod method;
@@ -22,7 +21,7 @@ pub use host::HostPattern;
 pub use index::Index;
 pub use method::{MethodMask, MethodName, MethodSet};
 pub use path::{PathPattern, Segment};
-pub use trie::{Span, Trie, TrieBuilder};
+pub use trie::{Trie, TrieBuilder};
 
 table! {
     /// The scope keys of a rule.

@@ -1,247 +1,316 @@
-//! The nodes of the scope index, and the one table that finds a node's child by its text.
+//! The nodes of the scope index, in the one table that finds them.
 //!
-//! A node is one cache line: its own text, where it hangs, and what ends there. Children are not
-//! stored with their parent but in one open-addressed table keyed by (parent, text), so that a
-//! parent with 10,000 children costs the same as one with ten. A parent's only child, the usual
-//! case, is found without the table.
+//! A node stands at the place that its parent's place and its own text hash to. So where a child
+//! would be is known before its parent was read, and the memory accesses of a walk need not wait
+//! for each other. A node is 32 bytes: half of them say which one it is, the others what ends here.
 
-use super::hash::{hash, mix};
+use std::collections::HashMap;
 
-/// No node.
+/// Nothing: no node, nothing that ends here.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// A stretch of whatever list the owner of the index keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
-    /// First.
-    pub start: u32,
-    /// How many; 0 for nothing.
-    pub len: u32,
-}
-
 /// A place in the tree of patterns.
-#[derive(Clone, Debug)]
-#[repr(align(64))]
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Node {
+    /// What leads here from the parent.
+    key: Key,
+    /// The parent's place; [`NONE`] where the table is free.
     parent: u32,
-    /// The child for `{name}`: any one segment.
-    pub(super) any: u32,
-    /// The only child with a text, [`NONE`], or [`MANY`].
-    only: u32,
-    /// What is about exactly this path.
-    pub(super) here: Span,
-    /// What is about this path and all below.
-    pub(super) rest: Span,
-    /// How long `text` is, or [`LONG`].
-    len: u16,
-    /// The text that leads here; for a long one its number among the long ones.
-    text: [u8; INLINE],
+    children: u32,
+    /// What is about exactly this path, or [`NONE`].
+    pub(super) here: u32,
+    /// What is about this path and all below, or [`NONE`].
+    pub(super) rest: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 64);
+const _: () = assert!(size_of::<Node>() == 32);
 
-/// The text of most segments stands in the node.
-const INLINE: usize = 34;
+/// Whether a node has a child for `{name}`, and children with a text.
+const HAS_ANY: u32 = 1;
+const HAS_TEXTS: u32 = 2;
 
-/// The length of texts that stand elsewhere.
-const LONG: u16 = u16::MAX;
+/// What leads from a node to a child: a text of up to 15 bytes and its length; a longer text by its
+/// number; or any one segment. Equal keys mean equal texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key(u128);
 
-/// More than one child with a text: look into the table.
-const MANY: u32 = NONE - 1;
+/// A key with its hash.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needle {
+    key: Key,
+    hash: u64,
+}
 
-/// Nodes with the table of their children.
+/// Texts of up to so many bytes stand in their key.
+const SHORT: usize = 15;
+
+/// The last byte of a key is the length of its text, or one of these.
+const LONG: u128 = 0xff << 120;
+const ANY: Key = Key(0xfe << 120);
+
+/// A compiled tree.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {
-    nodes: Vec<Node>,
-    long: Vec<Box<str>>,
-    table: Table,
+    /// A power of two of them, or none.
+    table: Vec<Node>,
+    long: LongTexts,
 }
 
-/// A text looked up under several nodes; hashed once, and only when a table is asked.
+/// The numbers of texts that do not fit into a key.
+#[derive(Clone, Debug, Default)]
+struct LongTexts {
+    numbers: HashMap<Box<str>, u32>,
+    longest: usize,
+}
+
+/// A tree being built. Nodes are numbered as they come; parents before their children.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) nodes: Vec<DraftNode>,
+    children: HashMap<(u32, Key), u32>,
+    long: LongTexts,
+}
+
 #[derive(Debug)]
-pub(super) struct Needle<'a> {
-    text: &'a str,
-    hash: Option<u64>,
+pub(super) struct DraftNode {
+    key: Key,
+    parent: u32,
+    children: u32,
+    pub(super) here: u32,
+    pub(super) rest: u32,
 }
 
-impl<'a> Needle<'a> {
+impl Key {
+    /// The key of a short text.
     #[inline]
-    pub(super) fn new(text: &'a str) -> Needle<'a> {
-        Needle { text, hash: None }
+    fn short(text: &[u8]) -> Option<Key> {
+        let length = text.len();
+        if length > SHORT {
+            return None;
+        }
+        // Both halves are read from the ends of the text, where they overlap with equal bytes.
+        let (low, high) = if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+            (u64::from_le_bytes(*head), u64::from_le_bytes(*tail).unbounded_shr(8 * (16 - length as u32)))
+        } else if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+            let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+            (u64::from(head) | u64::from(tail) << (8 * (length - 4)), 0)
+        } else {
+            (text.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0)
+        };
+        Some(Key(u128::from(low) | u128::from(high) << 64 | (length as u128) << 120))
     }
 
     #[inline]
-    fn hash(&mut self) -> u64 {
-        *self.hash.get_or_insert_with(|| hash(self.text.as_bytes()))
+    fn needle(self) -> Needle {
+        Needle { key: self, hash: mix(self.0 as u64 ^ ODD, (self.0 >> 64) as u64 ^ OTHER) }
+    }
+}
+
+impl Needle {
+    /// What leads to the child for `{name}`.
+    #[inline]
+    pub(super) fn any() -> Needle {
+        ANY.needle()
+    }
+
+    /// Where the child of a node belongs.
+    #[inline]
+    fn place(self, parent: u32) -> usize {
+        mix(self.hash ^ u64::from(parent), ODD) as usize
     }
 }
 
 impl Nodes {
     #[inline]
-    pub(super) fn get(&self, node: u32) -> Option<&Node> {
-        self.nodes.get(node as usize)
+    pub(super) fn get(&self, place: u32) -> Option<&Node> {
+        self.table.get(place as usize)
     }
 
-    pub(super) fn get_mut(&mut self, node: u32) -> Option<&mut Node> {
-        self.nodes.get_mut(node as usize)
-    }
-
-    /// Adds a node without text.
-    pub(super) fn add(&mut self) -> u32 {
-        self.push(NONE, "")
-    }
-
-    fn push(&mut self, parent: u32, text: &str) -> u32 {
-        let mut node = Node {
-            parent,
-            any: NONE,
-            only: NONE,
-            here: Span::default(),
-            rest: Span::default(),
-            len: LONG,
-            text: [0; INLINE],
-        };
-        match node.text.get_mut(..text.len()) {
-            Some(place) => {
-                place.copy_from_slice(text.as_bytes());
-                node.len = text.len() as u16;
-            }
-            None => {
-                node.text[..4].copy_from_slice(&(self.long.len() as u32).to_le_bytes());
-                self.long.push(text.into());
-            }
-        }
-        self.nodes.push(node);
-        self.nodes.len() as u32 - 1
-    }
-
-    /// The child of `parent` with this text, given the parent itself.
+    /// What leads to children with this text; none if no node at all has it.
     #[inline]
-    pub(super) fn child(&self, id: u32, parent: &Node, needle: &mut Needle<'_>) -> Option<u32> {
-        match parent.only {
-            NONE => None,
-            MANY => {
-                let mut candidates = self.table.candidates(place(id, needle.hash()));
-                candidates.find(|child| self.is_child(*child, id, needle.text))
-            }
-            only => self.is_child(only, id, needle.text).then_some(only),
+    pub(super) fn needle(&self, text: &[u8]) -> Option<Needle> {
+        match Key::short(text) {
+            Some(key) => Some(key.needle()),
+            None => self.long.key(text).map(Key::needle),
         }
     }
 
+    /// The place of a child.
     #[inline]
-    fn is_child(&self, child: u32, parent: u32, text: &str) -> bool {
-        let Some(node) = self.get(child) else { return false };
-        if node.parent != parent {
-            return false;
-        }
-        if node.len == LONG {
-            let number = node.text.first_chunk::<4>().map_or(0, |number| u32::from_le_bytes(*number));
-            return self.long.get(number as usize).is_some_and(|long| **long == *text);
-        }
-        node.text.get(..usize::from(node.len)) == Some(text.as_bytes())
-    }
-
-    /// The child with this text, made if need be.
-    pub(super) fn child_or_new(&mut self, parent: u32, text: &str) -> u32 {
-        let mut needle = Needle::new(text);
-        if let Some(child) = self.get(parent).and_then(|node| self.child(parent, node, &mut needle)) {
-            return child;
-        }
-        let child = self.push(parent, text);
-        self.table.insert(place(parent, needle.hash()), child);
-        if let Some(node) = self.get_mut(parent) {
-            node.only = if node.only == NONE { child } else { MANY };
-        }
-        child
-    }
-
-    /// The child for any one segment, made if need be.
-    pub(super) fn any_or_new(&mut self, parent: u32) -> u32 {
-        match self.get(parent).map_or(NONE, |node| node.any) {
-            NONE => {
-                let child = self.push(parent, "");
-                if let Some(node) = self.get_mut(parent) {
-                    node.any = child;
-                }
-                child
+    pub(super) fn child(&self, parent: u32, needle: Needle) -> Option<u32> {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut at = needle.place(parent);
+        loop {
+            at &= mask;
+            let node = self.table.get(at)?;
+            if node.parent == parent && node.key == needle.key {
+                return Some(at as u32);
             }
-            any => any,
+            // A table is at most half full, so there is an end to every run; how long one is
+            // depends on the policy and never on a request.
+            if node.parent == NONE {
+                return None;
+            }
+            at += 1;
         }
     }
 }
 
 impl Node {
-    /// Whether any child has a text.
+    #[inline]
+    pub(super) fn has_any(&self) -> bool {
+        self.children & HAS_ANY != 0
+    }
+
     #[inline]
     pub(super) fn has_texts(&self) -> bool {
-        self.only != NONE
+        self.children & HAS_TEXTS != 0
     }
 }
 
-/// Where the child of a node with this text belongs.
-#[inline]
-fn place(parent: u32, text: u64) -> u32 {
-    (mix(text ^ u64::from(parent), 0x9b05_688c_2b3e_6c1f) >> 32) as u32
-}
-
-/// Open addressing with linear probing; at most half full.
-#[derive(Clone, Debug, Default)]
-struct Table {
-    /// A power of two of them, or none.
-    slots: Vec<Slot>,
-    used: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// The place that the node belongs at: a text that is not here costs no look at a node.
-    place: u32,
-    node: u32,
-}
-
-const FREE: Slot = Slot { place: 0, node: NONE };
-
-impl Table {
-    /// The nodes that belong at this place.
-    #[inline]
-    fn candidates(&self, place: u32) -> impl Iterator<Item = u32> + '_ {
-        self.run(place).filter(move |slot| slot.place == place).map(|slot| slot.node)
-    }
-
-    /// The occupied slots from a place on.
-    #[inline]
-    fn run(&self, place: u32) -> impl Iterator<Item = Slot> + '_ {
-        let mask = self.slots.len().wrapping_sub(1);
-        (0..self.slots.len())
-            .map_while(move |step| self.slots.get((place as usize).wrapping_add(step) & mask).copied())
-            .take_while(|slot| slot.node != NONE)
-    }
-
-    fn insert(&mut self, place: u32, node: u32) {
-        // How long a cluster is depends on the policy, never on a request. It is kept short all the
-        // same, except for texts that belong at the very same place, which no growing parts.
-        let mut doublings = 0;
-        while self.used * 2 >= self.slots.len() || (doublings < 4 && self.run(place).count() > LONGEST_RUN) {
-            doublings += 1;
-            self.grow();
+impl LongTexts {
+    #[cold]
+    fn key(&self, text: &[u8]) -> Option<Key> {
+        if text.len() > self.longest {
+            return None;
         }
-        self.put(Slot { place, node });
+        let number = self.numbers.get(std::str::from_utf8(text).ok()?)?;
+        Some(Key(LONG | u128::from(*number)))
     }
 
-    fn put(&mut self, slot: Slot) {
-        let mask = self.slots.len() - 1;
-        let at = (slot.place as usize).wrapping_add(self.run(slot.place).count()) & mask;
-        self.slots[at] = slot;
-        self.used += 1;
-    }
-
-    fn grow(&mut self) {
-        let doubled = vec![FREE; (self.slots.len() * 2).max(64)];
-        let old = std::mem::replace(&mut self.slots, doubled);
-        self.used = 0;
-        old.into_iter().filter(|slot| slot.node != NONE).for_each(|slot| self.put(slot));
+    fn key_or_new(&mut self, text: &str) -> Key {
+        let next = self.numbers.len() as u32;
+        self.longest = self.longest.max(text.len());
+        Key(LONG | u128::from(*self.numbers.entry(text.into()).or_insert(next)))
     }
 }
 
-/// The longest stretch of occupied slots that is tolerated before the table grows.
+impl Draft {
+    /// Adds a node that nothing leads to.
+    pub(super) fn root(&mut self) -> u32 {
+        // The number of the root tells it from others; nothing looks for it by key.
+        self.push(ROOT, Key(self.nodes.len() as u128))
+    }
+
+    fn push(&mut self, parent: u32, key: Key) -> u32 {
+        self.nodes.push(DraftNode { key, parent, children: 0, here: NONE, rest: NONE });
+        self.nodes.len() as u32 - 1
+    }
+
+    /// The child with this text, made if need be.
+    pub(super) fn text(&mut self, parent: u32, text: &str) -> u32 {
+        let key = Key::short(text.as_bytes()).unwrap_or_else(|| self.long.key_or_new(text));
+        self.child(parent, key, HAS_TEXTS)
+    }
+
+    /// The child for any one segment, made if need be.
+    pub(super) fn any(&mut self, parent: u32) -> u32 {
+        self.child(parent, ANY, HAS_ANY)
+    }
+
+    fn child(&mut self, parent: u32, key: Key, kind: u32) -> u32 {
+        if let Some(child) = self.children.get(&(parent, key)) {
+            return *child;
+        }
+        let child = self.push(parent, key);
+        self.children.insert((parent, key), child);
+        self.nodes[parent as usize].children |= kind;
+        child
+    }
+
+    /// The table, and where each node stands in it.
+    pub(super) fn finish(self) -> (Nodes, Vec<u32>) {
+        let mut capacity = (self.nodes.len() * 2).next_power_of_two();
+        for attempt in 0.. {
+            // Long runs come of bad luck or of a policy made for it; more room ends the one, and
+            // the other is the policy's own loss.
+            if let Some((table, places)) = self.lay_out(capacity, attempt == 4) {
+                return (Nodes { table, long: self.long }, places);
+            }
+            capacity *= 2;
+        }
+        (Nodes::default(), Vec::new())
+    }
+
+    fn lay_out(&self, capacity: usize, whatever: bool) -> Option<(Vec<Node>, Vec<u32>)> {
+        let free = Node { key: Key(0), parent: NONE, children: 0, here: NONE, rest: NONE };
+        let mut table = vec![free; capacity];
+        let mut places: Vec<u32> = Vec::with_capacity(self.nodes.len());
+        for draft in &self.nodes {
+            let parent = places.get(draft.parent as usize).copied().unwrap_or(ROOT);
+            let at = draft.key.needle().place(parent);
+            let run = (0..capacity)
+                .take_while(|step| table[(at.wrapping_add(*step)) & (capacity - 1)].parent != NONE);
+            let run = run.count();
+            if run > LONGEST_RUN && !whatever {
+                return None;
+            }
+            let at = at.wrapping_add(run) & (capacity - 1);
+            let DraftNode { key, children, here, rest, .. } = *draft;
+            table[at] = Node { key, parent, children, here, rest };
+            places.push(at as u32);
+        }
+        Some((table, places))
+    }
+}
+
+/// Multiplies to 128 bits and folds the halves together: every bit of the result depends on every
+/// bit of both factors. Not keyed by a secret, and it need not be: a request only looks up, so it
+/// can at worst choose which of the policy's runs is read.
+#[inline]
+const fn mix(a: u64, b: u64) -> u64 {
+    let wide = a as u128 * b as u128;
+    wide as u64 ^ (wide >> 64) as u64
+}
+
+/// The parent of nodes without one.
+const ROOT: u32 = NONE - 1;
+
+/// The longest run of occupied places before a node's own that is tolerated.
 const LONGEST_RUN: usize = 24;
+
+/// Odd numbers with about half of their bits set: fractional parts of square roots.
+const ODD: u64 = 0xa54f_f53a_5f1d_36f1;
+const OTHER: u64 = 0x9b05_688c_2b3e_6c1f;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn short_texts_of_every_length_and_with_one_changed_byte_have_keys_of_their_own() {
+        let mut seen = HashSet::from([ANY]);
+        for length in 0..=SHORT {
+            let text = vec![b'a'; length];
+            assert!(seen.insert(Key::short(&text).unwrap()), "{text:?}");
+            for at in 0..length {
+                let mut other = text.clone();
+                other[at] = b'b';
+                assert!(seen.insert(Key::short(&other).unwrap()), "{other:?}");
+            }
+        }
+        assert_eq!(Key::short(&[b'a'; SHORT + 1]), None);
+    }
+
+    #[test]
+    fn children_are_found_under_their_own_parent_alone() {
+        let mut draft = Draft::default();
+        let roots = [draft.root(), draft.root()];
+        let texts: Vec<String> =
+            (0..5000).map(|number| format!("{number}{}", "x".repeat(number % 40))).collect();
+        let children: Vec<u32> = texts.iter().map(|text| draft.text(roots[0], text)).collect();
+        let any = draft.any(children[7]);
+        let (nodes, places) = draft.finish();
+        let child =
+            |parent: u32, text: &str| nodes.child(places[parent as usize], nodes.needle(text.as_bytes())?);
+        for (text, number) in texts.iter().zip(&children) {
+            assert_eq!(child(roots[0], text), Some(places[*number as usize]), "{text}");
+            assert_eq!(child(roots[1], text), None, "{text}");
+        }
+        assert_eq!(nodes.child(places[children[7] as usize], Needle::any()), Some(places[any as usize]));
+        assert_eq!(nodes.child(places[children[8] as usize], Needle::any()), None);
+    }
+}

@@ -14,17 +14,15 @@
 
 use smallvec::SmallVec;
 
-use super::nodes::{NONE, Needle, Node, Nodes};
+use super::nodes::{Draft, NONE, Needle, Node, Nodes};
 use super::{HostPattern, PathPattern, Scope, Segment};
 use crate::facts::{RouteId, Target};
-
-pub use super::nodes::Span;
 
 /// A compiled tree of patterns. Methods are not its business.
 #[derive(Clone, Debug, Default)]
 pub struct Trie {
     nodes: Nodes,
-    /// What is about any route; [`NONE`] in an empty tree.
+    /// What is about any route.
     any_route: Option<u32>,
     /// What is about a certain route, by its number; [`NONE`] for most.
     by_route: Vec<u32>,
@@ -35,7 +33,10 @@ pub struct Trie {
 /// A tree being built.
 #[derive(Debug, Default)]
 pub struct TrieBuilder {
-    trie: Trie,
+    draft: Draft,
+    any_route: Option<u32>,
+    by_route: Vec<u32>,
+    wildcard_dots: usize,
     ends: Vec<End>,
 }
 
@@ -61,8 +62,8 @@ impl TrieBuilder {
             let item = item(Some(path));
             for &root in &roots {
                 let node = path.segments().iter().fold(root, |node, segment| match segment {
-                    Segment::Literal(text) => self.trie.nodes.child_or_new(node, text),
-                    Segment::Any(_) => self.trie.nodes.any_or_new(node),
+                    Segment::Literal(text) => self.draft.text(node, text),
+                    Segment::Any(_) => self.draft.any(node),
                 });
                 self.ends.push(End { node, rest: path.rest().is_some(), item });
             }
@@ -71,98 +72,108 @@ impl TrieBuilder {
 
     /// The nodes at which the paths of a scope begin.
     fn roots(&mut self, scope: &Scope) -> Vec<u32> {
-        let trie = &mut self.trie;
         let mut routes = Vec::new();
         for route in &scope.routes {
             let at = route.0 as usize;
-            if trie.by_route.len() <= at {
-                trie.by_route.resize(at + 1, NONE);
+            if self.by_route.len() <= at {
+                self.by_route.resize(at + 1, NONE);
             }
-            if trie.by_route[at] == NONE {
-                trie.by_route[at] = trie.nodes.add();
+            if self.by_route[at] == NONE {
+                self.by_route[at] = self.draft.root();
             }
-            routes.push(trie.by_route[at]);
+            routes.push(self.by_route[at]);
         }
         if scope.routes.is_empty() {
-            routes.push(*trie.any_route.get_or_insert_with(|| trie.nodes.add()));
+            routes.push(*self.any_route.get_or_insert_with(|| self.draft.root()));
         }
         let mut roots = Vec::new();
         for route in routes {
             if scope.hosts.is_empty() {
-                roots.push(trie.nodes.any_or_new(route));
+                roots.push(self.draft.any(route));
             }
             for host in &scope.hosts {
                 let text = match host {
                     HostPattern::Exact(name) => name,
                     HostPattern::Below(suffix) => {
                         let dots = suffix.bytes().filter(|byte| *byte == b'.').count();
-                        trie.wildcard_dots = trie.wildcard_dots.max(dots);
+                        self.wildcard_dots = self.wildcard_dots.max(dots);
                         suffix
                     }
                 };
-                roots.push(trie.nodes.child_or_new(route, text));
+                roots.push(self.draft.text(route, text));
             }
         }
         roots
     }
 
     /// The tree. `lay_out` gets the items that end at one place, ascending and each once, and says
-    /// where its owner keeps them.
-    pub fn finish(self, mut lay_out: impl FnMut(&[u32]) -> Span) -> Trie {
-        let TrieBuilder { mut trie, mut ends } = self;
-        ends.sort_unstable();
-        ends.dedup();
+    /// under which number (not the greatest there is) its owner keeps them.
+    pub fn finish(mut self, mut lay_out: impl FnMut(&[u32]) -> u32) -> Trie {
+        self.ends.sort_unstable();
+        self.ends.dedup();
         let mut items = Vec::new();
-        for place in ends.chunk_by(|a, b| (a.node, a.rest) == (b.node, b.rest)) {
+        for place in self.ends.chunk_by(|a, b| (a.node, a.rest) == (b.node, b.rest)) {
             items.clear();
             items.extend(place.iter().map(|end| end.item));
-            let span = lay_out(&items);
-            let first = place.first().and_then(|end| Some((end.rest, trie.nodes.get_mut(end.node)?)));
-            match first {
-                Some((true, node)) => node.rest = span,
-                Some((false, node)) => node.here = span,
-                None => {}
+            let number = lay_out(&items);
+            if let Some(end) = place.first() {
+                let node = &mut self.draft.nodes[end.node as usize];
+                *(if end.rest { &mut node.rest } else { &mut node.here }) = number;
             }
         }
-        trie
+        let (nodes, places) = self.draft.finish();
+        let place = |node: u32| places.get(node as usize).copied().unwrap_or(NONE);
+        Trie {
+            nodes,
+            any_route: self.any_route.map(place),
+            by_route: self.by_route.into_iter().map(place).collect(),
+            wildcard_dots: self.wildcard_dots,
+        }
     }
 }
 
 impl Trie {
-    /// Visits what stands at the end of every pattern that covers the request: what is about less
-    /// of the path first. A scope with several patterns that match is visited several times.
+    /// Visits what stands at the end of every pattern that covers the request, by its number: what
+    /// is about less of the path first. A scope with several patterns that match is visited
+    /// several times.
     #[inline]
-    pub fn visit(&self, target: &Target, route: Option<RouteId>, mut visit: impl FnMut(Span)) {
+    pub fn visit(&self, target: &Target, route: Option<RouteId>, mut visit: impl FnMut(u32)) {
         // The nodes still to be looked at; those of one depth stand together.
         let mut queue: SmallVec<[u32; 32]> = SmallVec::new();
-        self.enter(target.host(), route, &mut queue);
+        self.enter(target.host_bytes(), route, &mut queue);
+        let any = Needle::any();
         let mut depth = 0;
         for segment in target.segments() {
             let next = queue.len();
             if depth == next {
                 return;
             }
-            let mut needle = Needle::new(segment);
+            let text = self.nodes.needle(segment.as_bytes());
             for at in depth..next {
                 let Some((id, node)) = self.nth(&queue, at) else { continue };
-                if node.rest.len != 0 {
+                if node.rest != NONE {
                     visit(node.rest);
                 }
-                if let Some(child) = self.nodes.child(id, node, &mut needle) {
+                if node.has_texts()
+                    && let Some(child) = text.and_then(|text| self.nodes.child(id, text))
+                {
                     queue.push(child);
                 }
-                if node.any != NONE {
-                    queue.push(node.any);
+                if node.has_any()
+                    && let Some(child) = self.nodes.child(id, any)
+                {
+                    queue.push(child);
                 }
             }
             depth = next;
         }
         for at in depth..queue.len() {
             let Some((_, node)) = self.nth(&queue, at) else { continue };
-            for span in [node.rest, node.here] {
-                if span.len != 0 {
-                    visit(span);
-                }
+            if node.rest != NONE {
+                visit(node.rest);
+            }
+            if node.here != NONE {
+                visit(node.here);
             }
         }
     }
@@ -175,41 +186,46 @@ impl Trie {
 
     /// Finds the nodes at which the paths begin that are about this host and route.
     #[inline]
-    fn enter(&self, host: &str, route: Option<RouteId>, queue: &mut SmallVec<[u32; 32]>) {
+    fn enter(&self, host: &[u8], route: Option<RouteId>, queue: &mut SmallVec<[u32; 32]>) {
         let certain = route.and_then(|route| self.by_route.get(route.0 as usize)).copied();
         for id in [self.any_route, certain.filter(|id| *id != NONE)].into_iter().flatten() {
-            let Some(node) = self.nodes.get(id) else { continue };
-            if node.any != NONE {
-                queue.push(node.any);
-            }
-            if node.has_texts() {
-                self.enter_host(id, node, host, &mut |root| queue.push(root));
-            }
+            self.enter_host(id, host, &mut |root| queue.push(root));
         }
     }
 
     #[inline]
-    fn enter_host(&self, id: u32, node: &Node, host: &str, found: &mut impl FnMut(u32)) {
-        let mut dots = memchr::memrchr_iter(b'.', host.as_bytes());
-        // A host never begins with a dot, so the suffix at a dot is shorter than the host.
-        for at in dots.by_ref().take(self.wildcard_dots) {
-            let suffix = host.get(at..).unwrap_or("");
-            if let Some(root) = self.nodes.child(id, node, &mut Needle::new(suffix)) {
-                found(root);
+    fn enter_host(&self, id: u32, host: &[u8], found: &mut impl FnMut(u32)) {
+        let Some(node) = self.nodes.get(id) else { return };
+        if node.has_any()
+            && let Some(root) = self.nodes.child(id, Needle::any())
+        {
+            found(root);
+        }
+        if !node.has_texts() {
+            return;
+        }
+        if self.wildcard_dots > 0 {
+            // A host never begins with a dot, so the suffix at a dot is shorter than the host.
+            for at in memchr::memrchr_iter(b'.', host).take(self.wildcard_dots) {
+                self.enter_named(id, host.get(at..).unwrap_or_default(), found);
             }
         }
-        if let Some(root) = self.nodes.child(id, node, &mut Needle::new(host)) {
+        self.enter_named(id, host, found);
+    }
+
+    #[inline]
+    fn enter_named(&self, id: u32, name: &[u8], found: &mut impl FnMut(u32)) {
+        if let Some(root) = self.nodes.needle(name).and_then(|needle| self.nodes.child(id, needle)) {
             found(root);
         }
     }
 
     /// Whether anything that is not about certain routes is about this host.
     pub fn has_host(&self, host: &str) -> bool {
-        let Some((id, node)) = self.any_route.and_then(|id| Some((id, self.nodes.get(id)?))) else {
-            return false;
-        };
-        let mut found = node.any != NONE;
-        self.enter_host(id, node, host, &mut |_| found = true);
-        found
+        let mut has = false;
+        if let Some(id) = self.any_route {
+            self.enter_host(id, host.as_bytes(), &mut |_| has = true);
+        }
+        has
     }
 }
