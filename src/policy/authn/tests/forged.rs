@@ -72,6 +72,13 @@ fn a_token_without_nbf_iat_jti_and_roles_is_believed() {
 }
 
 #[test]
+fn null_lists_no_roles() {
+    let payload = claims().to_string().replace("[\"user\"]", "null");
+    let holder = bearer(&lab(), &rsa().sign(&rsa().header().to_string(), &payload)).unwrap();
+    assert_eq!((holder.roles.len(), holder.ignored_roles.len()), (0, 0));
+}
+
+#[test]
 fn scopes_come_from_either_usual_claim() {
     assert_eq!(holder(&[("scope", json!("a b"))]).scopes.join("|"), "a|b");
     assert_eq!(holder(&[("scp", json!(["a", "b"]))]).scopes.join("|"), "a|b");
@@ -291,8 +298,8 @@ fn claims_must_be_of_their_type() {
     ] {
         assert_eq!(claiming(&[(name, value.clone())]), Some(Builtin::ClaimType), "{name}: {value}");
     }
-    // `null` is a value, and of no type that a claim may have.
-    let payload = claims().to_string().replace("[\"user\"]", "null");
+    // `null` is a value too, and no time.
+    let payload = claims().to_string().replacen("\"nbf\":", "\"nbf\":null,\"was\":", 1);
     assert_eq!(refused(&lab(), &rsa().sign(&rsa().header().to_string(), &payload)), Some(Builtin::ClaimType));
 }
 
