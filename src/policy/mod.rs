@@ -35,7 +35,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri, Version as HttpVersion, header};
 use jiff::Timestamp;
 
-use self::authn::{Authn, Credential, KeyRing, Presented, Revocations, TokenCache, Verification, Verified};
+use self::authn::{Authn, Credential, Hit, KeyRing, Presented, Revocations, TokenCache, Verification};
 use self::code::Code;
 use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
@@ -356,16 +356,16 @@ impl Policy {
         now: Timestamp,
     ) -> Option<Arc<Who>> {
         let stamp = self.authn.stamp(&world.keys);
-        let mut known = cache.get(credential, stamp, now)?;
-        if self.authn.is_revoked(&known.who.holder, &world.revoked) {
+        let Hit { who, current } = cache.get(credential, stamp, self.version, now)?;
+        if self.authn.is_revoked(&who.holder, &world.revoked) {
             return None;
         }
-        if known.version != self.version {
-            known.who = Arc::new(self.roles.who(known.who.holder.clone()));
-            known.version = self.version;
-            cache.put(credential, stamp, known.clone(), now);
+        if current {
+            return Some(who);
         }
-        Some(known.who)
+        let who = Arc::new(self.roles.who(who.holder.clone()));
+        cache.update(credential, stamp, self.version, who.clone());
+        Some(who)
     }
 
     /// What a verified holder is in this policy, kept for [`Policy::recall`]. `world` is the one that
@@ -381,8 +381,8 @@ impl Policy {
         let window = self.authn.window(&holder, now);
         let who = Arc::new(self.roles.who(holder));
         if let Some(window) = window {
-            let verified = Verified { who: who.clone(), version: self.version, window };
-            cache.put(credential, self.authn.stamp(&world.keys), verified, now);
+            let stamp = self.authn.stamp(&world.keys);
+            cache.put(credential, stamp, self.version, window, who.clone(), now);
         }
         who
     }

@@ -88,7 +88,7 @@ impl Passwords {
     }
 
     /// What `Authorization: Basic` shows, ready to be checked. Nothing slow happens here.
-    pub(super) fn check(&self, encoded: &str, revoked: &Arc<Revocations>) -> Result<PasswordCheck, Problem> {
+    pub(super) fn check(&self, encoded: &[u8], revoked: &Arc<Revocations>) -> Result<PasswordCheck, Problem> {
         let malformed = || {
             Problem::new(
                 Builtin::CredentialMalformed,

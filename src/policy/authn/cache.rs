@@ -48,51 +48,53 @@ pub struct Window {
     pub until: Timestamp,
 }
 
-/// What was verified.
+/// What is known of a credential.
 #[derive(Clone, Debug)]
-pub struct Verified {
-    /// The holder, with its roles in one policy.
+pub struct Hit {
+    /// The holder, with its roles.
     pub who: Arc<Who>,
-    /// The policy that the roles are of. In another one they must be resolved anew.
-    pub version: Version,
-    /// When it counts.
-    pub window: Window,
+    /// Whether the roles are those of the policy that asks; else they must be resolved anew.
+    pub current: bool,
 }
 
-/// The cache. Shared by all threads; hits take a read lock of one of its shards.
+/// The cache. Shared by all threads; a hit takes the read lock of one of its shards.
 pub struct TokenCache {
     hasher: RandomState,
     /// Keys the HMAC under which passwords are kept.
     secret: hmac::Key,
     shards: Box<[RwLock<Shard>]>,
+    /// Of one shard.
     bounds: Bounds,
 }
 
 /// A part of the cache with its own lock.
 #[derive(Default)]
 struct Shard {
-    slots: Vec<Option<Entry>>,
+    /// By hash. The entries stand in the table itself: among many thousands a hit waits for memory,
+    /// and each step from one place to the next is another wait.
+    entries: HashMap<u64, Entry, BuildHasherDefault<Hashed>>,
+    /// The hashes, in the order in which the hand goes round; none where an entry is gone.
+    ring: Vec<Option<u64>>,
     free: Vec<u32>,
-    /// Hash to slot.
-    index: HashMap<u64, u32, BuildHasherDefault<Hashed>>,
     hand: usize,
     bytes: usize,
 }
 
 struct Entry {
-    hash: u64,
-    shown: Shown<Box<str>>,
+    /// The token; or a zero byte, which no header field can hold, and the HMAC of a password.
+    key: Box<[u8]>,
+    who: Arc<Who>,
     stamp: Stamp,
-    verified: Verified,
-    weight: usize,
+    /// The policy whose roles `who` has.
+    policy: u64,
+    /// In whole seconds, rounded towards each other: where a fraction counts, verifying tells.
+    from: i64,
+    until: i64,
+    /// Its place in the ring.
+    place: u32,
+    weight: u32,
     /// Used since the hand last passed.
     marked: AtomicBool,
-}
-
-/// What is compared.
-enum Shown<T> {
-    Token(T),
-    Password([u8; 32]),
 }
 
 impl TokenCache {
@@ -104,41 +106,81 @@ impl TokenCache {
     }
 
     /// What is known of a credential. The caller has still to ask whether it was revoked.
-    pub fn get(&self, credential: &Credential<'_>, stamp: Stamp, now: Timestamp) -> Option<Verified> {
-        let shown = self.shown(credential)?;
-        let hash = self.hash(&shown);
+    pub fn get(
+        &self,
+        credential: &Credential<'_>,
+        stamp: Stamp,
+        policy: Version,
+        now: Timestamp,
+    ) -> Option<Hit> {
+        let mut tag = [0; TAG];
+        let key = self.key(credential, &mut tag)?;
+        let hash = self.hash(key);
         let shard = self.shard(hash).read().unwrap_or_else(PoisonError::into_inner);
-        let slot = *shard.index.get(&hash)?;
-        let entry = shard.slots.get(slot as usize)?.as_ref()?;
-        if !entry.shown.same(&shown) || entry.stamp != stamp || !entry.verified.window.covers(now) {
+        let entry = shard.entries.get(&hash)?;
+        // Asks for the memory of the count now, while the comparison waits for that of the token.
+        let alive = Arc::strong_count(&entry.who) > 0;
+        if !alive || entry.stamp != stamp || !entry.covers(now) || *entry.key != *key {
             return None;
         }
         if !entry.marked.load(Relaxed) {
             entry.marked.store(true, Relaxed);
         }
-        Some(entry.verified.clone())
+        Some(Hit { who: entry.who.clone(), current: entry.policy == number(policy) })
     }
 
-    /// Keeps what was verified. `stamp` is that of the sources and keys that verified it.
-    pub fn put(&self, credential: &Credential<'_>, stamp: Stamp, verified: Verified, now: Timestamp) {
-        let Some(shown) = self.shown(credential) else { return };
-        let hash = self.hash(&shown);
-        let weight = weight(&shown, &verified.who);
+    /// Keeps what was verified. `stamp` is that of the sources and keys that verified it, `policy`
+    /// the one that the roles are of.
+    pub fn put(
+        &self,
+        credential: &Credential<'_>,
+        stamp: Stamp,
+        policy: Version,
+        window: Window,
+        who: Arc<Who>,
+        now: Timestamp,
+    ) {
+        let mut tag = [0; TAG];
+        let Some(key) = self.key(credential, &mut tag) else { return };
+        let hash = self.hash(key);
+        let weight = weight(key, &who);
         if weight > self.bounds.bytes || self.bounds.entries == 0 {
             return;
         }
-        let shown = match shown {
-            Shown::Token(token) => Shown::Token(token.into()),
-            Shown::Password(tag) => Shown::Password(tag),
+        let ceiling = |time: Timestamp| time.as_second() + i64::from(time.subsec_nanosecond() > 0);
+        let entry = Entry {
+            key: key.into(),
+            who,
+            stamp,
+            policy: number(policy),
+            from: window.from.map_or(i64::MIN, ceiling),
+            until: window.until.as_second(),
+            place: 0,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            marked: AtomicBool::new(false),
         };
-        let entry = Entry { hash, shown, stamp, verified, weight, marked: AtomicBool::new(false) };
         let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
-        shard.insert(entry, self.bounds, now);
+        shard.insert(hash, entry, self.bounds, now);
+    }
+
+    /// Replaces the roles of a hit by those of another policy.
+    pub fn update(&self, credential: &Credential<'_>, stamp: Stamp, policy: Version, who: Arc<Who>) {
+        let mut tag = [0; TAG];
+        let Some(key) = self.key(credential, &mut tag) else { return };
+        let hash = self.hash(key);
+        let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = shard.entries.get_mut(&hash)
+            && *entry.key == *key
+            && entry.stamp == stamp
+        {
+            entry.who = who;
+            entry.policy = number(policy);
+        }
     }
 
     /// How many credentials are kept.
     pub fn len(&self) -> usize {
-        self.each(|shard| shard.index.len())
+        self.sum(|shard| shard.entries.len())
     }
 
     /// Whether none is kept.
@@ -148,34 +190,31 @@ impl TokenCache {
 
     /// How many bytes they take, estimated.
     pub fn bytes(&self) -> usize {
-        self.each(|shard| shard.bytes)
+        self.sum(|shard| shard.bytes)
     }
 
-    fn each(&self, of: impl Fn(&Shard) -> usize) -> usize {
+    fn sum(&self, of: impl Fn(&Shard) -> usize) -> usize {
         self.shards.iter().map(|shard| of(&shard.read().unwrap_or_else(PoisonError::into_inner))).sum()
     }
 
     /// What is compared for a credential. API keys are not kept: a digest and a look-up verify them.
-    fn shown<'h>(&self, credential: &Credential<'h>) -> Option<Shown<&'h str>> {
+    fn key<'k>(&self, credential: &Credential<'k>, tag: &'k mut [u8; TAG]) -> Option<&'k [u8]> {
         match credential.carried {
-            Carried::Bearer(token) => Some(Shown::Token(token)),
+            Carried::Bearer(token) => Some(token),
             Carried::Basic(encoded) => {
-                let tag = hmac::sign(&self.secret, encoded.as_bytes());
-                tag.as_ref().first_chunk::<32>().copied().map(Shown::Password)
+                let code = hmac::sign(&self.secret, encoded);
+                tag.last_chunk_mut::<32>()?.copy_from_slice(code.as_ref().first_chunk::<32>()?);
+                Some(tag)
             }
             Carried::ApiKey { .. } => None,
         }
     }
 
     #[inline]
-    fn hash(&self, shown: &Shown<&str>) -> u64 {
-        let bytes = match shown {
-            Shown::Token(token) => token.as_bytes(),
-            Shown::Password(tag) => tag,
-        };
+    fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write(bytes.last_chunk::<32>().map_or(bytes, |tail| tail));
-        hasher.write_usize(bytes.len());
+        hasher.write(key.last_chunk::<32>().map_or(key, |tail| tail));
+        hasher.write_usize(key.len());
         hasher.finish()
     }
 
@@ -194,27 +233,26 @@ impl std::fmt::Debug for TokenCache {
     }
 }
 
+impl Entry {
+    #[inline]
+    fn covers(&self, now: Timestamp) -> bool {
+        (self.from..self.until).contains(&now.as_second())
+    }
+}
+
 impl Shard {
-    fn insert(&mut self, entry: Entry, bounds: Bounds, now: Timestamp) {
-        if let Some(slot) = self.index.get(&entry.hash) {
-            self.remove(*slot as usize);
-        }
-        while self.index.len() >= bounds.entries || self.bytes + entry.weight > bounds.bytes {
+    fn insert(&mut self, hash: u64, mut entry: Entry, bounds: Bounds, now: Timestamp) {
+        self.remove(hash);
+        while self.entries.len() >= bounds.entries || self.bytes + entry.weight as usize > bounds.bytes {
             self.evict(entry.stamp, now);
         }
-        let (hash, weight) = (entry.hash, entry.weight);
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(entry);
-                slot
-            }
-            None => {
-                self.slots.push(Some(entry));
-                (self.slots.len() - 1) as u32
-            }
-        };
-        self.index.insert(hash, slot);
-        self.bytes += weight;
+        entry.place = self.free.pop().unwrap_or_else(|| {
+            self.ring.push(None);
+            (self.ring.len() - 1) as u32
+        });
+        self.ring[entry.place as usize] = Some(hash);
+        self.bytes += entry.weight as usize;
+        self.entries.insert(hash, entry);
     }
 
     /// Makes room for one entry: the first that is past its time, of another stamp, or was not used
@@ -223,59 +261,46 @@ impl Shard {
     fn evict(&mut self, stamp: Stamp, now: Timestamp) {
         let mut looked = 0;
         loop {
-            if self.hand >= self.slots.len() {
+            if self.hand >= self.ring.len() {
                 self.hand = 0;
             }
-            let slot = self.hand;
+            let place = self.hand;
             self.hand += 1;
-            let Some(Some(entry)) = self.slots.get(slot) else { continue };
+            let Some(hash) = self.ring.get(place).copied().flatten() else { continue };
             looked += 1;
-            let dead = entry.stamp != stamp || now >= entry.verified.window.until;
-            if dead || !entry.marked.swap(false, Relaxed) || looked >= SWEEP {
-                self.remove(slot);
+            let busy = self.entries.get(&hash).is_some_and(|entry| {
+                entry.stamp == stamp && now.as_second() < entry.until && entry.marked.swap(false, Relaxed)
+            });
+            if !busy || looked >= SWEEP {
+                self.remove(hash);
                 return;
             }
         }
     }
 
-    fn remove(&mut self, slot: usize) {
-        if let Some(entry) = self.slots.get_mut(slot).and_then(Option::take) {
-            self.index.remove(&entry.hash);
-            self.bytes -= entry.weight;
-            self.free.push(slot as u32);
+    fn remove(&mut self, hash: u64) {
+        if let Some(entry) = self.entries.remove(&hash) {
+            self.bytes -= entry.weight as usize;
+            self.ring[entry.place as usize] = None;
+            self.free.push(entry.place);
         }
     }
 }
 
-impl Window {
-    #[inline]
-    fn covers(&self, now: Timestamp) -> bool {
-        now < self.until && self.from.is_none_or(|from| now >= from)
-    }
-}
-
-impl Shown<Box<str>> {
-    #[inline]
-    fn same(&self, other: &Shown<&str>) -> bool {
-        match (self, other) {
-            (Shown::Token(mine), Shown::Token(theirs)) => **mine == **theirs,
-            (Shown::Password(mine), Shown::Password(theirs)) => mine == theirs,
-            _ => false,
-        }
-    }
+/// A policy as one number. Policies that were never installed are not told apart by generation, so a
+/// cache is not shared among such.
+fn number(policy: Version) -> u64 {
+    policy.generation << 32 | u64::from(policy.hash)
 }
 
 /// What an entry takes in memory, near enough: a token of many small claims takes many times its own
 /// length once it is taken apart, so the claims are counted.
-fn weight(shown: &Shown<&str>, who: &Who) -> usize {
+fn weight(key: &[u8], who: &Who) -> usize {
     let holder = &who.holder;
-    let token = match shown {
-        Shown::Token(token) => token.len(),
-        Shown::Password(_) => 0,
-    };
     let lists = [&holder.roles, &holder.ignored_roles, &holder.scopes, &who.undeclared];
     let names: usize = lists.into_iter().flatten().map(|name| name.len() + size_of::<Box<str>>()).sum();
-    size_of::<Entry>() + size_of::<Who>() + size_of_val(&**holder) + token + names + of_object(&holder.claims)
+    let fixed = size_of::<Entry>() + size_of::<Who>() + size_of_val(&**holder);
+    fixed + key.len() + names + of_object(&holder.claims)
 }
 
 fn of_object(object: &Map<String, Value>) -> usize {
@@ -314,6 +339,9 @@ impl Hasher for Hashed {
 
 /// Enough that threads seldom meet, few enough that each share of the bounds is of use.
 const SHARDS: usize = 16;
+
+/// The length of a password's key: a zero byte and an HMAC.
+const TAG: usize = 33;
 
 /// How many entries an eviction looks at.
 const SWEEP: usize = 64;

@@ -38,9 +38,11 @@ pub(super) fn find<'c>(claims: &'c Claims, path: &ClaimPath) -> Result<Option<&'
 }
 
 /// A list of names: an array of strings, each of them one name whatever it holds, or a string,
-/// which is one name. `"user,admin"` is the name of no role.
+/// which is one name. `"user,admin"` is the name of no role. `null` lists nothing, as some issuers
+/// write it for a user without roles.
 pub(super) fn names(value: &Value) -> Result<Names, Problem> {
     match value {
+        Value::Null => Ok(Vec::new()),
         Value::String(name) => Ok(vec![name.as_str().into()]),
         Value::Array(items) => items
             .iter()
@@ -148,13 +150,12 @@ mod tests {
         assert_eq!(listed(json!("user admin")).as_deref(), Some("user admin"));
         assert_eq!(listed(json!(["a", "b c"])).as_deref(), Some("a|b c"));
         assert_eq!(listed(json!([])).as_deref(), Some(""));
+        assert_eq!(listed(json!(null)).as_deref(), Some(""));
     }
 
     #[test]
     fn names_of_another_type_refuse() {
-        for value in
-            [json!([["admin"]]), json!(["a", {"admin": true}]), json!({"admin": true}), json!(1), json!(null)]
-        {
+        for value in [json!([["admin"]]), json!(["a", {"admin": true}]), json!({"admin": true}), json!(1)] {
             assert_eq!(listed(value.clone()), None, "{value}");
         }
     }

@@ -74,7 +74,8 @@ pub(super) struct Refused {
 
 impl<'t> Token<'t> {
     /// Takes a token apart. Its length is bounded by its carrier.
-    pub(super) fn parse(text: &'t str) -> Result<Token<'t>, Problem> {
+    pub(super) fn parse(text: &'t [u8]) -> Result<Token<'t>, Problem> {
+        let text = std::str::from_utf8(text).map_err(|_| malformed("the token is not text"))?;
         let mut parts = text.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())

@@ -26,7 +26,7 @@ mod tests;
 
 pub use api_key::hash_key;
 pub use basic::PasswordCheck;
-pub use cache::{Bounds, TokenCache, Verified, Window};
+pub use cache::{Bounds, Hit, TokenCache, Window};
 pub use carrier::{Credential, Presented};
 pub use compile::DEMO_KEYS;
 pub use fingerprint::{Fingerprint, Stamp};
@@ -149,7 +149,7 @@ impl Authn {
                 Err(Refused { problem, url: None }) => Err(problem),
             },
             Carried::ApiKey { header, key } => match self.headers.get(header) {
-                Some(header) => header.verify(key.as_bytes(), now),
+                Some(header) => header.verify(key, now),
                 None => Err(Problem::new(Builtin::KeyUnknown, "no source reads this header field")),
             },
             Carried::Basic(encoded) => match &self.basic {
@@ -170,7 +170,7 @@ impl Authn {
     }
 
     /// A token is judged by the source of its issuer, and by no other.
-    fn verify_token(&self, token: &str, keys: &KeyRing, now: Timestamp) -> Result<Holder, Refused> {
+    fn verify_token(&self, token: &[u8], keys: &KeyRing, now: Timestamp) -> Result<Holder, Refused> {
         let token = Token::parse(token)?;
         let named = token.issuer()?;
         let issuer = self.jwt.iter().find(|issuer| *issuer.issuer == *named);
@@ -187,7 +187,7 @@ impl Authn {
     /// What verifications rest on at the moment. Those of another stamp count for nothing.
     #[inline]
     pub fn stamp(&self, keys: &KeyRing) -> Stamp {
-        Stamp { sources: self.fingerprint, fetched: keys.fingerprint() }
+        Stamp::new(self.fingerprint, keys.fingerprint())
     }
 
     /// How long a verification counts, if nothing else changes; `None` if no source vouches for it.

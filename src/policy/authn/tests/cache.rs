@@ -28,8 +28,19 @@ fn credential<'h>(authn: &Authn, headers: &'h HeaderMap) -> Credential<'h> {
     }
 }
 
-fn verified(holder: Arc<Holder>, window: Window) -> Verified {
-    Verified { who: Arc::new(Who { holder, ..Who::default() }), version: Version::default(), window }
+fn put(cache: &TokenCache, authn: &Authn, credential: &Credential<'_>, holder: Arc<Holder>) {
+    let window = authn.window(&holder, now()).unwrap();
+    let who = Arc::new(Who { holder, ..Who::default() });
+    cache.put(credential, authn.stamp(&KeyRing::default()), Version::default(), window, who, now());
+}
+
+fn get(
+    cache: &TokenCache,
+    credential: &Credential<'_>,
+    stamp: Stamp,
+    time: Timestamp,
+) -> Option<Arc<Holder>> {
+    cache.get(credential, stamp, Version::default(), time).map(|hit| hit.who.holder.clone())
 }
 
 /// Verifies a token and keeps it, as the server does.
@@ -41,14 +52,13 @@ fn keep(cache: &TokenCache, authn: &Authn, token: &str) {
     else {
         return;
     };
-    let window = authn.window(&holder, now()).unwrap();
-    cache.put(&credential, authn.stamp(&KeyRing::default()), verified(holder, window), now());
+    put(cache, authn, &credential, holder);
 }
 
 fn found(cache: &TokenCache, authn: &Authn, token: &str, time: Timestamp) -> Option<Arc<Holder>> {
     let fields = token_headers(token);
     let credential = credential(authn, &fields);
-    cache.get(&credential, authn.stamp(&KeyRing::default()), time).map(|found| found.who.holder.clone())
+    get(cache, &credential, authn.stamp(&KeyRing::default()), time)
 }
 
 #[test]
@@ -102,7 +112,7 @@ fn other_sources_or_keys_find_nothing() {
     let fields = token_headers(&token);
     let keys = Keys::parse(&tokens::key_set([rsa()]), Origin::Fetched).unwrap();
     let stamp = lab.stamp(&KeyRing::default().with("https://a.test", keys));
-    assert!(cache.get(&credential(&lab, &fields), stamp, now()).is_none());
+    assert!(get(&cache, &credential(&lab, &fields), stamp, now()).is_none());
 }
 
 #[test]
@@ -116,13 +126,12 @@ fn a_password_is_kept_for_a_minute_and_not_in_the_clear() {
         unreachable!()
     };
     let holder = check.run(&Revocations::default()).unwrap();
-    let window = lab.window(&holder, now()).unwrap();
+    put(&cache, &lab, &credential, holder);
     let stamp = lab.stamp(&KeyRing::default());
-    cache.put(&credential, stamp, verified(holder, window), now());
-    assert!(cache.get(&credential, stamp, at("2026-11-24T12:00:59Z")).is_some());
-    assert!(cache.get(&credential, stamp, at("2026-11-24T12:01:00Z")).is_none());
+    assert!(get(&cache, &credential, stamp, at("2026-11-24T12:00:59Z")).is_some());
+    assert!(get(&cache, &credential, stamp, at("2026-11-24T12:01:00Z")).is_none());
     let wrong = headers(&[("authorization", "Basic YWxpY2U6b3BlbiBTZXNhbWU=")]);
-    assert!(cache.get(&super::cache::credential(&lab, &wrong), stamp, now()).is_none());
+    assert!(get(&cache, &super::cache::credential(&lab, &wrong), stamp, now()).is_none());
 }
 
 #[test]
@@ -130,8 +139,7 @@ fn api_keys_are_not_kept() {
     let (lab, cache) = (lab(), cache(ROOMY));
     let fields = headers(&[("x-api-key", "lab-user-key")]);
     let holder = identify(&lab, &[("x-api-key", "lab-user-key")]).unwrap().unwrap();
-    let window = lab.window(&holder, now()).unwrap();
-    cache.put(&credential(&lab, &fields), lab.stamp(&KeyRing::default()), verified(holder, window), now());
+    put(&cache, &lab, &credential(&lab, &fields), holder);
     assert!(cache.is_empty());
 }
 
