@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
-use crate::policy::decode::{Decode, FilePath, Node, Size, Span, bad_value, table, words};
+use crate::policy::decode::{Decode, Node, ProcessPath, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::scope::PathPattern;
 
@@ -35,7 +35,7 @@ table! {
     /// A file as sink.
     pub struct RawFileSink as "a file sink" {
         /// The file, relative to the file that names it. A pipe or device is written to as it is.
-        req file: At<FilePath>,
+        req file: At<ProcessPath>,
         /// The size at which the file is put aside and a new one begun; `"none"`: never.
         opt rotate: At<RotateAt>,
         /// How many files that were put aside are kept.

@@ -48,7 +48,7 @@ fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 
 /// Loads the configuration, usable or not.
 pub(super) fn load(common: &Common) -> Result<Outcome, Reply> {
-    config_path(common).map(|path| load::load(&path, Timestamp::now()))
+    config_path(common).map(|path| load::load(&path, Timestamp::now()).0)
 }
 
 /// Loads the configuration and tells what is wrong with it if it cannot be used.

@@ -15,7 +15,8 @@ use super::diagnostics;
 use super::reply::{Exit, Reply};
 use super::{Common, files};
 use crate::admin::{Admin, AdminState};
-use crate::config::{Setup, load};
+use crate::config::Setup;
+use crate::config::load::{self, Inputs};
 use crate::metrics::Metrics;
 use crate::policy::code::Severity;
 use crate::serve::{self, Installer, Overrides};
@@ -49,14 +50,14 @@ pub(super) struct Args {
 /// Loads the configuration and serves it until told to stop.
 pub(super) fn run(args: &Args, common: &Common) -> ExitCode {
     match prepare(args, common) {
-        Ok((setup, path, overrides)) => serve(setup, path, overrides),
+        Ok((read, path, overrides)) => serve(read, path, overrides),
         Err(reply) => reply.write(),
     }
 }
 
-fn prepare(args: &Args, common: &Common) -> Result<(Setup, PathBuf, Overrides), Reply> {
+fn prepare(args: &Args, common: &Common) -> Result<(Read, PathBuf, Overrides), Reply> {
     let config = files::config_path(common)?;
-    let mut outcome = load::load(&config, Timestamp::now());
+    let (mut outcome, inputs) = load::load(&config, Timestamp::now());
     let refused = outcome.worst() >= Some(Severity::Deny);
     let setup = outcome.setup.take().filter(|_| !refused);
     if !outcome.diagnostics.is_empty() {
@@ -75,7 +76,7 @@ fn prepare(args: &Args, common: &Common) -> Result<(Setup, PathBuf, Overrides), 
     };
     start_log(log.as_deref().filter(|log| !log.is_empty()).unwrap_or(default))?;
     let threads = threads.map(usize::from);
-    Ok((setup, config, Overrides { listen: listen.clone(), admin_listen: *admin_listen, threads }))
+    Ok(((setup, inputs), config, Overrides { listen: listen.clone(), admin_listen: *admin_listen, threads }))
 }
 
 /// What the process says about itself goes to stderr; decisions have a log of their own.
@@ -91,13 +92,16 @@ fn start_log(filter: &str) -> Result<(), Reply> {
     Ok(())
 }
 
-fn serve(setup: Setup, path: PathBuf, overrides: Overrides) -> ExitCode {
+/// A usable configuration, and the files it was read from.
+type Read = (Setup, Inputs);
+
+fn serve((setup, inputs): Read, path: PathBuf, overrides: Overrides) -> ExitCode {
     let metrics = Arc::new(Metrics::new());
     let mut key = [0; 32];
     if aws_lc_rs::rand::fill(&mut key).is_err() {
         return Reply::failure(Exit::Internal, "the system gives no random bytes").write();
     }
-    let installer = Installer::new(path, overrides, setup, Arc::clone(&metrics), key);
+    let installer = Installer::new(path, overrides, setup, inputs, Arc::clone(&metrics), key);
     let settings = Arc::clone(&installer.current().load().settings);
     let state = (Arc::clone(&installer), Arc::clone(&metrics));
     let served = serve::serve(installer, metrics, async move |lifecycle| {

@@ -4,9 +4,10 @@
 //! named text. Never blocks on something that is no regular file, never reads more than a bound,
 //! and reports every file that cannot be read.
 
-use std::fs::{File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -26,16 +27,17 @@ const MAX_ATTACHED: u64 = 256 << 20;
 const MAX_INCLUDES: usize = 10_000;
 
 /// Loads and compiles the configuration in this file.
-pub fn load(path: &Path, now: Timestamp) -> Outcome {
+pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
+    let mut inputs = Inputs::default();
     let mut sources = Sources::default();
     let mut diagnostics = Diagnostics::default();
     let mut documents = Documents::default();
-    match read(path, MAX_POLICY) {
+    match inputs.read(path, MAX_POLICY) {
         Ok(text) => {
             let main = sources.add_policy(path.to_string_lossy(), text);
             documents.read(main, &sources, &mut diagnostics);
-            include(&mut documents, &mut sources, &mut diagnostics);
-            attach(&mut sources, &mut diagnostics);
+            include(&mut documents, &mut sources, &mut inputs, &mut diagnostics);
+            attach(&mut sources, &mut inputs, &mut diagnostics);
         }
         Err(failure) => {
             let place = failure.place(&mut sources, path);
@@ -44,7 +46,7 @@ pub fn load(path: &Path, now: Timestamp) -> Outcome {
                 .help("name another file with `--config`; `portcullis init` writes one to begin with");
         }
     }
-    documents.compile(sources, now, diagnostics)
+    (documents.compile(sources, now, diagnostics), inputs)
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a
@@ -55,25 +57,74 @@ pub fn admin(path: &Path) -> Result<Option<Admin>, String> {
     Ok(super::admin(&Sources::single(path.to_string_lossy(), text)))
 }
 
-/// The files that a configuration is made of, as they are found now: a new file that a glob matches
-/// is among them, and so is one that is referred to and absent.
-pub fn inputs(sources: &Sources, main: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = vec![main.to_owned()];
-    paths.extend(sources.policy_files().map(|(_, source)| PathBuf::from(&source.name)));
-    paths.extend(sources.attached_paths().map(PathBuf::from));
-    let globs = sources.globs().iter().filter_map(|pattern| glob::glob(pattern).ok());
-    paths.extend(globs.flatten().filter_map(Result::ok));
-    paths.sort();
-    paths.dedup();
-    paths
+/// The files that a configuration was made of, as they were when they were read. Whoever watches
+/// them compares this with what is there now, so that a change between the two is never missed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    files: BTreeMap<PathBuf, Option<Look>>,
+    /// Where included files were looked for.
+    globs: Vec<String>,
 }
 
-fn include(documents: &mut Documents, sources: &mut Sources, diagnostics: &mut Diagnostics) {
+/// What can be seen of a file without reading it, through links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Inputs {
+    /// Whether a file is another now than when it was read, or a glob finds other files.
+    pub fn changed(&self) -> bool {
+        let found =
+            self.globs.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().filter_map(Result::ok);
+        found.into_iter().any(|path| !self.files.contains_key(&path))
+            || self.files.iter().any(|(path, look)| Look::at(path) != *look)
+    }
+
+    /// The folders of the files.
+    pub fn folders(&self) -> BTreeSet<PathBuf> {
+        let folder = |path: &PathBuf| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        self.files.keys().map(folder).collect()
+    }
+
+    /// Reads a file, and notes how it looked before.
+    fn read(&mut self, path: &Path, limit: u64) -> Result<String, Failure> {
+        self.files.insert(path.to_owned(), Look::at(path));
+        read(path, limit)
+    }
+}
+
+impl Look {
+    fn at(path: &Path) -> Option<Look> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Look {
+            device: meta.dev(),
+            inode: meta.ino(),
+            length: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+fn include(
+    documents: &mut Documents,
+    sources: &mut Sources,
+    inputs: &mut Inputs,
+    diagnostics: &mut Diagnostics,
+) {
     let mut seen: Vec<PathBuf> = Vec::new();
     let globs: Vec<At<String>> = documents.includes().to_vec();
     for pattern in globs {
         let resolved = sources.resolve(pattern.place.file, &pattern.value);
-        sources.add_glob(resolved.clone());
+        inputs.globs.push(resolved.clone());
         let paths = match glob::glob(&resolved) {
             Ok(paths) => paths,
             Err(error) => {
@@ -115,7 +166,7 @@ fn include(documents: &mut Documents, sources: &mut Sources, diagnostics: &mut D
                 continue;
             }
             seen.push(identity);
-            match read(&path, MAX_POLICY) {
+            match inputs.read(&path, MAX_POLICY) {
                 Ok(text) => {
                     let file = sources.add_policy(path.to_string_lossy(), text);
                     documents.read(file, sources, diagnostics);
@@ -135,13 +186,13 @@ fn include(documents: &mut Documents, sources: &mut Sources, diagnostics: &mut D
     }
 }
 
-fn attach(sources: &mut Sources, diagnostics: &mut Diagnostics) {
+fn attach(sources: &mut Sources, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
     for file in diagnostics.files().to_vec() {
         let path = sources.resolve(file.place.file, &file.value);
         if sources.has_attached(&path) {
             continue;
         }
-        match read(Path::new(&path), MAX_ATTACHED) {
+        match inputs.read(Path::new(&path), MAX_ATTACHED) {
             Ok(text) => drop(sources.attach(path, text)),
             Err(Failure { absent: true, .. }) => sources.attach_failure(path, Attached::Absent),
             Err(Failure { why, .. }) => sources.attach_failure(path, Attached::Unreadable(why)),

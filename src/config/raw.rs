@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::audit::RawLog;
 use crate::deny::RawResponseHeaders;
-use crate::policy::decode::{Decode, Node, OneOrMany, Size, Span, bad_value, table, words};
+use crate::policy::decode::{Decode, Node, OneOrMany, ProcessPath, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::network::NetItem;
 use crate::policy::raw::RawPolicy;
@@ -118,9 +118,9 @@ table! {
     /// A certificate chain with its key.
     pub struct RawCertificate as "a certificate" {
         /// PEM file of the chain, the server's own certificate first.
-        req cert: At<String>,
+        req cert: At<ProcessPath>,
         /// PEM file of the private key.
-        req key: At<String>,
+        req key: At<ProcessPath>,
     }
 }
 
@@ -180,7 +180,7 @@ table! {
         /// Where it listens; keep it on loopback.
         req listen: At<Address>,
         /// The file of the token that changes need; made when absent.
-        opt token_file: At<String>,
+        opt token_file: At<ProcessPath>,
         /// Who may read `/metrics`.
         opt metrics: MetricsWord,
     }

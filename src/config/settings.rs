@@ -12,6 +12,7 @@ use super::raw::{
 use crate::audit;
 use crate::deny::ResponseHeaders;
 use crate::policy::code::Code;
+use crate::policy::decode::ProcessPath;
 use crate::policy::diagnostic::{At, Diagnostics, Place};
 use crate::policy::source::Sources;
 
@@ -126,7 +127,7 @@ pub struct Upstream {
 impl Admin {
     /// The listener that the table describes.
     pub(super) fn new(raw: &RawAdmin, sources: &Sources) -> Admin {
-        let path = |file: &At<String>| sources.resolve(file.place.file, &file.value).into();
+        let path = |file: &At<ProcessPath>| sources.resolve(file.place.file, &file.value.0).into();
         Admin {
             listen: raw.listen.value.0,
             token_file: raw.token_file.as_ref().map(path),
@@ -259,9 +260,7 @@ fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> V
         listeners.push((address.place, Listener { address: address.value.0, tls: Vec::new() }));
     }
     for raw in &root.listener {
-        let path = |file: &crate::policy::diagnostic::At<String>| {
-            sources.resolve(file.place.file, &file.value).into()
-        };
+        let path = |file: &At<ProcessPath>| sources.resolve(file.place.file, &file.value.0).into();
         let certificate = |raw: &super::raw::RawCertificate| Certificate {
             cert: path(&raw.cert),
             key: path(&raw.key),

@@ -11,8 +11,6 @@ pub struct Sources {
     texts: Vec<Source>,
     /// Files that the configuration refers to, by their resolved path.
     attached: BTreeMap<String, Attached>,
-    /// Where included files are looked for.
-    globs: Vec<String>,
 }
 
 /// One file.
@@ -84,16 +82,6 @@ impl Sources {
         self.attached.insert(path.into(), failure);
     }
 
-    /// Notes where included files were looked for.
-    pub fn add_glob(&mut self, pattern: String) {
-        self.globs.push(pattern);
-    }
-
-    /// Where included files were looked for.
-    pub fn globs(&self) -> &[String] {
-        &self.globs
-    }
-
     /// Whether a file of this resolved path was looked for.
     pub fn has_attached(&self, path: &str) -> bool {
         self.attached.contains_key(path)
@@ -113,11 +101,6 @@ impl Sources {
     /// The policy files, main file first, then includes in their order.
     pub fn policy_files(&self) -> impl Iterator<Item = (FileId, &Source)> {
         (0..).map(FileId).zip(&self.texts).filter(|(_, source)| source.policy)
-    }
-
-    /// The resolved paths of all files that keys refer to, absent ones included.
-    pub fn attached_paths(&self) -> impl Iterator<Item = &str> {
-        self.attached.keys().map(String::as_str)
     }
 
     /// The lists that are part of the policy's meaning, by path.

@@ -81,6 +81,7 @@ where
         });
         let ended = ended.await;
         if let Some(Switch { tunnel, held }) = peer.switch.take() {
+            wire.set_tunnel();
             let parts = connection.into_parts();
             let mut io = parts.io.into_inner();
             let mut tunnel = pin!(tunnel.run(&mut io, &parts.read_buf));

@@ -5,14 +5,14 @@
 //! as `restart_required`, and the rest applies.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use crate::audit::{Recorder, SinkSettings};
-use crate::config::load::load;
+use crate::config::load::{Inputs, load};
 use crate::config::{Admin, Outcome, Settings, Setup};
 use crate::decision::Version;
 use crate::layers::Snapshot;
@@ -21,7 +21,6 @@ use crate::policy::World;
 use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
-use crate::policy::source::Sources;
 use crate::upstream::Hygiene;
 
 /// What the command line sets over the file, also at every reload.
@@ -65,7 +64,7 @@ pub(crate) struct Installer {
 #[derive(Debug)]
 struct State {
     installed_at: Timestamp,
-    sources: Sources,
+    inputs: Inputs,
     last: Attempt,
     restart_required: Vec<&'static str>,
 }
@@ -121,17 +120,18 @@ impl Installer {
         path: PathBuf,
         overrides: Overrides,
         setup: Setup,
+        inputs: Inputs,
         metrics: Arc<Metrics>,
         key: [u8; 32],
     ) -> Arc<Installer> {
         let now = Timestamp::now();
         let setup = overrides.apply(setup);
-        let (started, sources) = (setup.settings.clone(), setup.sources.clone());
+        let started = setup.settings.clone();
         let snapshot = snapshot(setup, World::default(), 1, &key);
         metrics.policy_installed(1);
         let state = State {
             installed_at: now,
-            sources,
+            inputs,
             last: Attempt { at: now, trigger: Trigger::Start, errors: Vec::new() },
             restart_required: Vec::new(),
         };
@@ -151,11 +151,6 @@ impl Installer {
         Arc::clone(&self.current)
     }
 
-    /// The main configuration file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The file of the decision log, if it is one.
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
         match &self.current.load().settings.log.sink {
@@ -164,9 +159,9 @@ impl Installer {
         }
     }
 
-    /// The texts of the configuration in force.
-    pub(crate) fn sources(&self) -> Sources {
-        self.lock().sources.clone()
+    /// The files that were read last, whether they could be used or not.
+    pub(crate) fn inputs(&self) -> Inputs {
+        self.lock().inputs.clone()
     }
 
     /// How things stand.
@@ -193,7 +188,8 @@ impl Installer {
         // Held throughout, so that two reloads cannot overtake each other.
         let mut state = self.lock();
         let now = Timestamp::now();
-        let outcome = load(&self.path, now);
+        let (outcome, inputs) = load(&self.path, now);
+        state.inputs = inputs;
         let errors = refusals(&outcome);
         state.last = Attempt { at: now, trigger, errors: errors.clone() };
         let setup = outcome.setup.filter(|_| errors.is_empty());
@@ -213,7 +209,6 @@ impl Installer {
         let old = self.current.load();
         let changed = old.policy.version.hash != setup.policy.version.hash;
         let generation = old.policy.version.generation + u64::from(changed);
-        state.sources = setup.sources.clone();
         // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
         let snapshot = snapshot(setup, old.world.clone(), generation, &self.key);
         let version = snapshot.policy.version;
@@ -223,7 +218,7 @@ impl Installer {
             tracing::info!(trigger = trigger.name(), policy = %version, "a new policy is in force");
         } else {
             self.metrics.policy_reload_success.set(1);
-            tracing::debug!(trigger = trigger.name(), policy = %version, "the configuration is unchanged");
+            tracing::info!(trigger = trigger.name(), policy = %version, "the policy is unchanged");
         }
         for key in &state.restart_required {
             tracing::warn!(key, "a change takes effect only after a restart");

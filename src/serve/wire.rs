@@ -52,6 +52,8 @@ pub(crate) enum Phase {
     Busy,
     /// Kept alive between requests.
     Idle,
+    /// No longer HTTP.
+    Tunnel,
 }
 
 /// How the body of a request is framed, as the parser understood it.
@@ -100,6 +102,12 @@ impl Wire {
         self.enter(Phase::Idle);
     }
 
+    /// The connection is no longer HTTP.
+    pub(crate) fn set_tunnel(&self) {
+        self.head.take();
+        self.enter(Phase::Tunnel);
+    }
+
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
@@ -110,9 +118,9 @@ impl Wire {
             Phase::FirstByte | Phase::Idle if !self.http2.get() => self.enter(Phase::Head),
             // On HTTP/2 only requests count: neither PINGs nor a HEADERS frame that comes in drops
             // keep an idle connection open.
-            Phase::FirstByte | Phase::Idle | Phase::Head | Phase::Busy => {}
+            Phase::FirstByte | Phase::Idle | Phase::Head | Phase::Busy | Phase::Tunnel => {}
         }
-        if !self.http2.get() {
+        if !self.http2.get() && self.phase.get() != Phase::Tunnel {
             self.keep(bytes);
         }
     }
@@ -213,7 +221,7 @@ impl Wire {
             Phase::Head => timeouts.head,
             Phase::Idle => timeouts.idle,
             // A body that does not come is noticed by who waits for it.
-            Phase::Busy => return None,
+            Phase::Busy | Phase::Tunnel => return None,
         };
         Some(self.since.get() + after)
     }

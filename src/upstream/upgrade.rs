@@ -3,10 +3,14 @@
 //! Bytes flow only after the upstream has answered 101; whatever a client sends before that is not
 //! passed on. The connection is not taken from a pool and never returns to one.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
 use tokio::time::timeout;
 
 use super::body::{RequestBody, ResponseBody};
@@ -31,12 +35,50 @@ impl Tunnel {
         early: &[u8],
     ) -> (u64, u64) {
         let Ok(upstream) = self.upstream.await else { return (0, 0) };
-        let mut upstream = TokioIo::new(upstream);
-        if upstream.write_all(early).await.is_err() {
-            return (0, 0);
+        let mut upstream = Counted { stream: TokioIo::new(upstream), read: 0, written: 0 };
+        if upstream.write_all(early).await.is_ok() {
+            // However it ends, what was carried is counted.
+            let _ = copy_bidirectional(client, &mut upstream).await;
         }
-        let (sent, received) = copy_bidirectional(client, &mut upstream).await.unwrap_or((0, 0));
-        (sent + early.len() as u64, received)
+        (upstream.written, upstream.read)
+    }
+}
+
+/// A stream that counts what it carries.
+struct Counted<S> {
+    stream: S,
+    read: u64,
+    written: u64,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.read += (buf.filled().len() - before) as u64;
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.written += written as u64;
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

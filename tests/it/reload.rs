@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::{Gateway, get, request, wait_until};
+use crate::support::{Gateway, get, get_local, request, wait_until};
 
 fn config(allow: &str) -> String {
     format!(
@@ -35,7 +35,7 @@ fn wait_for_generation(gateway: &Gateway, wanted: u64) {
 }
 
 fn status(gateway: &Gateway) -> serde_json::Value {
-    get(gateway.admin.expect("an admin listener"), "/api/status").json()
+    get_local(gateway.admin.expect("an admin listener"), "/api/status").json()
 }
 
 #[test]
@@ -49,6 +49,11 @@ fn a_changed_file_is_a_new_generation_and_an_unchanged_one_is_not() {
     let before = status(&gateway)["reload"]["at"].clone();
     gateway.write_config(&format!("{}\n# a comment\n", config("/b")));
     wait_until(|| (status(&gateway)["reload"]["at"] != before).then_some(()));
+    println!(
+        "{} {}",
+        fs::read_to_string(gateway.folder().join("portcullis.toml")).unwrap(),
+        status(&gateway)
+    );
     assert_eq!(generation(&gateway), 2);
 }
 

@@ -168,7 +168,7 @@ impl Configurations<'_> {
             None => files::config_path(self.common)?,
         };
         let key = path.canonicalize().unwrap_or_else(|_| path.clone());
-        let outcome = self.loaded.entry(key).or_insert_with(|| load::load(&path, Timestamp::now()));
+        let outcome = self.loaded.entry(key).or_insert_with(|| load::load(&path, Timestamp::now()).0);
         match outcome.setup {
             Some(_) => Ok(outcome),
             None => Err(Reply::text(Exit::Config, "").with_err(diagnostics::text(outcome, self.common))),

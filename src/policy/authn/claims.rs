@@ -23,8 +23,6 @@ pub(super) fn find<'c>(claims: &'c Claims, path: &ClaimPath) -> Result<Option<&'
     while let Some(name) = names.next() {
         let Some(value) = object.get(&**name) else { return Ok(None) };
         match value {
-            // A claim that is there and says nothing is one that is not there.
-            Value::Null => return Ok(None),
             value if names.peek().is_none() => return Ok(Some(value)),
             Value::Object(inner) => object = inner,
             _ => {

@@ -32,6 +32,11 @@ pub struct Moment(pub Timestamp);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub String);
 
+/// A path of a file that the process uses by itself (a log, a certificate), as written; relative to
+/// the folder of the file that names it. Its text is no part of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessPath(pub String);
+
 /// A value, or an array of such values.
 #[derive(Clone, Debug)]
 pub struct OneOrMany<T>(pub Vec<T>);
@@ -163,33 +168,50 @@ impl JsonSchema for Size {
     }
 }
 
-// === FilePath ===
+// === FilePath and ProcessPath ===
+
+fn path(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let text = node.string("a path", diagnostics)?;
+    if text.is_empty() || text.contains('\0') {
+        bad_value(node, "this is not a path", "", diagnostics);
+        return None;
+    }
+    Some(text.to_owned())
+}
 
 impl Decode for FilePath {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let text = node.string("a path", diagnostics)?;
-        if text.is_empty() || text.contains('\0') {
-            bad_value(node, "this is not a path", "", diagnostics);
-            return None;
+        let path = path(node, diagnostics)?;
+        diagnostics.refer_to(At { value: path.clone(), place: node.place() });
+        Some(FilePath(path))
+    }
+}
+
+impl Decode for ProcessPath {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        path(node, diagnostics).map(ProcessPath)
+    }
+}
+
+macro_rules! path_schema {
+    ($($name:ident),+) => {$(
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                "Path".into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "minLength": 1 })
+            }
         }
-        diagnostics.refer_to(At { value: text.to_owned(), place: node.place() });
-        Some(FilePath(text.to_owned()))
-    }
+    )+};
 }
 
-impl JsonSchema for FilePath {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "FilePath".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1 })
-    }
-}
+path_schema!(FilePath, ProcessPath);
 
 // === OneOrMany ===
 

@@ -46,6 +46,11 @@ pub fn get(address: SocketAddr, path: &str) -> Response {
     request(address, "GET", path, &[], b"")
 }
 
+/// GET of a path of the admin listener, which takes only local hosts.
+pub fn get_local(address: SocketAddr, path: &str) -> Response {
+    request(address, "GET", path, &[("Host", "localhost")], b"")
+}
+
 /// A request with `Host: app.test` unless the fields name another.
 pub fn request(
     address: SocketAddr,
@@ -90,18 +95,17 @@ pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Option<Response> {
 
 /// Reads one answer from a connection.
 pub fn read_response(stream: &mut impl Read, head_only: bool) -> Option<Response> {
+    // Byte by byte, so that what stands behind the head stays where it is.
     let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at;
-        }
-        let mut buffer = [0; 4096];
-        match stream.read(&mut buffer) {
+    while !bytes.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        match stream.read(&mut byte) {
             Ok(0) | Err(_) => return None,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Ok(_) => bytes.push(byte[0]),
         }
-    };
-    let mut body = bytes.split_off(end + 4);
+    }
+    let end = bytes.len() - 4;
+    let mut body = Vec::new();
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;

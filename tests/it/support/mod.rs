@@ -8,6 +8,6 @@ mod gateway;
 pub mod stand_in;
 mod upstream;
 
-pub use client::{Response, exchange, get, read_response, request, send};
+pub use client::{Response, exchange, get, get_local, read_response, request, send};
 pub use gateway::{Gateway, wait_until};
 pub use upstream::{Received, Upstream};
