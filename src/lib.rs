@@ -9,6 +9,7 @@
 //!
 //! A room uses the rooms to its left.
 
+pub mod audit;
 pub mod decision;
 pub mod deny;
 pub mod facts;

@@ -161,25 +161,13 @@ impl Members {
 
     fn quoted(&mut self, sentence: &impl Sentence) {
         self.push("\"");
-        sentence.parts(&mut |part| self.escaped(part));
+        sentence.parts(&mut |part| escaped(&mut self.0, part));
         self.push("\"");
     }
 
     /// A string that somebody else wrote.
     fn string(&mut self, text: &str) {
-        self.push("\"");
-        self.escaped(text);
-        self.push("\"");
-    }
-
-    fn escaped(&mut self, text: &str) {
-        if is_plain(text) {
-            return self.push(text);
-        }
-        let mut quoted = Vec::with_capacity(text.len() + 16);
-        // Writing into a vector does not fail.
-        let _ = serde_json::to_writer(&mut quoted, text);
-        self.0.extend_from_slice(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default());
+        push_json_string(&mut self.0, text);
     }
 
     fn list<T>(&mut self, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T)) {
@@ -202,6 +190,24 @@ impl Members {
         self.push("\n}\n");
         self.0.into()
     }
+}
+
+/// Appends a text as a JSON string.
+pub(crate) fn push_json_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escaped(out, text);
+    out.push(b'"');
+}
+
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    if is_plain(text) {
+        return out.extend_from_slice(text.as_bytes());
+    }
+    let start = out.len();
+    // Writing into a vector does not fail. The quotation marks are the caller's.
+    let _ = serde_json::to_writer(&mut *out, text);
+    out.remove(start);
+    out.pop();
 }
 
 /// Whether all characters stand for themselves in a JSON string. Looks at all of them, which a

@@ -27,6 +27,7 @@ mod words;
 pub use escape::escape_for_terminal;
 pub use fields::{Allowance, mark};
 pub use grpc::grpc_status;
+pub(crate) use json::push_json_string;
 pub use raw::RawResponseHeaders;
 pub use shape::{NearestShape, ShadowShape, WafShape};
 
