@@ -1,13 +1,19 @@
 //! What the layers cost around a decision, in memory and without a socket.
 //!
 //! `answer`: what does a refusal cost from verdict to bytes, and marking an allow?
+//! `record`: what does the line of a usual allow cost, from facts to bytes and into the page cache?
 
+use std::future::{Future, poll_fn};
 use std::hint::black_box;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
-use portcullis::decision::{Builtin, Denial, Notes, Reason, Stage, Written};
+use portcullis::audit::{DecidedBy, Log, Record, Recorder, Settings, SinkSettings, Timing, Traffic};
+use portcullis::decision::{Builtin, Denial, Notes, Outcome, Reason, Stage, Written};
 use portcullis::deny::{Allowance, Challenges, Refusal, ResponseHeaders, answer, mark};
 use portcullis::facts::{Body, Client, Facts, Fields, Holder, Identity, Scheme, Target};
 use portcullis::policy::decode::{Name, Part, TableReader};
@@ -152,5 +158,70 @@ fn answers(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, answers);
+fn records(criterion: &mut Criterion) {
+    let policy = policy();
+    let request = request(&policy, "*/*");
+    let facts = request.facts();
+    let notes = Notes::default();
+    let settings = Settings::default();
+    let recorder = Recorder::new(&settings, &[], b"a key of the process");
+    let line = |out: &mut Vec<u8>| {
+        out.clear();
+        Record {
+            policy: &policy,
+            now: facts.now,
+            request_id: "0197f2c4-7e1b-7c3a-9a51-000000000001",
+            decision_id: Uuid::from_u128(0x0197_f2c4_7e1b_7c3a_9a51_0d0f_5f2b_6e11),
+            outcome: Outcome::Allow(Written(0).into()),
+            notes: &notes,
+            seen: &recorder.see(&policy, black_box(&facts), Version::HTTP_11, &[]),
+            identity: &request.identity,
+            nearest: &[],
+            rule_changed: None,
+            status: 200,
+            grpc_status: None,
+            decided_by: DecidedBy::Upstream,
+            timing: Timing { policy_ns: 412, upstream_us: Some(1834) },
+            bytes: Traffic { r#in: 0, out: 1024 },
+            trace_id: None,
+        }
+        .write(out);
+    };
+    let mut group = criterion.benchmark_group("record");
+    let mut out = Vec::new();
+    group.bench_function("allow", |bench| bench.iter(|| line(black_box(&mut out))));
+
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let path = folder.path().join("decisions.jsonl");
+    let sink =
+        SinkSettings::File { path: path.to_string_lossy().into_owned(), rotate: Some(100 << 20), keep: 1 };
+    let log = Log::open(&Settings { sink, ..settings }).expect("a file can be made there");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let local = tokio::task::LocalSet::new();
+    let handle = local.block_on(&runtime, async { Rc::new(log.handle()) });
+    for together in [1, 16] {
+        group.throughput(Throughput::Elements(together));
+        group.bench_function(format!("group of {together} to a file"), |bench| {
+            bench.iter_custom(|rounds| {
+                local.block_on(&runtime, async {
+                    let begin = Instant::now();
+                    for _ in 0..rounds {
+                        let written = (0..together).map(|_| handle.write_before_answer(&out));
+                        let mut written: Vec<_> = written.map(Box::pin).collect();
+                        // All are polled before the task that hands over has its turn.
+                        poll_fn(|context| {
+                            written.retain_mut(|line| line.as_mut().poll(context).is_pending());
+                            if written.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+                        })
+                        .await;
+                    }
+                    begin.elapsed()
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, answers, records);
 criterion_main!(benches);

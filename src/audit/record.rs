@@ -3,6 +3,9 @@
 //! The members and their order are promised in the README; a member without a value is absent.
 //! Lines are made for every request, so they are written by hand into a buffer that is used again.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -27,6 +30,8 @@ pub struct Recorder {
     privacy: Privacy,
     /// The headers that are recorded, with the names of their members.
     headers: Vec<(HeaderName, String)>,
+    /// The headers in which sources of identity read credentials.
+    credentials: Vec<HeaderName>,
 }
 
 /// The facts of a request as its record tells them.
@@ -121,10 +126,15 @@ pub struct Traffic {
 // === impl Recorder ===
 
 impl Recorder {
-    /// A recorder for these settings. `key`: for hashes of subjects and addresses.
-    pub fn new(settings: &Settings, key: &[u8]) -> Recorder {
+    /// A recorder for these settings. `credentials`: headers in which sources of identity read
+    /// credentials, besides the usual ones. `key`: for hashes of subjects and addresses.
+    pub fn new(settings: &Settings, credentials: &[HeaderName], key: &[u8]) -> Recorder {
         let headers = settings.headers.iter().map(|name| (name.clone(), format!("header.{name}")));
-        Recorder { privacy: Privacy::new(settings, key), headers: headers.collect() }
+        Recorder {
+            privacy: Privacy::new(settings, key),
+            headers: headers.collect(),
+            credentials: credentials.to_vec(),
+        }
     }
 
     /// Takes down the facts. `named`: the values that the policy's conditions name.
@@ -192,7 +202,8 @@ impl Recorder {
         };
         for Named { name, value } in named {
             // A condition may look at a credential; the record does not repeat it.
-            if is_credential(name.split_once('.').map_or(*name, |(_, name)| name)) {
+            let own = name.split_once('.').map_or(*name, |(_, own)| own);
+            if is_credential(own) || self.credentials.iter().any(|header| header == own) {
                 continue;
             }
             member(line, name);

@@ -4,7 +4,7 @@
 //! allowed request. Both promise the same:
 //!
 //! - The caller learns what its disclosure level shows and nothing else. Everything that is written
-//!   is taken from a [`View`], which is made for the level; what is above the level is not in it.
+//!   is taken from a `View`, which is made for the level; what is above the level is not in it.
 //! - Every answer at level `rule` and above names the rule.
 //! - Nothing fails: a representation that cannot be made gives way to plain text.
 //!

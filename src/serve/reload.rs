@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use jiff::Timestamp;
 
 use crate::audit::{Recorder, SinkSettings};
@@ -289,7 +290,8 @@ fn snapshot(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot
     let Setup { settings, mut policy, .. } = setup;
     policy.version.generation = generation;
     let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
-    let recorder = Arc::new(Recorder::new(&settings.log, key));
+    let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
+    let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
     let recorded =
         policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
     Snapshot { policy: Arc::new(policy), world, settings: Arc::new(settings), hygiene, recorder, recorded }

@@ -1,4 +1,5 @@
-//! A regular file as sink: appended to directly, since the page cache does not make a writer wait.
+//! A regular file as sink: appended to directly, since the page cache takes a line in a microsecond
+//! and another thread would cost more. (A disk that lags behind by gigabytes does make writers wait.)
 //!
 //! All threads share one [`FileSink`]. A lock makes each write, with the checks around it, one step.
 //! It costs nothing that the kernel would not take anyway (it locks the inode for every append), and
@@ -31,12 +32,12 @@ pub(super) struct FileSink {
 #[derive(Debug)]
 struct State {
     /// The open file; none after it could not be opened again.
-    open: Option<Open>,
+    open: Option<Current>,
     checked: Instant,
 }
 
 #[derive(Debug)]
-struct Open {
+struct Current {
     lines: Lines<File>,
     /// Device and inode; none for a file that has no name, which can neither be put aside nor missed.
     identity: Option<(u64, u64)>,
@@ -52,7 +53,7 @@ impl FileSink {
             path: path.to_owned(),
             rotate,
             keep,
-            state: Mutex::new(State { open: Some(Open::open(path, rotate)?), checked: Instant::now() }),
+            state: Mutex::new(State { open: Some(Current::open(path, rotate)?), checked: Instant::now() }),
             suspect: AtomicBool::new(false),
             writes: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -61,7 +62,7 @@ impl FileSink {
 
     /// A sink on a file that is already open and has no name, such as a redirected standard output.
     pub(super) fn unnamed(file: File) -> io::Result<FileSink> {
-        let open = Open { identity: None, ..Open::of(Lines::new(file), None)? };
+        let open = Current { identity: None, ..Current::of(Lines::new(file), None)? };
         Ok(FileSink {
             path: PathBuf::new(),
             rotate: None,
@@ -139,7 +140,7 @@ impl FileSink {
             }
         }
         self.leave(state);
-        state.open = Some(Open::open(&self.path, self.rotate)?);
+        state.open = Some(Current::open(&self.path, self.rotate)?);
         Ok(())
     }
 
@@ -158,7 +159,7 @@ impl FileSink {
             return Ok(());
         }
         self.leave(state);
-        state.open = Some(Open::open(&self.path, self.rotate)?);
+        state.open = Some(Current::open(&self.path, self.rotate)?);
         Ok(())
     }
 
@@ -188,17 +189,17 @@ impl FileSink {
     }
 }
 
-impl Open {
-    fn open(path: &Path, rotate: Option<u64>) -> io::Result<Open> {
+impl Current {
+    fn open(path: &Path, rotate: Option<u64>) -> io::Result<Current> {
         let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
         let lines = if ends_in_torn_line(path)? { Lines::after_torn_line(file) } else { Lines::new(file) };
-        Open::of(lines, rotate)
+        Current::of(lines, rotate)
     }
 
-    fn of(lines: Lines<File>, rotate: Option<u64>) -> io::Result<Open> {
+    fn of(lines: Lines<File>, rotate: Option<u64>) -> io::Result<Current> {
         let meta = lines.get_ref().metadata()?;
         let identity = Some((meta.dev(), meta.ino()));
-        Ok(Open { lines, identity, size: meta.len(), rotate_at: rotate })
+        Ok(Current { lines, identity, size: meta.len(), rotate_at: rotate })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The log as one runtime thread sees it: a buffer of lines, and a task that hands them over.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -226,9 +226,12 @@ impl Shared {
     async fn run(self: Rc<Shared>) {
         while self.work().await {
             if let Flush::After(longest) = self.log.flush {
-                let full = |state: &State| state.hurry || state.closing || state.pending.len() >= FULL_BATCH;
-                // Waits for more lines; whichever comes first, they are handed over.
-                let _ = timeout(longest, self.until(full)).await;
+                let enough = |state: &State| {
+                    let urgent = state.hurry || state.closing || state.health != Health::Well;
+                    urgent || state.pending.len() >= FULL_BATCH
+                };
+                // Waits for more lines, or for that time; either way they are handed over then.
+                let _ = timeout(longest, self.until(enough)).await;
             }
             if !self.hand_over().await && !self.retry().await {
                 break;
@@ -263,7 +266,11 @@ impl Shared {
             }
             Sink::Pipe(pipe) => {
                 let mut answer = pipe.submit(batch);
-                let received = match timeout_at(Instant::now() + PATIENCE, &mut answer).await {
+                let begin = match self.state.borrow().health {
+                    Health::Troubled(since) => since,
+                    Health::Well | Health::Failing => Instant::now(),
+                };
+                let received = match timeout_at(begin + PATIENCE, &mut answer).await {
                     Ok(received) => received,
                     Err(_) => {
                         self.fail();

@@ -71,11 +71,6 @@ impl<W: Write> Lines<W> {
         self.owed.drain(..written);
         result
     }
-
-    /// Whether a line was begun and not finished.
-    pub(super) fn owes(&self) -> bool {
-        !self.owed.is_empty()
-    }
 }
 
 fn write_as_far_as_possible(out: &mut impl Write, bytes: &[u8], calls: &mut u64) -> (usize, io::Result<()>) {
@@ -149,9 +144,9 @@ mod tests {
         let mut lines = lines(&[6, 0]);
         let written = lines.write(b"aaa\nbbb\nccc\n");
         assert_eq!((written.lines, written.taken), (1, 8));
-        assert!(written.result.is_err() && lines.owes());
+        assert!(written.result.is_err() && lines.owed == b"b\n");
         let written = lines.write(b"ccc\n");
-        assert!(written.result.is_ok() && !lines.owes());
+        assert!(written.result.is_ok() && lines.owed.is_empty());
         assert_eq!(lines.out.content, b"aaa\nbbb\nccc\n");
     }
 
@@ -190,7 +185,7 @@ mod tests {
                 let written = lines.write(&pending);
                 pending.drain(..written.taken);
             }
-            while lines.owes() || !pending.is_empty() {
+            while !lines.owed.is_empty() || !pending.is_empty() {
                 let written = lines.write(&pending);
                 pending.drain(..written.taken);
             }

@@ -237,6 +237,11 @@ impl Authn {
         authorization.into_iter().chain(keys)
     }
 
+    /// The header fields in which API keys are read.
+    pub fn key_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers.iter().map(|header| &header.name)
+    }
+
     /// The sources whose keys ship with portcullis and are known to everybody.
     pub fn demo_keys_used(&self) -> &[At<Box<str>>] {
         &self.demo
