@@ -100,7 +100,6 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let request_id =
         request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
     let judged = Judged {
-        peer,
         now,
         version: parts.version,
         decision_id,

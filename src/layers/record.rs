@@ -64,7 +64,6 @@ impl Judged {
         let decision_id = context.ids.borrow_mut().next(now);
         Judged {
             installed: context.installed(),
-            peer: Rc::clone(peer),
             now,
             version: Version::HTTP_11,
             decision_id,

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod bad_policies;
 mod cases;
 mod cli_admin;
 mod cli_check;

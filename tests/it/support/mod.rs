@@ -10,4 +10,4 @@ mod upstream;
 
 pub use client::{Response, exchange, get, get_local, read_response, request, send};
 pub use gateway::{Gateway, wait_until};
-pub use upstream::{Received, Upstream};
+pub use upstream::Upstream;
