@@ -86,7 +86,7 @@ mod tests {
     fn a_key_is_hashed_with_sha256() {
         // FIPS 180-4, the digest of "abc".
         let want = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256(b"abc"), want);
+        assert_eq!(authn::hash_key(b"abc"), want);
     }
 
     #[test]

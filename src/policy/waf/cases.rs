@@ -70,7 +70,8 @@ fn the_pack_does_what_its_cases_say() {
     let mut wrong = Vec::new();
     for case in cases() {
         let judged = bench.judge(&case.request());
-        let matched: HashSet<&str> = judged.notes.waf.matched.iter().map(|hit| bench.cx_rules.name(hit.rule)).collect();
+        let matched: HashSet<&str> =
+            judged.notes.waf.matched.iter().map(|hit| bench.cx_rules.name(hit.rule)).collect();
         let outcome = if judged.verdict == "clean" { "allow" } else { "deny" };
         let all = case.matched.iter().all(|rule| matched.contains(rule.as_str()));
         let none = !case.not_matched.iter().any(|rule| matched.contains(rule.as_str()));
@@ -96,5 +97,8 @@ fn every_rule_of_the_pack_has_a_case_that_it_matches_and_one_that_it_does_not() 
     let bare: Vec<_> = counts.iter().filter(|(_, (yes, no))| *yes == 0 || *no == 0).collect();
     assert!(bare.is_empty(), "{bare:?}");
     let known: HashSet<&str> = bench.cx_rules.iter().map(|(_, info)| &*info.name).collect();
-    assert!(counts.keys().all(|rule| known.contains(rule.as_str())), "a case names a rule that does not exist");
+    assert!(
+        counts.keys().all(|rule| known.contains(rule.as_str())),
+        "a case names a rule that does not exist"
+    );
 }

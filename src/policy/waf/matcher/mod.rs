@@ -160,13 +160,18 @@ impl Matcher {
             let allowed = ByteSet::of(bytes);
             let possible = |needs: &Needs| needs.clauses.iter().all(|set| set.meets(&allowed));
             let mut units = Bits::none(size);
-            all.iter().enumerate().filter(|(_, needs)| possible(needs)).for_each(|(unit, _)| units.insert(unit));
+            all.iter()
+                .enumerate()
+                .filter(|(_, needs)| possible(needs))
+                .for_each(|(unit, _)| units.insert(unit));
             Plain { others: features.bit(allowed.complement()), units }
         });
         // The bits are few: every unit gets one before any gets a second.
         let mut needs = vec![0; size];
         for round in 0..all.iter().map(|needs| needs.clauses.len()).max().unwrap_or(0) {
-            for (unit, clause) in all.iter().enumerate().filter_map(|(unit, needs)| Some((unit, needs.clauses.get(round)?))) {
+            for (unit, clause) in
+                all.iter().enumerate().filter_map(|(unit, needs)| Some((unit, needs.clauses.get(round)?)))
+            {
                 needs[unit] |= features.bit(*clause);
             }
         }
@@ -219,7 +224,8 @@ impl Matcher {
     /// Takes away units that cannot match on a text of these features.
     #[inline]
     fn narrow(&self, features: Features, text: &[u8], units: &mut Bits) {
-        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0) {
+        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
+        {
             units.keep(&plain.units);
         }
         if units.len() <= FEW {
@@ -243,7 +249,13 @@ impl Matcher {
     }
 
     /// Undoes what the wanted units want undone; returns how many different haystacks there are.
-    fn transform(&self, text: &[u8], wanted: &Bits, scratch: &mut Scratch, budget: &mut Budget) -> Result<usize, Exhausted> {
+    fn transform(
+        &self,
+        text: &[u8],
+        wanted: &Bits,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> Result<usize, Exhausted> {
         budget.take(text.len())?;
         let Scratch { haystacks, places, .. } = scratch;
         if haystacks.is_empty() {
@@ -277,7 +289,9 @@ impl Matcher {
             }
             places.push(place);
             let units = &mut haystacks[place].units;
-            for ((all, here), wanted) in units.words_mut().iter_mut().zip(node.here.words()).zip(wanted.words()) {
+            for ((all, here), wanted) in
+                units.words_mut().iter_mut().zip(node.here.words()).zip(wanted.words())
+            {
                 *all |= here & wanted;
             }
         }

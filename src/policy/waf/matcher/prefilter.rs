@@ -60,7 +60,10 @@ impl Prefilter {
                 .map(|compact| Engine::Compact(Box::new(compact))),
         };
         match engine {
-            Ok(engine) => Prefilter { engine: Some(engine), units: all.into_values().map(Vec::into_boxed_slice).collect() },
+            Ok(engine) => Prefilter {
+                engine: Some(engine),
+                units: all.into_values().map(Vec::into_boxed_slice).collect(),
+            },
             // Only astronomically many states make it fail. Then nobody is in the prefilter.
             Err(_) => Prefilter::default(),
         }
