@@ -382,7 +382,7 @@ impl Policy {
         let who = Arc::new(self.roles.who(holder));
         if let Some(window) = window {
             let stamp = self.authn.stamp(&world.keys);
-            cache.put(credential, stamp, self.version, window, who.clone(), now);
+            cache.put(credential, stamp, self.version, window, who.clone());
         }
         who
     }
