@@ -134,6 +134,11 @@ impl Waf {
         !engine.body.rules.is_empty() && engine.body.needs_body(&engine.body.active(facts))
     }
 
+    /// Whether any rule could want a body read.
+    pub fn inspects_bodies(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| !engine.body.rules.is_empty())
+    }
+
     /// The largest body that is read for inspection.
     pub fn body_limit(&self) -> u64 {
         self.bounds.limit
