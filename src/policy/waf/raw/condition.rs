@@ -205,13 +205,17 @@ impl JsonSchema for RawMatch {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<RawCondition>();
-        let several = |key: &str| {
+        let several = |key: &str, description: &str| {
             json!({
                 "type": "object", "required": [key], "additionalProperties": false,
-                "properties": { key: { "type": "array", "items": one, "minItems": 1 } },
+                "properties": {
+                    key: { "type": "array", "items": one, "minItems": 1, "description": description },
+                },
             })
         };
-        json_schema!({ "anyOf": [one, several("all"), several("any")] })
+        let all = several("all", "The text must be all of these.");
+        let any = several("any", "The text must be at least one of these.");
+        json_schema!({ "anyOf": [one, all, any] })
     }
 }
 
@@ -230,7 +234,9 @@ impl JsonSchema for RawCondition {
                 ArgumentKind::Words => json!({ "anyOf": [
                     { "type": "array", "items": { "type": "string" } },
                     { "type": "object", "required": ["file"], "additionalProperties": false,
-                      "properties": { "file": { "type": "string" } } },
+                      "properties": {
+                          "file": { "type": "string", "description": "A file with a word in each line." },
+                      } },
                 ] }),
                 ArgumentKind::Number => json!({ "type": "integer" }),
                 ArgumentKind::Bytes | ArgumentKind::Networks => {
