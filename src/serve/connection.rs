@@ -20,7 +20,7 @@ use tower::Service;
 use super::drain::{Ask, Control};
 use super::wire::{ClientIo, Framed, Phase, Wire};
 use crate::decision::Builtin;
-use crate::layers::{Arrival, Context, Outgoing, Peer, Refused, Switch};
+use crate::layers::{Arrival, Context, Outgoing, Peer, Switch, record_head};
 use crate::upstream::BodyFailure;
 
 /// What a connection needs besides its stream.
@@ -170,8 +170,7 @@ fn record_refused(context: &Rc<Context>, peer: &Rc<Peer>, wire: &Wire, error: &h
     } else {
         return;
     };
-    let answered = error.is_parse();
-    Refused { rule, answered, head: wire.refused_head() }.record(context, peer);
+    record_head(context, peer, rule, error.is_parse(), &wire.refused_head());
 }
 
 /// Spawns what HTTP/2 needs on the connection's own thread.

@@ -6,6 +6,7 @@ mod client;
 pub mod command;
 mod gateway;
 pub mod stand_in;
+pub mod tables;
 mod upstream;
 
 pub use client::{Response, exchange, get, get_local, read_response, request, send};
