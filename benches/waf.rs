@@ -117,7 +117,12 @@ impl Random {
     fn sentence(&mut self, words: usize) -> String {
         let mut text = (0..words).map(|_| self.pick(WORDS)).collect::<Vec<_>>().join(" ");
         if self.below(3) == 0 {
-            text.push_str(self.pick(&[", isn't it?", " (see above).", "; thanks & bye!", " - 50% off: \"now\"."]));
+            text.push_str(self.pick(&[
+                ", isn't it?",
+                " (see above).",
+                "; thanks & bye!",
+                " - 50% off: \"now\".",
+            ]));
         }
         text
     }
@@ -126,13 +131,34 @@ impl Random {
     fn value(&mut self) -> String {
         match self.below(9) {
             0 => self.below(100_000).to_string(),
-            1 => format!("2026-{:02}-{:02}T{:02}:15:00Z", self.below(12) + 1, self.below(28) + 1, self.below(24)),
+            1 => format!(
+                "2026-{:02}-{:02}T{:02}:15:00Z",
+                self.below(12) + 1,
+                self.below(28) + 1,
+                self.below(24)
+            ),
             2 => {
-                format!("{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}", self.next() as u32, self.below(65536), self.below(4096), self.below(4096), self.next() >> 16)
+                format!(
+                    "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
+                    self.next() as u32,
+                    self.below(65536),
+                    self.below(4096),
+                    self.below(4096),
+                    self.next() >> 16
+                )
             }
             3 => format!("{}.{}@example.com", self.pick(WORDS), self.pick(NAMES)),
-            4 => format!("https://www.example.com/{}/{}?id={}", self.pick(WORDS), self.pick(WORDS), self.below(9999)),
-            5 => format!("{} {}", self.pick(NAMES), self.pick(&["O'Neill", "D'Souza", "Müller", "Kowalska", "Smith-Jones"])),
+            4 => format!(
+                "https://www.example.com/{}/{}?id={}",
+                self.pick(WORDS),
+                self.pick(WORDS),
+                self.below(9999)
+            ),
+            5 => format!(
+                "{} {}",
+                self.pick(NAMES),
+                self.pick(&["O'Neill", "D'Souza", "Müller", "Kowalska", "Smith-Jones"])
+            ),
             6 => self.token(22),
             7 => {
                 let words = 2 + self.below(3);
@@ -147,12 +173,28 @@ impl Random {
 }
 
 const WORDS: &[&str] = &[
-    "order", "select", "the", "from", "blue", "shoes", "update", "house", "table", "and", "or", "with", "size", "delivery",
-    "union", "street", "where", "is", "my", "drop", "price", "group", "by", "insert", "script", "window", "alert", "find",
-    "cat", "type", "set", "free", "new", "user", "exec", "summary", "please", "answer", "like", "between", "having", "in",
+    "order", "select", "the", "from", "blue", "shoes", "update", "house", "table", "and", "or", "with",
+    "size", "delivery", "union", "street", "where", "is", "my", "drop", "price", "group", "by", "insert",
+    "script", "window", "alert", "find", "cat", "type", "set", "free", "new", "user", "exec", "summary",
+    "please", "answer", "like", "between", "having", "in",
 ];
 const NAMES: &[&str] = &["Anna", "John", "Léa", "Siobhán", "Piotr", "Mary", "Ahmed", "Yuki", "Olga", "Tom"];
-const FIELDS: &[&str] = &["q", "p", "sort", "hl", "id", "name", "email", "utm_source", "filter[name]", "ref", "since", "note", "title", "body"];
+const FIELDS: &[&str] = &[
+    "q",
+    "p",
+    "sort",
+    "hl",
+    "id",
+    "name",
+    "email",
+    "utm_source",
+    "filter[name]",
+    "ref",
+    "since",
+    "note",
+    "title",
+    "body",
+];
 
 fn encode(text: &str) -> String {
     let mut encoded = String::new();
@@ -167,12 +209,26 @@ fn encode(text: &str) -> String {
 }
 
 fn browser(random: &mut Random) -> Vec<(&'static str, String)> {
-    let agent = random.pick(&["Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7", "X11; Linux x86_64", "Linux; Android 10; K"]);
+    let agent = random.pick(&[
+        "Windows NT 10.0; Win64; x64",
+        "Macintosh; Intel Mac OS X 10_15_7",
+        "X11; Linux x86_64",
+        "Linux; Android 10; K",
+    ]);
     let version = 120 + random.below(25);
     vec![
         ("host", "www.example.com".to_owned()),
-        ("user-agent", format!("Mozilla/5.0 ({agent}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36")),
-        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8".to_owned()),
+        (
+            "user-agent",
+            format!(
+                "Mozilla/5.0 ({agent}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
+            ),
+        ),
+        (
+            "accept",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+                .to_owned(),
+        ),
         ("accept-language", "en-GB,en;q=0.9,de;q=0.8".to_owned()),
         ("accept-encoding", "gzip, deflate, br, zstd".to_owned()),
         ("sec-ch-ua", format!("\"Chromium\";v=\"{version}\", \"Not?A_Brand\";v=\"24\"")),
@@ -180,14 +236,25 @@ fn browser(random: &mut Random) -> Vec<(&'static str, String)> {
         ("sec-fetch-site", "same-origin".to_owned()),
         ("sec-fetch-mode", "navigate".to_owned()),
         ("referer", format!("https://www.example.com/search?q={}", encode(&random.sentence(3)))),
-        ("cookie", format!("sid={}; lang=en; theme=dark; seen={}; _ga=GA1.1.{}.{}", random.token(32), random.below(9999), random.below(1 << 30), random.below(1 << 30))),
+        (
+            "cookie",
+            format!(
+                "sid={}; lang=en; theme=dark; seen={}; _ga=GA1.1.{}.{}",
+                random.token(32),
+                random.below(9999),
+                random.below(1 << 30),
+                random.below(1 << 30)
+            ),
+        ),
     ]
 }
 
 /// A browser's GET with ten parameters.
 fn get(random: &mut Random) -> Case {
-    let query: Vec<String> = (0..10).map(|at| format!("{}={}", FIELDS[at], encode(&random.value()))).collect();
-    let uri = format!("/{}/{}/{}?{}", random.pick(WORDS), random.pick(WORDS), random.below(99999), query.join("&"));
+    let query: Vec<String> =
+        (0..10).map(|at| format!("{}={}", FIELDS[at], encode(&random.value()))).collect();
+    let uri =
+        format!("/{}/{}/{}?{}", random.pick(WORDS), random.pick(WORDS), random.below(99999), query.join("&"));
     let headers = browser(random);
     Case::new(Method::GET, &uri, &headers, Vec::new())
 }
@@ -210,7 +277,8 @@ fn json(random: &mut Random) -> Case {
         length += item.to_string().len();
         items.push(item);
     }
-    let body = serde_json::json!({ "items": items, "total": items.len(), "user": { "email": "a@example.com" } });
+    let body =
+        serde_json::json!({ "items": items, "total": items.len(), "user": { "email": "a@example.com" } });
     post(random, "application/json", body.to_string().into_bytes())
 }
 
@@ -237,7 +305,9 @@ fn attack(random: &mut Random) -> Case {
         _ => format!("http://169.254.169.254/latest/meta-data/{number}"),
     };
     let query: Vec<String> = (0..10)
-        .map(|at| format!("{}={}", FIELDS[at], encode(&if at == 4 { payload.clone() } else { random.value() })))
+        .map(|at| {
+            format!("{}={}", FIELDS[at], encode(&if at == 4 { payload.clone() } else { random.value() }))
+        })
         .collect();
     let headers = browser(random);
     Case::new(Method::GET, &format!("/search?{}", query.join("&")), &headers, Vec::new())
@@ -249,17 +319,55 @@ type Hostile = (&'static str, fn(&mut Random) -> Vec<u8>);
 /// What makes each kind of hostile value, about 1 KiB each.
 const HOSTILE: &[Hostile] = &[
     ("prefixes", |random| {
-        let from = ["unio", "selec", "<scrip", "java", "onerro", "/etc/passw", "${jnd", "{{", "waitfo", "${", "' o", ".."];
+        let from = [
+            "unio",
+            "selec",
+            "<scrip",
+            "java",
+            "onerro",
+            "/etc/passw",
+            "${jnd",
+            "{{",
+            "waitfo",
+            "${",
+            "' o",
+            "..",
+        ];
         repeat(random, &from)
     }),
     ("near-misses", |random| {
-        let from = ["union selec ", "<scrip t>", "' or ", "1=", "; ca ", "onerror ", "../", "{{ ", "$( ", "/etc/hosts ", "java.lang. ", "select from "];
+        let from = [
+            "union selec ",
+            "<scrip t>",
+            "' or ",
+            "1=",
+            "; ca ",
+            "onerror ",
+            "../",
+            "{{ ",
+            "$( ",
+            "/etc/hosts ",
+            "java.lang. ",
+            "select from ",
+        ];
         repeat(random, &from)
     }),
     ("quotes", |random| repeat(random, &["'", "\"", "' ", "'a", "\")", "`"])),
-    ("specials", |random| repeat(random, &["(", ")", ";", "|", "&", "$", "{", "}", "<", ">", "=", "\\", "%", "#", "*", "/", "-", "@", "["])),
-    ("words", |random| repeat(random, &["select ", "from ", "or ", "and ", "cat ", "id ", "exec ", "union ", "order by ", "having "])),
-    ("escapes", |random| repeat(random, &["%25", "%3c", "\\u003c", "&lt;", "\\x27", "&#x27;", "+", "%u003c", "/**/", "--\n"])),
+    ("specials", |random| {
+        repeat(
+            random,
+            &["(", ")", ";", "|", "&", "$", "{", "}", "<", ">", "=", "\\", "%", "#", "*", "/", "-", "@", "["],
+        )
+    }),
+    ("words", |random| {
+        repeat(
+            random,
+            &["select ", "from ", "or ", "and ", "cat ", "id ", "exec ", "union ", "order by ", "having "],
+        )
+    }),
+    ("escapes", |random| {
+        repeat(random, &["%25", "%3c", "\\u003c", "&lt;", "\\x27", "&#x27;", "+", "%u003c", "/**/", "--\n"])
+    }),
     ("random", |random| (0..1024).map(|_| random.next() as u8).collect()),
 ];
 

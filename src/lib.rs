@@ -9,6 +9,16 @@
 //!
 //! A room uses the rooms to its left.
 
+pub mod audit;
+pub mod cli;
+pub mod config;
 pub mod decision;
+pub mod deny;
 pub mod facts;
+pub mod metrics;
 pub mod policy;
+
+mod admin;
+mod layers;
+mod serve;
+mod upstream;

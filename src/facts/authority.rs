@@ -50,7 +50,13 @@ impl Authority {
 
     /// The host: lower case, no port, no trailing dot; IPv6 in brackets.
     pub fn host(&self) -> &str {
-        std::str::from_utf8(&self.text.as_bytes()[..self.host_len]).unwrap_or("")
+        std::str::from_utf8(self.host_bytes()).unwrap_or("")
+    }
+
+    /// The same as bytes, without a look at each of them.
+    #[inline]
+    pub fn host_bytes(&self) -> &[u8] {
+        self.text.as_bytes().get(..self.host_len).unwrap_or_default()
     }
 
     /// The port, if one was given.

@@ -27,6 +27,8 @@ pub enum Derivation {
         /// The trusted hops that were passed over, from the right.
         trusted: SmallVec<[IpAddr; 2]>,
     },
+    /// It was not: the header of a trusted peer cannot be read. `ip` is the peer's and nobody's.
+    Unreadable,
 }
 
 impl Client {
@@ -36,11 +38,26 @@ impl Client {
         Client { ip: peer, peer, via: Derivation::Peer }
     }
 
-    /// The word in the decision log: `peer`, `x-forwarded-for`, `forwarded`.
+    /// A client behind a trusted peer whose forwarding header cannot be read.
+    pub fn unreadable(peer: IpAddr) -> Client {
+        Client { via: Derivation::Unreadable, ..Client::direct(peer) }
+    }
+
+    /// The client's address, if it was established. A rule that favours addresses must ask here: the
+    /// address of the proxy in front says nothing about the client behind it.
+    pub fn established(&self) -> Option<IpAddr> {
+        match self.via {
+            Derivation::Peer | Derivation::Header { .. } => Some(self.ip),
+            Derivation::Unreadable => None,
+        }
+    }
+
+    /// The word in the decision log: `peer`, `x-forwarded-for`, `forwarded`, `unreadable`.
     pub fn via(&self) -> &'static str {
         match &self.via {
             Derivation::Peer => "peer",
             Derivation::Header { name, .. } => name,
+            Derivation::Unreadable => "unreadable",
         }
     }
 }

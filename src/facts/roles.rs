@@ -55,10 +55,11 @@ impl RoleSet {
         }
     }
 
-    /// The first 64 roles as one word: enough to compare small policies in one step.
+    /// The roles as bits, 64 in a word: word 0 has the roles 0 to 63. Words at the end that would
+    /// be 0 may be absent.
     #[inline]
-    pub fn first_word(&self) -> u64 {
-        self.words.first().copied().unwrap_or(0)
+    pub fn words(&self) -> &[u64] {
+        &self.words
     }
 
     /// The roles, ascending.

@@ -206,6 +206,12 @@ impl Target {
         self.authority.as_ref().map_or("", Authority::host)
     }
 
+    /// The same as bytes.
+    #[inline]
+    pub fn host_bytes(&self) -> &[u8] {
+        self.authority.as_ref().map_or(&[], Authority::host_bytes)
+    }
+
     /// What two readers might understand differently.
     pub fn irregular(&self) -> Irregular {
         self.path.irregular()

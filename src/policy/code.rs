@@ -80,6 +80,9 @@ codes! {
     NotInspected = "not-inspected" Warning, "A route is exempt from body inspection (`waf_body = \"off\"`, or an upgrade) while body rules exist. This is sometimes right, for uploads and WebSockets; it is listed so that nobody is surprised.";
     NothingGranted = "nothing-granted" Warning, "There is no `[[rbac.grant]]` at all, so every request is refused by `rbac/default-deny`.";
     WeakSecret = "weak-secret" Warning, "An HMAC secret is shorter than the hash it is used with (RFC 7518 section 3.2), so it can be guessed.";
+    RolesNotAllowed = "roles-not-allowed" Warning, "A JWT source reads roles and may bring none: there are several issuers, and this one has no `roles_allowed`. Otherwise each issuer could hand out the roles that were meant for another's tokens.";
+    KeySkipped = "key-skipped" Warning, "A key of a key set cannot be used and is left out: it is for encryption, of an unknown kind, too weak, or broken. Tokens signed with it are refused as `authn/key-unknown`.";
+    PlainHttpKeys = "plain-http-keys" Warning, "A key set is fetched over plain HTTP from another machine. Whoever can answer in its place can sign tokens that this gateway believes.";
 }
 
 impl std::str::FromStr for Code {

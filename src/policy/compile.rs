@@ -141,9 +141,25 @@ impl Compile<'_> {
                     .help(format!("remove `{key}` to mean any"));
             }
         }
-        Scope { paths, hosts, methods, routes }
+        let scope = Scope { paths, hosts, methods, routes };
+        // Each combination has its own place in the index.
+        if scope.combinations() > MAX_COMBINATIONS {
+            self.diagnostics
+                .push(
+                    Code::Limit,
+                    raw.place,
+                    format!(
+                        "more than {MAX_COMBINATIONS} combinations of routes, hosts and paths in one rule"
+                    ),
+                )
+                .help("make several rules of it, or use wildcards");
+        }
+        scope
     }
 }
+
+/// Combinations of routes, hosts and paths that one rule may be about.
+const MAX_COMBINATIONS: usize = 100_000;
 
 /// Reports a name that is defined nowhere.
 pub fn unknown_name<'a>(
@@ -153,6 +169,10 @@ pub fn unknown_name<'a>(
     known: impl IntoIterator<Item = &'a str>,
     diagnostics: &mut Diagnostics,
 ) {
+    if diagnostics.has_lost(name) {
+        // It is defined, but its definition was refused; one report is enough.
+        return;
+    }
     let problem = diagnostics.push(Code::UnknownName, place, format!("there is no {kind} `{name}`"));
     if let Some(near) = suggest(name, known) {
         problem.help(format!("did you mean `{near}`?"));

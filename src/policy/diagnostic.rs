@@ -3,6 +3,8 @@
 //! Messages are lower case without a final period, user text in backticks, no Rust type names.
 //! Rendering (carets, JSON) is the command line's business.
 
+use std::collections::BTreeSet;
+
 use super::code::{Code, Severity};
 
 /// A file among the sources of one configuration.
@@ -48,10 +50,14 @@ pub struct At<T> {
     pub place: Place,
 }
 
-/// The problems found so far.
+/// The problems found so far, and the files that the text refers to.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// Paths as written, for the loader to read before the policy is compiled.
+    files: Vec<At<String>>,
+    /// Names of what could not be read. They are not unknown, only unusable.
+    lost: BTreeSet<String>,
 }
 
 impl<T> At<T> {
@@ -102,6 +108,26 @@ impl Diagnostics {
         });
         let last = self.list.len() - 1;
         &mut self.list[last]
+    }
+
+    /// Notes the name of something that could not be read.
+    pub fn lose(&mut self, name: &str) {
+        self.lost.insert(name.to_owned());
+    }
+
+    /// Whether something of this name could not be read.
+    pub fn has_lost(&self, name: &str) -> bool {
+        self.lost.contains(name)
+    }
+
+    /// Notes that the text refers to a file.
+    pub fn refer_to(&mut self, file: At<String>) {
+        self.files.push(file);
+    }
+
+    /// The files that the text refers to.
+    pub fn files(&self) -> &[At<String>] {
+        &self.files
     }
 
     /// How many there are.

@@ -7,9 +7,12 @@
 pub mod authn;
 pub mod code;
 pub mod compile;
+pub mod condition;
 pub mod decode;
 pub mod diagnostic;
 pub mod disclosure;
+#[cfg(test)]
+mod fixture;
 pub mod intake;
 pub mod ip;
 mod merge;
@@ -32,7 +35,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri, Version as HttpVersion, header};
 use jiff::Timestamp;
 
-use self::authn::{Authn, KeyRing, Presented, Revocations, Verification};
+use self::authn::{Authn, Credential, Hit, KeyRing, Presented, Revocations, TokenCache, Verification};
+use self::code::Code;
 use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
 use self::disclosure::Disclosure;
@@ -49,7 +53,7 @@ use self::waf::Waf;
 use crate::decision::{
     BodyInspection, Builtin, Decision, Denial, Notes, Outcome, RuleRef, Stage, Trace, Verdict, Version,
 };
-use crate::facts::{Accept, Body, Client, Facts, Fields, Identity, RouteId, Scheme, Target};
+use crate::facts::{Accept, Body, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who};
 
 /// One compiled generation of the policy.
 #[derive(Clone, Debug)]
@@ -102,9 +106,9 @@ pub struct Frame {
 /// What changes without a new policy generation.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// The keys that credentials are verified with.
+    /// The keys that were fetched; those in files are part of the policy.
     pub keys: Arc<KeyRing>,
-    /// Credentials that were withdrawn.
+    /// Credentials that were withdrawn, beyond those of the policy's own list.
     pub revoked: Arc<Revocations>,
 }
 
@@ -156,15 +160,34 @@ impl Policy {
 
         let trusted = cx.networks.resolve(&frame.trusted_proxies, cx.diagnostics);
         let proxies = TrustedProxies { proxies: IpSet::new(trusted), source: frame.client_address };
+        if let Some(first) = frame.trusted_proxies.first().filter(|_| proxies.proxies.covers_everything()) {
+            cx.diagnostics
+                .push(Code::TrustsTheWorld, first.place, "`trusted_proxies` contains every address")
+                .help("list the addresses of the proxies in front of this gateway");
+        }
         let upstreams: Vec<&str> = frame.upstreams.iter().map(String::as_str).collect();
         let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
         let routes = Routes::compile(&raw.route, &upstreams, inherit, &mut cx);
         let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
         let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
-        let authn = raw.authn.as_ref().map_or_else(Authn::default, |authn| Authn::compile(authn, &mut cx));
+        let authn = raw
+            .authn
+            .as_ref()
+            .map_or_else(Authn::default, |authn| Authn::compile(authn, frame.limits.credential, &mut cx));
         let rbac = raw.rbac.as_ref().map_or_else(Rbac::default, |rbac| Rbac::compile(rbac, &mut cx));
+        if rbac.grants_nothing() {
+            let place = raw.rbac.as_ref().map(|rbac| rbac.place);
+            cx.diagnostics
+                .push(
+                    Code::NothingGranted,
+                    place,
+                    "no [[rbac.grant]] allows anything, so every request is refused",
+                )
+                .help("allow something: `[[rbac.grant]]` with `id`, `roles = [\"anyone\"]` and `path`");
+        }
         let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
+        let contact = raw.contact.as_ref().and_then(|contact| disclosure::contact(contact, cx.diagnostics));
         cx.networks.report_unused(cx.diagnostics);
         cx.roles.report_unused(cx.diagnostics);
 
@@ -186,7 +209,7 @@ impl Policy {
             authn,
             rbac,
             disclosure,
-            contact: raw.contact.as_ref().map(|contact| contact.url.value.as_str().into()),
+            contact,
             ip_mode,
             waf_mode,
         };
@@ -208,7 +231,7 @@ impl Policy {
         let mut target = Target::parse(method, scheme, uri, headers);
         let client = self.proxies.client(peer, headers).unwrap_or_else(|rule| {
             target.refuse(rule, uri);
-            Client::direct(peer)
+            Client::unreadable(peer)
         });
         let mut route = self.find_route(&target);
         if target.irregular().double_slash
@@ -314,7 +337,8 @@ impl Policy {
         };
         let verified = match self.authn.verify(&credential, &world.keys, &world.revoked, now) {
             Verification::Done(result) => result,
-            Verification::Slow(check) => check.run(&world.revoked, now),
+            Verification::MissingKey { problem, .. } => Err(problem),
+            Verification::Slow(check) => check.run(&world.revoked),
         };
         match verified {
             Ok(holder) => Identity::Valid(Arc::new(self.roles.who(holder))),
@@ -322,10 +346,70 @@ impl Policy {
         }
     }
 
+    /// Who showed a credential that was verified before, if that still counts: by these sources and
+    /// keys, now, and not revoked. Allocates only when the roles were resolved by another policy.
+    pub fn recall(
+        &self,
+        cache: &TokenCache,
+        credential: &Credential<'_>,
+        world: &World,
+        now: Timestamp,
+    ) -> Option<Arc<Who>> {
+        let stamp = self.authn.stamp(&world.keys);
+        let Hit { who, current } = cache.get(credential, stamp, self.version, now)?;
+        if self.authn.is_revoked(&who.holder, &world.revoked) {
+            return None;
+        }
+        if current {
+            return Some(who);
+        }
+        let who = Arc::new(self.roles.who(who.holder.clone()));
+        cache.update(credential, stamp, self.version, who.clone());
+        Some(who)
+    }
+
+    /// What a verified holder is in this policy, kept for [`Policy::recall`]. `world` is the one that
+    /// the credential was verified in.
+    pub fn remember(
+        &self,
+        cache: &TokenCache,
+        credential: &Credential<'_>,
+        holder: Arc<Holder>,
+        world: &World,
+        now: Timestamp,
+    ) -> Arc<Who> {
+        let window = self.authn.window(&holder, now);
+        let who = Arc::new(self.roles.who(holder));
+        if let Some(window) = window {
+            let stamp = self.authn.stamp(&world.keys);
+            cache.put(credential, stamp, self.version, window, who.clone());
+        }
+        who
+    }
+
+    /// What a sample says about itself.
+    pub fn admit_sample(&self, sample: &Sample) -> Admitted {
+        let Sample { scheme, method, uri, fragment, version, headers, peer, .. } = sample;
+        let mut admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
+        if *fragment {
+            admitted.target.refuse(Builtin::Fragment, uri);
+        }
+        admitted
+    }
+
+    /// Who asks in a sample. Where a route reads no credentials, an assumed one is not read either.
+    pub fn identify_sample(&self, route: Option<RouteId>, sample: &Sample, world: &World) -> Identity {
+        match &sample.caller {
+            Caller::Assumed(_) if self.route_authn(route) == AuthnWord::Off => Identity::Nobody,
+            Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
+            Caller::FromHeaders => self.identify(route, &sample.headers, world, sample.now),
+        }
+    }
+
     /// Asks all gates about a sample, in the order of the server.
     pub fn decide(&self, sample: &Sample, world: &World, mut trace: Option<&mut Trace>) -> Decision {
-        let Sample { now, scheme, method, uri, version, headers, body, peer, caller } = sample;
-        let admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
+        let Sample { now, headers, body, .. } = sample;
+        let admitted = self.admit_sample(sample);
         let mut progress = Progress::default();
         let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
         let mut rule: RuleRef = Builtin::DefaultDeny.into();
@@ -334,10 +418,7 @@ impl Policy {
         for stage in Stage::ALL {
             match stage {
                 Stage::Authn => {
-                    identity = match caller {
-                        Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
-                        Caller::FromHeaders => self.identify(admitted.route, headers, world, *now),
-                    }
+                    identity = self.identify_sample(admitted.route, sample, world);
                 }
                 Stage::WafBody if !body.is_empty() => {
                     let facts = self.facts(&admitted, headers, &identity, &read, *now);

@@ -72,6 +72,14 @@ impl Rules {
         }
     }
 
+    /// The stage whose prefix a rule bears.
+    pub fn stage(&self, rule: RuleRef) -> Stage {
+        match rule {
+            RuleRef::Builtin(builtin) => builtin.info().stage,
+            RuleRef::Written(written) => self.get(written).stage,
+        }
+    }
+
     /// The rule with this full name.
     pub fn by_name(&self, name: &str) -> Option<RuleRef> {
         let written = self.by_name.get(name).copied().map(RuleRef::Written);

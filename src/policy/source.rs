@@ -1,7 +1,7 @@
 //! Named text: what the loader has read, and all that the core ever sees of files.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::diagnostic::{FileId, Place};
 
@@ -22,6 +22,18 @@ pub struct Source {
     pub text: Arc<str>,
     /// Whether it is the main file or an included one (and not a list or a key).
     pub policy: bool,
+    /// Found when the first place in this file is shown; most lists and keys are never asked.
+    lines: OnceLock<Lines>,
+}
+
+/// Where lines begin and how many characters precede a byte, so that showing a place costs the same
+/// in a file of any size, and with any length of lines.
+#[derive(Clone, Debug)]
+struct Lines {
+    /// The first byte of each line.
+    starts: Vec<u32>,
+    /// The characters before every [`STRIDE`]th byte.
+    chars: Vec<u32>,
 }
 
 /// A file that a key refers to.
@@ -77,7 +89,7 @@ impl Sources {
 
     fn add(&mut self, name: String, text: Arc<str>, policy: bool) -> FileId {
         let id = FileId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
-        self.texts.push(Source { name, text, policy });
+        self.texts.push(Source { name, text, policy, lines: OnceLock::new() });
         id
     }
 
@@ -89,6 +101,14 @@ impl Sources {
     /// The policy files, main file first, then includes in their order.
     pub fn policy_files(&self) -> impl Iterator<Item = (FileId, &Source)> {
         (0..).map(FileId).zip(&self.texts).filter(|(_, source)| source.policy)
+    }
+
+    /// The lists that are part of the policy's meaning, by path.
+    pub fn lists(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attached.iter().filter_map(|(path, attached)| match attached {
+            Attached::Text(id) => Some((path.as_str(), &*self.get(*id)?.text)),
+            Attached::Absent | Attached::Unreadable(_) => None,
+        })
     }
 
     /// The file that `path`, written in the file `from`, refers to.
@@ -110,14 +130,18 @@ impl Sources {
 
     /// Line and column where a place begins.
     pub fn line_column(&self, place: Place) -> LineColumn {
-        let text = self.get(place.file).map_or("", |source| &*source.text);
-        let start = (0..=place.start as usize).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        let before = &text[..start];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        LineColumn {
-            line: memchr::memchr_iter(b'\n', before.as_bytes()).count() as u32 + 1,
-            column: before[line_start..].chars().count() as u32 + 1,
-        }
+        self.line_column_at(place.file, place.start)
+    }
+
+    /// Line and column behind the end of a place.
+    pub fn end_line_column(&self, place: Place) -> LineColumn {
+        self.line_column_at(place.file, place.end.max(place.start))
+    }
+
+    fn line_column_at(&self, file: FileId, at: u32) -> LineColumn {
+        let Some(source) = self.get(file) else { return LineColumn { line: 1, column: 1 } };
+        let at = source.text.floor_char_boundary(at as usize);
+        source.lines.get_or_init(|| Lines::new(&source.text)).line_column(&source.text, at)
     }
 
     /// A place as `file:line`, for `rule_at` and the trace.
@@ -126,6 +150,41 @@ impl Sources {
         format!("{name}:{}", self.line_column(place).line)
     }
 }
+
+impl Lines {
+    fn new(text: &str) -> Lines {
+        let breaks = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at as u32 + 1);
+        let mut total = 0;
+        let chars = text.as_bytes().chunks(STRIDE).map(|chunk| {
+            let before = total;
+            total += count_chars(chunk);
+            before
+        });
+        Lines { starts: std::iter::once(0).chain(breaks).collect(), chars: chars.collect() }
+    }
+
+    fn line_column(&self, text: &str, at: usize) -> LineColumn {
+        let line = self.starts.partition_point(|start| *start as usize <= at);
+        let start = self.starts.get(line.saturating_sub(1)).map_or(0, |start| *start as usize);
+        let column = self.chars_before(text, at) - self.chars_before(text, start) + 1;
+        LineColumn { line: line as u32, column }
+    }
+
+    fn chars_before(&self, text: &str, at: usize) -> u32 {
+        let chunk = at / STRIDE;
+        let whole = self.chars.get(chunk).or(self.chars.last()).copied().unwrap_or(0);
+        let from = chunk.min(self.chars.len().saturating_sub(1)) * STRIDE;
+        whole + text.as_bytes().get(from..at).map_or(0, count_chars)
+    }
+}
+
+/// Every byte of UTF-8 that does not continue a character begins one.
+fn count_chars(bytes: &[u8]) -> u32 {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count() as u32
+}
+
+/// How many bytes are counted through at most to find a column.
+const STRIDE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -147,5 +206,20 @@ mod tests {
         assert_eq!(at(0), LineColumn { line: 1, column: 1 });
         assert_eq!(at(5), LineColumn { line: 2, column: 3 });
         assert_eq!(at(99), LineColumn { line: 3, column: 1 });
+    }
+
+    #[test]
+    fn places_in_long_lines_and_long_files_are_counted_exactly() {
+        let text = format!("{}\n{}", "é".repeat(3 * STRIDE), "line\n".repeat(2 * STRIDE));
+        let sources = Sources::single("a", text.as_str());
+        for start in (0..=text.len() as u32).step_by(997) {
+            let before = &text[..(0..=start as usize).rev().find(|at| text.is_char_boundary(*at)).unwrap()];
+            let line = before.rsplit('\n').next().unwrap_or("");
+            let want = LineColumn {
+                line: before.matches('\n').count() as u32 + 1,
+                column: line.chars().count() as u32 + 1,
+            };
+            assert_eq!(sources.line_column(Place { file: FileId(0), start, end: start }), want, "{start}");
+        }
     }
 }

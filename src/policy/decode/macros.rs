@@ -66,8 +66,8 @@ macro_rules! table {
             ) -> Option<Self> {
                 let mut reader = node.table($what, diagnostics)?;
                 let table = <Self as $crate::policy::decode::Part>::read(&mut reader, diagnostics);
-                let known = reader.finish(diagnostics);
-                table.filter(|_| known)
+                reader.finish(diagnostics);
+                table
             }
         }
 

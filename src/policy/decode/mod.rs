@@ -14,4 +14,4 @@ pub(crate) use macros::table;
 pub use macros::{ObjectSchema, plain};
 pub use node::{Decode, Node, Part, TableReader, place, unknown_key};
 pub(crate) use values::words;
-pub use values::{FilePath, Moment, Name, OneOrMany, Size, Span, bad_value, unknown_word};
+pub use values::{FilePath, Moment, Name, OneOrMany, ProcessPath, Size, Span, bad_value, unknown_word};

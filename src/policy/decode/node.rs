@@ -91,6 +91,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Notes that what stands here could not be read, so that nobody complains that its name is unknown.
+    fn lose(&self, diagnostics: &mut Diagnostics) {
+        if let DeValue::Table(table) = self.value()
+            && let Some(DeValue::String(id)) = table.get("id").map(Spanned::get_ref)
+        {
+            diagnostics.lose(id);
+        }
+    }
+
     /// A reader of the table, or a report.
     pub fn table(&self, what: &'static str, diagnostics: &mut Diagnostics) -> Option<TableReader<'a>> {
         match self.value() {
@@ -144,30 +153,33 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// A key that may be there. `Some(None)`: absent; `None`: present and wrong.
+    /// A key that may be there. `Some(None)`: absent. `None`: its value is wrong, and so is the table.
+    /// A whole table that is wrong counts as absent, so that what stands beside it is looked at too;
+    /// its own report keeps the configuration from being used.
     pub fn optional<T: Decode>(
         &mut self,
         key: &'static str,
         diagnostics: &mut Diagnostics,
     ) -> Option<Option<T>> {
-        match self.get(key) {
-            Some(node) => T::decode(node, diagnostics).map(Some),
-            None => Some(None),
+        let Some(node) = self.get(key) else { return Some(None) };
+        match (T::decode(node, diagnostics), node.value()) {
+            (Some(value), _) => Some(Some(value)),
+            (None, DeValue::Table(_)) => Some(None),
+            (None, _) => None,
         }
     }
 
-    /// Reports the keys that were not asked for.
+    /// Reports the keys that were not asked for. Whether there were none.
     pub fn finish(self, diagnostics: &mut Diagnostics) -> bool {
-        let mut clean = true;
+        let before = diagnostics.len();
         for key in self.table.keys() {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {
                 continue;
             }
-            clean = false;
             unknown_key(place(self.file, &key.span()), name, self.what, &self.asked, diagnostics);
         }
-        clean
+        diagnostics.len() == before
     }
 }
 
@@ -201,12 +213,21 @@ impl<T: Decode> Decode for Box<T> {
     }
 }
 
-/// An array. Every item is read, so that every problem is seen.
+/// An array. Every item is read, so that every problem is seen. Tables that are wrong were reported
+/// and are left out; a list with another wrong value is wrong as a whole.
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let decoded: Vec<Option<T>> =
-            node.items("an array", diagnostics)?.map(|item| T::decode(item, diagnostics)).collect();
-        decoded.into_iter().collect()
+        let items = node.items("an array", diagnostics)?;
+        let mut decoded = Vec::new();
+        let mut complete = true;
+        for item in items {
+            match (T::decode(item, diagnostics), item.value()) {
+                (Some(value), _) => decoded.push(value),
+                (None, DeValue::Table(_)) => item.lose(diagnostics),
+                (None, _) => complete = false,
+            }
+        }
+        complete.then_some(decoded)
     }
 }
 
@@ -218,16 +239,15 @@ impl<T: Decode> Decode for Vec<(At<String>, T)> {
             return None;
         };
         let mut entries = Vec::new();
-        let mut complete = true;
         for (key, value) in table {
             let at =
                 At { value: Cow::clone(key.get_ref()).into_owned(), place: place(node.file, &key.span()) };
             match T::decode(Node { file: node.file, value }, diagnostics) {
                 Some(value) => entries.push((at, value)),
-                None => complete = false,
+                None => diagnostics.lose(&at.value),
             }
         }
-        complete.then_some(entries)
+        Some(entries)
     }
 }
 

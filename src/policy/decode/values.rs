@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::node::{Decode, Node};
 use crate::policy::code::Code;
-use crate::policy::diagnostic::Diagnostics;
+use crate::policy::diagnostic::{At, Diagnostics};
 
 /// An id or name: `[a-z0-9][a-z0-9._-]{0,63}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,9 +27,15 @@ pub struct Size(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub Timestamp);
 
-/// A path of a file, as written; relative to the folder of the file that names it.
+/// A path of a text file that belongs to the policy, as written; relative to the folder of the file
+/// that names it. Decoding one tells the loader to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilePath(pub String);
+
+/// A path of a file that the process uses by itself (a log, a certificate), as written; relative to
+/// the folder of the file that names it. Its text is no part of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessPath(pub String);
 
 /// A value, or an array of such values.
 #[derive(Clone, Debug)]
@@ -162,32 +168,50 @@ impl JsonSchema for Size {
     }
 }
 
-// === FilePath ===
+// === FilePath and ProcessPath ===
+
+fn path(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let text = node.string("a path", diagnostics)?;
+    if text.is_empty() || text.contains('\0') {
+        bad_value(node, "this is not a path", "", diagnostics);
+        return None;
+    }
+    Some(text.to_owned())
+}
 
 impl Decode for FilePath {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let text = node.string("a path", diagnostics)?;
-        if text.is_empty() || text.contains('\0') {
-            bad_value(node, "this is not a path", "", diagnostics);
-            return None;
+        let path = path(node, diagnostics)?;
+        diagnostics.refer_to(At { value: path.clone(), place: node.place() });
+        Some(FilePath(path))
+    }
+}
+
+impl Decode for ProcessPath {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        path(node, diagnostics).map(ProcessPath)
+    }
+}
+
+macro_rules! path_schema {
+    ($($name:ident),+) => {$(
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                "Path".into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "minLength": 1 })
+            }
         }
-        Some(FilePath(text.to_owned()))
-    }
+    )+};
 }
 
-impl JsonSchema for FilePath {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "FilePath".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1 })
-    }
-}
+path_schema!(FilePath, ProcessPath);
 
 // === OneOrMany ===
 

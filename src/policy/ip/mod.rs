@@ -1,33 +1,118 @@
 //! Which addresses are welcome at all.
+//!
+//! Every rule that covers a request must let its address through: an `allow` rule refuses whoever
+//! is not on its list, a `deny` rule whoever is, and neither says anything about an address under
+//! `except`. Covering rules are found by the scope index and lists are compiled sets, so neither
+//! the number of rules nor that of networks is felt by a request that they do not concern.
 
 mod raw;
+mod rule;
 mod set;
+#[cfg(test)]
+mod tests;
 
 pub use raw::{RawIp, RawIpRule};
 pub use set::IpSet;
 
+use self::rule::{Rule, Says};
 use super::compile::Compile;
-use crate::decision::{Builtin, Notes, Trace, Verdict};
+use super::mode::Mode;
+use super::scope::Index;
+use crate::decision::{Builtin, Denial, Notes, ShadowHit, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::Facts;
 
 /// The compiled address rules.
 #[derive(Clone, Debug, Default)]
-pub struct Ip {}
+pub struct Ip {
+    /// In policy order.
+    rules: Box<[Rule]>,
+    /// Places in `rules`.
+    index: Index<u32>,
+}
 
 impl Ip {
     /// Compiles `[ip]`.
-    pub fn compile(_raw: &RawIp, _cx: &mut Compile<'_>) -> Ip {
-        Ip {}
+    pub fn compile(raw: &RawIp, cx: &mut Compile<'_>) -> Ip {
+        let lowered: Vec<_> = raw.rule.iter().filter_map(|raw| Rule::lower(raw, cx)).collect();
+        let judged = lowered.iter().zip(0u32..).filter(|((rule, _), _)| rule.mode != Mode::Off);
+        let index = Index::new(judged.map(|((_, scope), at)| (scope, at)));
+        Ip { rules: lowered.into_iter().map(|(rule, _)| rule).collect(), index }
+    }
+
+    /// Whether any rule looked at the address of this request.
+    pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
+        false
     }
 
     /// Judges the client's address. `shadow`: the stage or the route is in shadow.
+    ///
+    /// The rule named by a refusal is the first that refuses, in policy order; by a pass, the first
+    /// `allow` rule that has the address.
     pub fn check(
         &self,
-        _facts: &Facts<'_>,
-        _shadow: bool,
-        _notes: &mut Notes,
-        _trace: Option<&mut Trace>,
+        facts: &Facts<'_>,
+        shadow: bool,
+        notes: &mut Notes,
+        trace: Option<&mut Trace>,
     ) -> Verdict {
-        Verdict::Pass(Builtin::NoIpRule.into())
+        let (mut passes, mut refuses) = (u32::MAX, u32::MAX);
+        let noted = notes.shadow.len();
+        self.index.visit(facts.target, facts.route, |&at| {
+            let Some(rule) = self.rules.get(at as usize) else { return };
+            match rule.says(facts.client.ip) {
+                Says::Nothing => {}
+                Says::Pass => passes = passes.min(at),
+                Says::Refuse if shadow || rule.mode.in_shadow(facts.now) => {
+                    let hit = ShadowHit { rule: rule.written.into(), reason: rule.reason() };
+                    if !notes.shadow.contains(&hit) {
+                        notes.shadow.push(hit);
+                    }
+                }
+                Says::Refuse => refuses = refuses.min(at),
+            }
+        });
+        if let Some(hits) = notes.shadow.get_mut(noted..) {
+            hits.sort_unstable_by_key(|hit| hit.rule);
+        }
+        let verdict = if let Some(rule) = self.rules.get(refuses as usize) {
+            Verdict::Deny(Denial {
+                stage: Stage::Ip,
+                rule: rule.written.into(),
+                reason: rule.reason(),
+                until: None,
+            })
+        } else {
+            let passes = self.rules.get(passes as usize);
+            Verdict::Pass(passes.map_or(Builtin::NoIpRule.into(), |rule| rule.written.into()))
+        };
+        if let Some(trace) = trace {
+            self.explain(facts, shadow, refuses, trace);
+        }
+        verdict
+    }
+
+    /// One step for each rule that covers the request, in policy order. `refuses`: the deciding one.
+    #[cold]
+    fn explain(&self, facts: &Facts<'_>, shadow: bool, refuses: u32, trace: &mut Trace) {
+        let mut covering = Vec::new();
+        self.index.visit(facts.target, facts.route, |&at| covering.push(at));
+        covering.sort_unstable();
+        covering.dedup();
+        if covering.is_empty() {
+            trace.note(Stage::Ip, "no address rule covers this request");
+        }
+        for at in covering {
+            let Some(rule) = self.rules.get(at as usize) else { continue };
+            let (says, note) = rule.explain(facts.client.ip);
+            let outcome = match says {
+                Says::Nothing | Says::Pass => StepOutcome::Pass,
+                Says::Refuse if shadow || rule.mode.in_shadow(facts.now) => {
+                    StepOutcome::ShadowDeny(rule.reason())
+                }
+                Says::Refuse if at == refuses => StepOutcome::Deny(rule.reason()),
+                Says::Refuse => StepOutcome::AlsoMatched,
+            };
+            trace.rule(Stage::Ip, rule.written, outcome, note);
+        }
     }
 }

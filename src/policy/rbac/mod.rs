@@ -1,72 +1,180 @@
 //! Who may do what.
+//!
+//! Nothing is allowed that no grant allows; any matching deny beats every grant. A grant names to
+//! whom: `roles`, `subjects`, `scopes`; where it has several of these keys, all must be satisfied.
+//! A deny without them concerns everybody. The rules that cover a request are found by a tree of
+//! patterns, and where there are many at one place, by what the caller has, so that neither the
+//! number of rules nor that of roles or subjects is felt.
 
+mod explain;
+mod judge;
+mod nearest;
 mod raw;
 mod roles;
+mod rule;
+mod table;
+#[cfg(test)]
+mod tests;
 
+pub use nearest::{Nearest, Unmet};
 pub use raw::{RawDeny, RawGrant, RawRbac};
 pub use roles::{RawRole, Roles};
 
+use self::judge::Judge;
+use self::rule::{Caller, Kind, Lacks, Rule};
+use self::table::{Entry, EntryKind, Place, Table};
 use super::compile::Compile;
-use crate::decision::{Builtin, Denial, Notes, Reason, RuleRef, Stage, Trace, Verdict, Written};
-use crate::facts::{Facts, RoleId};
+use super::condition::Fact;
+use super::scope::MethodMask;
+use crate::decision::{Builtin, Denial, Notes, Reason, Stage, Trace, Verdict};
+use crate::facts::{Facts, Identity};
 
 /// The compiled grants and denies.
 #[derive(Clone, Debug, Default)]
-pub struct Rbac {}
-
-/// A grant that covers the request and lacks something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nearest {
-    /// The grant.
-    pub rule: Written,
-    /// What is unmet: one entry for each kind, the only one if there is but one.
-    pub unmet: Vec<Unmet>,
-}
-
-/// What a grant lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unmet {
-    /// Any of these roles.
-    Roles(Vec<RoleId>),
-    /// All of these scopes.
-    Scopes(Vec<Box<str>>),
-    /// Another subject.
-    Subject,
-    /// The condition does not hold.
-    Condition,
-    /// It has not begun.
-    NotYet(jiff::Timestamp),
-    /// It is over.
-    Expired(jiff::Timestamp),
+pub struct Rbac {
+    /// In policy order: grants, then denies.
+    rules: Box<[Rule]>,
+    table: Table,
+    /// By number, for traces.
+    role_names: Box<[Box<str>]>,
+    extension_methods: Vec<http::Method>,
+    condition_facts: Box<[Fact]>,
 }
 
 impl Rbac {
     /// Compiles `[rbac]`; the roles are in `cx.roles`.
-    pub fn compile(_raw: &RawRbac, _cx: &mut Compile<'_>) -> Rbac {
-        Rbac {}
+    pub fn compile(raw: &RawRbac, cx: &mut Compile<'_>) -> Rbac {
+        let mut rules: Vec<_> = raw.grant.iter().map(|raw| Rule::grant(raw, cx)).collect();
+        rules.extend(raw.deny.iter().map(|raw| Rule::deny(raw, cx)));
+        let table = Table::new(&rules);
+        let rules: Box<[Rule]> = rules.into_iter().map(|(rule, _)| rule).collect();
+        let mut condition_facts = Vec::new();
+        for condition in rules.iter().filter_map(|rule| rule.condition.as_ref()) {
+            condition_facts.extend(condition.facts().iter().filter(|fact| fact.is_recorded()).cloned());
+        }
+        condition_facts.sort_unstable_by_key(Fact::to_string);
+        condition_facts.dedup();
+        let grants = rules.iter().filter(|rule| rule.kind == Kind::Grant);
+        let mut extension_methods: Vec<_> =
+            grants.flat_map(|rule| rule.methods.extensions()).cloned().collect();
+        extension_methods.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        extension_methods.dedup();
+        let role_names = cx.roles.iter().map(|(_, name)| name.into()).collect();
+        Rbac { rules, table, role_names, extension_methods, condition_facts: condition_facts.into() }
     }
 
     /// Judges whether this someone may do this. `can_identify`: the route has a credential source,
     /// so that a refused nobody is told to log in.
     pub fn check(
         &self,
-        _facts: &Facts<'_>,
-        _can_identify: bool,
-        _notes: &mut Notes,
-        _trace: Option<&mut Trace>,
+        facts: &Facts<'_>,
+        can_identify: bool,
+        notes: &mut Notes,
+        trace: Option<&mut Trace>,
     ) -> Verdict {
-        let _ = RuleRef::from(Builtin::DefaultDeny);
-        Verdict::Deny(Denial::builtin(Stage::Rbac, Builtin::DefaultDeny).because(Reason::NoMatchingGrant))
+        let reached = self.table.reach(facts);
+        let mut judge = Judge::new(&self.rules, &self.table, facts, notes);
+        judge.ask(&reached);
+        let Judge { grant, deny, caller, .. } = judge;
+        let named = |rule: u32| self.rules.get(rule as usize);
+        let verdict = match (deny, grant.and_then(named)) {
+            (Some((deny, reason)), _) => self.forbidden(named(deny), reason),
+            (None, Some(grant)) => Verdict::Pass(grant.written.into()),
+            (None, None) => Verdict::Deny(self.default_deny(facts, &caller, &reached, can_identify)),
+        };
+        if let Some(trace) = trace {
+            self.explain(facts, &reached, &verdict, trace);
+        }
+        verdict
+    }
+
+    fn forbidden(&self, rule: Option<&Rule>, reason: Reason) -> Verdict {
+        Verdict::Deny(match rule {
+            Some(rule) => Denial { stage: Stage::Rbac, rule: rule.written.into(), reason, until: rule.until },
+            // Every number comes from the list it points into, so this is never reached.
+            None => Denial::builtin(Stage::Rbac, Builtin::DefaultDeny),
+        })
+    }
+
+    /// The refusal where no rule spoke, with the reason that helps most.
+    #[inline(never)]
+    fn default_deny(
+        &self,
+        facts: &Facts<'_>,
+        caller: &Caller<'_>,
+        reached: &[Place],
+        can_identify: bool,
+    ) -> Denial {
+        let denial = Denial::builtin(Stage::Rbac, Builtin::DefaultDeny);
+        let nobody = !matches!(facts.identity, Identity::Valid(_));
+        if nobody && can_identify {
+            return denial.because(Reason::CredentialsMissing);
+        }
+        let looked = nearest::look(
+            &self.table,
+            reached,
+            |entry| self.names_method(entry, facts),
+            // A grant that asks for roles alone and did not allow this lacks just that.
+            |entry| match entry.kind {
+                EntryKind::Grant => Lacks::ROLES,
+                _ => self.lacks(entry, caller, facts),
+            },
+        );
+        let Some(near) = nearest::only_lack(&looked) else { return denial };
+        if nobody && near.lacks.about_caller() {
+            // Nobody can be identified here, so no role, scope or subject is to be had.
+            return denial;
+        }
+        let reason = near.lacks.reason();
+        let begins = self.rules.get(near.rule as usize).and_then(|rule| rule.from);
+        Denial { reason, until: begins.filter(|_| reason == Reason::GrantNotYetValid), ..denial }
+    }
+
+    fn names_method(&self, entry: &Entry, facts: &Facts<'_>) -> bool {
+        let method = MethodMask::of(&facts.target.method);
+        let rule = || self.rules.get(entry.rule as usize);
+        entry.methods.meets(method)
+            && (!entry.methods.undecided(method)
+                || rule().is_some_and(|rule| rule.methods.contains(&facts.target.method)))
+    }
+
+    fn lacks(&self, entry: &Entry, caller: &Caller<'_>, facts: &Facts<'_>) -> Lacks {
+        let rule = self.rules.get(entry.rule as usize);
+        rule.map_or(Lacks::default(), |rule| rule.lacks(caller, facts, self.table.positions(entry)))
+    }
+
+    /// Whether there is no grant, so that everything is refused.
+    pub fn grants_nothing(&self) -> bool {
+        !self.rules.iter().any(|rule| rule.kind == Kind::Grant)
     }
 
     /// Methods beyond the standard ones that grants name; only these pass the intake gate.
     pub fn extension_methods(&self) -> Vec<http::Method> {
-        Vec::new()
+        self.extension_methods.clone()
+    }
+
+    /// The claims, headers and query parameters that the rules' conditions look at, each once: what
+    /// the record keeps the values of. Credentials are not among them.
+    pub fn condition_facts(&self) -> &[Fact] {
+        &self.condition_facts
     }
 
     /// The grants nearest to allowing the request, the nearest first. Looks at no more than 16 that
     /// the path walk reached. Called after the verdict, only where the log or the level wants it.
-    pub fn nearest(&self, _facts: &Facts<'_>) -> Vec<Nearest> {
-        Vec::new()
+    pub fn nearest(&self, facts: &Facts<'_>) -> Vec<Nearest> {
+        let (reached, caller) = (self.table.reach(facts), Caller::new(facts));
+        let mut looked = nearest::look(
+            &self.table,
+            &reached,
+            |entry| self.names_method(entry, facts),
+            |entry| self.lacks(entry, &caller, facts),
+        );
+        looked.sort_by_key(|near| (near.lacks.count(), near.rule));
+        looked
+            .iter()
+            .filter(|near| near.lacks.count() > 0)
+            .filter_map(|near| self.rules.get(near.rule as usize).map(|rule| (rule, near.lacks)))
+            .map(|(rule, lacks)| Nearest { rule: rule.written, unmet: rule.unmet(lacks) })
+            .collect()
     }
 }

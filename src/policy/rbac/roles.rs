@@ -87,8 +87,7 @@ impl Roles {
             })
             .collect();
         for (id, _) in &declared {
-            let mut closure = RoleSet::default();
-            close(*id, &parents, &mut closure, &mut Vec::new(), &roles.roles, diagnostics);
+            let closure = close(*id, &parents, &roles.roles, diagnostics);
             roles.roles[usize::from(id.0)].closure = closure;
         }
         roles
@@ -161,27 +160,39 @@ impl Roles {
     }
 }
 
-/// Adds a role and all it inherits; `path` is the way so far, to find circles.
+/// A role and all it inherits. Not recursive: a chain of roles may be as long as the table.
 fn close(
     id: RoleId,
     parents: &HashMap<RoleId, Vec<(RoleId, Place)>>,
-    closure: &mut RoleSet,
-    path: &mut Vec<RoleId>,
     roles: &[Role],
     diagnostics: &mut Diagnostics,
-) {
-    closure.insert(id);
-    path.push(id);
-    for &(parent, place) in parents.get(&id).into_iter().flatten() {
-        if path.first() == Some(&parent) {
-            let names = path.iter().chain([&parent]).map(|id| &*roles[usize::from(id.0)].name);
-            let circle = names.collect::<Vec<_>>().join(" → ");
-            diagnostics.push(Code::Cycle, place, format!("roles inherit in a circle: {circle}"));
-        } else if !closure.contains(parent) {
-            close(parent, parents, closure, path, roles, diagnostics);
+) -> RoleSet {
+    let mut closure: RoleSet = [id].into_iter().collect();
+    // The roles found so far, each with the place of the one that led to it.
+    let mut found = vec![(id, 0)];
+    let mut at = 0;
+    while let Some(&(role, _)) = found.get(at) {
+        for &(parent, place) in parents.get(&role).into_iter().flatten() {
+            if parent == id {
+                let mut circle = vec![parent];
+                let mut step = at;
+                while step != 0 {
+                    circle.push(found[step].0);
+                    step = found[step].1;
+                }
+                circle.push(id);
+                let names: Vec<&str> =
+                    circle.iter().rev().map(|id| &*roles[usize::from(id.0)].name).collect();
+                let message = format!("roles inherit in a circle: {}", names.join(" → "));
+                diagnostics.push(Code::Cycle, place, message);
+            } else if !closure.contains(parent) {
+                closure.insert(parent);
+                found.push((parent, at));
+            }
         }
+        at += 1;
     }
-    path.pop();
+    closure
 }
 
 /// Role numbers are 16 bits wide; far fewer are ever wanted.
@@ -222,6 +233,35 @@ mod tests {
         let names: Vec<&str> = who.roles.iter().map(|id| roles.name(id)).collect();
         assert_eq!(names, ["anyone", "authenticated", "a", "b", "c"]);
         assert_eq!(who.undeclared, ["anyone".into(), "zz".into()]);
+    }
+
+    #[test]
+    fn a_circle_is_shown_from_each_role_in_it() {
+        let raw: Vec<_> = [("a", "b"), ("b", "c"), ("c", "b")]
+            .map(|(name, parent)| (At { value: name.to_owned(), place: Place::default() }, role(&[parent])))
+            .into();
+        let mut diagnostics = Diagnostics::default();
+        Roles::compile(&raw, &mut diagnostics);
+        let messages: Vec<&str> = diagnostics.iter().map(|problem| &*problem.message).collect();
+        assert_eq!(
+            messages,
+            ["roles inherit in a circle: b → c → b", "roles inherit in a circle: c → b → c"]
+        );
+    }
+
+    #[test]
+    fn a_long_chain_of_roles_is_followed() {
+        let names: Vec<String> = (0..2000).map(|number| format!("r{number}")).collect();
+        let chain: Vec<(&str, Vec<&str>)> = names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| (name.as_str(), names.get(at + 1).map(String::as_str).into_iter().collect()))
+            .collect();
+        let raw: Vec<(&str, &[&str])> = chain.iter().map(|(name, parents)| (*name, &parents[..])).collect();
+        let (roles, problems) = compile(&raw);
+        assert_eq!(problems, []);
+        let holder = Holder { roles: vec!["r0".into()], ..Holder::default() };
+        assert_eq!(roles.who(Arc::new(holder)).roles.iter().count(), 2002);
     }
 
     #[test]

@@ -54,6 +54,49 @@ impl MethodSet {
     }
 }
 
+/// A set of methods as two bytes, for comparing in one step: exact for standard methods, and a
+/// hint for extension methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodMask(u16);
+
+impl MethodMask {
+    const ANY: u16 = u16::MAX;
+    /// Stands for all extension methods together.
+    const EXTENSION: u16 = 1 << 15;
+
+    /// The mask of a request's method.
+    #[inline]
+    pub fn of(method: &Method) -> MethodMask {
+        match bit(method) {
+            0 => MethodMask(MethodMask::EXTENSION),
+            bit => MethodMask(bit),
+        }
+    }
+
+    /// Whether a set may contain a request's method; does, unless [`MethodMask::undecided`].
+    #[inline]
+    pub fn meets(self, method: MethodMask) -> bool {
+        self.0 & method.0 != 0
+    }
+
+    /// Whether only the set itself can tell that it contains the method it [meets](Self::meets).
+    #[inline]
+    pub fn undecided(self, method: MethodMask) -> bool {
+        method.0 == MethodMask::EXTENSION && self.0 != MethodMask::ANY
+    }
+}
+
+impl MethodSet {
+    /// The set as a mask.
+    pub fn mask(&self) -> MethodMask {
+        match (self.limited, self.others.is_empty()) {
+            (false, _) => MethodMask(MethodMask::ANY),
+            (true, true) => MethodMask(self.bits),
+            (true, false) => MethodMask(self.bits | MethodMask::EXTENSION),
+        }
+    }
+}
+
 /// The bit of a standard method; 0 for an extension.
 #[inline]
 fn bit(method: &Method) -> u16 {
@@ -70,6 +113,33 @@ fn bit(method: &Method) -> u16 {
         _ => 0,
     }
 }
+
+/// The methods as people read them: `GET, HEAD`.
+impl std::fmt::Display for MethodSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.limited {
+            return f.write_str("any method");
+        }
+        let standard = STANDARD.iter().filter(|method| self.bits & bit(method) != 0);
+        for (index, method) in standard.chain(&self.others).enumerate() {
+            write!(f, "{}{method}", if index == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+/// The methods that have a bit of their own.
+const STANDARD: [Method; 9] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+    Method::OPTIONS,
+    Method::CONNECT,
+    Method::TRACE,
+];
 
 impl std::fmt::Display for MethodName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

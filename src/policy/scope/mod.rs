@@ -2,19 +2,26 @@
 //!
 //! A missing key means any; values in one key are ORed, keys are ANDed.
 //! [`Scope::matches`] is the plain reading, one rule at a time; it is the reference that the
-//! compiled index is tested against.
+//! compiled [`Index`] is tested against.
 
 mod host;
+mod index;
 mod method;
+mod nodes;
 mod path;
+#[cfg(test)]
+mod tests;
+mod trie;
 
 use crate::facts::{RouteId, Target};
 use crate::policy::decode::{Name, OneOrMany, table};
 use crate::policy::diagnostic::At;
 
 pub use host::HostPattern;
-pub use method::{MethodName, MethodSet};
+pub use index::Index;
+pub use method::{MethodMask, MethodName, MethodSet};
 pub use path::{PathPattern, Segment};
+pub use trie::{Trie, TrieBuilder};
 
 table! {
     /// The scope keys of a rule.
@@ -54,6 +61,12 @@ impl Scope {
             && (self.hosts.is_empty() || self.hosts.iter().any(|host| host.matches(target.host())))
             && self.methods.contains(&target.method)
             && (self.routes.is_empty() || route.is_some_and(|route| self.routes.contains(&route)))
+    }
+
+    /// How many combinations of routes, hosts and paths there are.
+    pub fn combinations(&self) -> usize {
+        let lists = [self.paths.len(), self.hosts.len(), self.routes.len()];
+        lists.into_iter().map(|length| length.max(1)).fold(1, usize::saturating_mul)
     }
 
     /// Whether the scope leaves nothing out.

@@ -130,14 +130,18 @@ impl Bits {
     /// Whether some number is in both.
     #[inline]
     pub(super) fn meets(&self, other: &Bits) -> bool {
-        let meets = |mine: &[u64], theirs: &[u64]| mine.iter().zip(theirs).fold(0, |all, (mine, theirs)| all | mine & theirs);
+        let meets = |mine: &[u64], theirs: &[u64]| {
+            mine.iter().zip(theirs).fold(0, |all, (mine, theirs)| all | mine & theirs)
+        };
         meets(&self.first, &other.first) != 0 || meets(&self.rest, &other.rest) != 0
     }
 
     /// Whether some number is not in the other set.
     #[inline]
     pub(super) fn exceeds(&self, other: &Bits) -> bool {
-        let exceeds = |mine: &[u64], theirs: &[u64]| mine.iter().zip(theirs).fold(0, |all, (mine, theirs)| all | mine & !theirs);
+        let exceeds = |mine: &[u64], theirs: &[u64]| {
+            mine.iter().zip(theirs).fold(0, |all, (mine, theirs)| all | mine & !theirs)
+        };
         exceeds(&self.first, &other.first) != 0 || exceeds(&self.rest, &other.rest) != 0
     }
 
@@ -183,7 +187,8 @@ mod tests {
     fn a_set_holds_what_was_put_in_and_nothing_else() {
         for size in [300, 256, 257, 64] {
             let mut bits = Bits::none(size);
-            let members: Vec<usize> = [0, 63, 64, 255, 256, 299].into_iter().filter(|at| *at < size).collect();
+            let members: Vec<usize> =
+                [0, 63, 64, 255, 256, 299].into_iter().filter(|at| *at < size).collect();
             members.iter().for_each(|at| bits.insert(*at));
             assert_eq!(bits.iter().collect::<Vec<_>>(), members);
             assert_eq!(bits.len() as usize, members.len());

@@ -92,7 +92,11 @@ impl FromIterator<u8> for ByteSet {
 
 impl std::fmt::Debug for ByteSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "[{}]", self.iter().flat_map(std::ascii::escape_default).map(char::from).collect::<String>())
+        write!(
+            f,
+            "[{}]",
+            self.iter().flat_map(std::ascii::escape_default).map(char::from).collect::<String>()
+        )
     }
 }
 

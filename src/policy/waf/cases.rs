@@ -74,7 +74,8 @@ fn the_pack_does_what_its_cases_say() {
     let mut wrong = Vec::new();
     for case in cases() {
         let judged = bench.judge(&case.request());
-        let matched: HashSet<&str> = judged.notes.waf.matched.iter().map(|hit| bench.cx_rules.name(hit.rule)).collect();
+        let matched: HashSet<&str> =
+            judged.notes.waf.matched.iter().map(|hit| bench.cx_rules.name(hit.rule)).collect();
         let outcome = if judged.verdict == "clean" { "allow" } else { "deny" };
         let all = case.matched.iter().all(|rule| matched.contains(rule.as_str()));
         let none = !case.not_matched.iter().any(|rule| matched.contains(rule.as_str()));
@@ -100,7 +101,10 @@ fn every_rule_of_the_pack_has_a_case_that_it_matches_and_one_that_it_does_not() 
     let bare: Vec<_> = counts.iter().filter(|(_, (yes, no))| *yes == 0 || *no == 0).collect();
     assert!(bare.is_empty(), "{bare:?}");
     let known: HashSet<&str> = bench.cx_rules.iter().map(|(_, info)| &*info.name).collect();
-    assert!(counts.keys().all(|rule| known.contains(rule.as_str())), "a case names a rule that does not exist");
+    assert!(
+        counts.keys().all(|rule| known.contains(rule.as_str())),
+        "a case names a rule that does not exist"
+    );
 }
 
 /// The rules of the pack that are one expression on form values, with plain engines for them.
@@ -118,8 +122,10 @@ fn plain_rules() -> Vec<(String, Vec<Transform>, regex::bytes::Regex)> {
         .filter(|rule| list(rule, "targets").iter().any(|target| target == "args" || target == "args.values"))
         .filter_map(|rule| {
             let pattern = rule["match"].get("regex")?.as_str()?;
-            let regex = regex::bytes::RegexBuilder::new(pattern).unicode(false).dot_matches_new_line(true).build();
-            let transforms = list(rule, "transforms").iter().filter_map(|name| Transform::by_name(name)).collect();
+            let regex =
+                regex::bytes::RegexBuilder::new(pattern).unicode(false).dot_matches_new_line(true).build();
+            let transforms =
+                list(rule, "transforms").iter().filter_map(|name| Transform::by_name(name)).collect();
             Some((format!("waf/{}", rule["id"].as_str()?), transforms, regex.expect("an expression")))
         })
         .collect()
@@ -133,10 +139,15 @@ fn pieces() -> Vec<Vec<u8>> {
         decoded
     };
     let texts = cases().into_iter().flat_map(|case| {
-        let text = |key: &str| case.request.get(key).and_then(::toml::Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |key: &str| case.request.get(key).and_then(::toml::Value::as_str).unwrap_or_default().to_owned();
         [decode(&text("path")), decode(&text("body"))]
     });
-    texts.flat_map(|text| text.chunks(16).chain(text.split(|byte| *byte == b'=')).map(<[u8]>::to_vec).collect::<Vec<_>>()).collect()
+    texts
+        .flat_map(|text| {
+            text.chunks(16).chain(text.split(|byte| *byte == b'=')).map(<[u8]>::to_vec).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Prefilter, gates, tables and alternatives on the whole pack, against each expression by itself in
@@ -157,10 +168,14 @@ fn the_pack_finds_what_its_expressions_find_one_by_one() {
     TestRunner::new(config)
         .run(&texts, |text| {
             let body: String = text.iter().map(|byte| format!("%{byte:02x}")).collect();
-            let judged = bench.judge(&Request::post("application/x-www-form-urlencoded", &format!("q={body}")));
-            let matched: HashSet<&str> = judged.notes.waf.matched.iter().map(|hit| bench.cx_rules.name(hit.rule)).collect();
+            let judged =
+                bench.judge(&Request::post("application/x-www-form-urlencoded", &format!("q={body}")));
+            let matched: HashSet<&str> =
+                judged.notes.waf.matched.iter().map(|hit| bench.cx_rules.name(hit.rule)).collect();
             for (rule, transforms, regex) in &rules {
-                let seen = transforms.iter().fold(text.clone(), |text, transform| transform.apply(&text).unwrap_or(text));
+                let seen = transforms
+                    .iter()
+                    .fold(text.clone(), |text, transform| transform.apply(&text).unwrap_or(text));
                 let want = regex.is_match(&seen);
                 prop_assert_eq!(matched.contains(rule.as_str()), want, "{} on {}", rule, text.escape_ascii());
             }

@@ -32,7 +32,11 @@ impl Wanted {
         let mut names: Vec<HeaderName> = Vec::new();
         for view in views {
             // What is no field name is in no request.
-            names.extend(view.names(Collection::Header)?.into_iter().filter_map(|name| HeaderName::from_bytes(name).ok()));
+            names.extend(
+                view.names(Collection::Header)?
+                    .into_iter()
+                    .filter_map(|name| HeaderName::from_bytes(name).ok()),
+            );
         }
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();

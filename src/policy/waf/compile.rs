@@ -105,7 +105,11 @@ pub(super) struct Active<'a> {
 /// Builds the operators of a rule. `None`: a problem was reported.
 pub(super) fn build(rule: Rule, tables: &mut TableBudget, diagnostics: &mut Diagnostics) -> Option<Built> {
     if let Some(what) = unsupported(&rule) {
-        diagnostics.push(Code::BadValue, rule.place, format!("this rule needs {what}, which this version does not run"));
+        diagnostics.push(
+            Code::BadValue,
+            rule.place,
+            format!("this rule needs {what}, which this version does not run"),
+        );
         return None;
     }
     let links: Vec<Option<BuiltLink>> =
@@ -114,7 +118,12 @@ pub(super) fn build(rule: Rule, tables: &mut TableBudget, diagnostics: &mut Diag
     links.map(|links| Built { rule: Arc::new(rule), links: links.into() })
 }
 
-fn build_link(link: &Link, place: Place, tables: &mut TableBudget, diagnostics: &mut Diagnostics) -> Option<BuiltLink> {
+fn build_link(
+    link: &Link,
+    place: Place,
+    tables: &mut TableBudget,
+    diagnostics: &mut Diagnostics,
+) -> Option<BuiltLink> {
     let targets = link.inputs.iter().filter_map(|input| match input {
         Input::Texts(target) => Some(target),
         Input::Count(_) | Input::Variable(_) | Input::Without(_) => None,
@@ -135,11 +144,10 @@ fn build_link(link: &Link, place: Place, tables: &mut TableBudget, diagnostics: 
     }
     let complete = conditions.len() == link.test.conditions().len();
     let test = CompiledTest { conditions: conditions.into(), any: matches!(link.test, Test::Any(_)) };
-    view.filter(|_| complete)
-        .map(|view| BuiltLink {
-            view: Arc::new(view),
-            units: Unit { transforms: link.transforms.as_slice().into(), test }.alternatives(),
-        })
+    view.filter(|_| complete).map(|view| BuiltLink {
+        view: Arc::new(view),
+        units: Unit { transforms: link.transforms.as_slice().into(), test }.alternatives(),
+    })
 }
 
 fn report(problem: OperatorProblem, place: Place, diagnostics: &mut Diagnostics) {
@@ -241,12 +249,21 @@ impl Gate {
             bits.insert(unit);
         }
         let body = Collection::ALL.into_iter().filter(|collection| collection.in_body());
-        for (unit, _) in views.iter().enumerate().filter(|(_, view)| body.clone().any(|collection| view.touches(collection))) {
+        for (unit, _) in views
+            .iter()
+            .enumerate()
+            .filter(|(_, view)| body.clone().any(|collection| view.touches(collection)))
+        {
             in_body.insert(unit);
         }
         let exclusions = exclusions.iter().filter_map(|exclusion| {
             let mut units = Bits::none(size);
-            exclusion.rules.iter().filter_map(|rule| places.get(rule)).flat_map(Clone::clone).for_each(|unit| units.insert(unit));
+            exclusion
+                .rules
+                .iter()
+                .filter_map(|rule| places.get(rule))
+                .flat_map(Clone::clone)
+                .for_each(|unit| units.insert(unit));
             let texts = match exclusion.targets.as_slice() {
                 [] => None,
                 targets => match View::of_members(targets) {
@@ -267,7 +284,19 @@ impl Gate {
         }
         let sight = Sight::new(views);
         let wanted = Wanted::new(&sight, headers);
-        Gate { rules, wanted, sight, matcher: Matcher::new(units), unscoped, scoped, exclusions, in_body, heads, links, link_of }
+        Gate {
+            rules,
+            wanted,
+            sight,
+            matcher: Matcher::new(units),
+            unscoped,
+            scoped,
+            exclusions,
+            in_body,
+            heads,
+            links,
+            link_of,
+        }
     }
 
     /// What runs for a request.
@@ -277,7 +306,9 @@ impl Gate {
             units.add(more);
         }
         let mut exclusions = Vec::new();
-        for exclusion in self.exclusions.iter().filter(|exclusion| exclusion.scope.matches(facts.target, facts.route)) {
+        for exclusion in
+            self.exclusions.iter().filter(|exclusion| exclusion.scope.matches(facts.target, facts.route))
+        {
             match exclusion.texts {
                 Some(_) => exclusions.push(exclusion),
                 None => units.remove(&exclusion.units),
@@ -297,7 +328,11 @@ impl Gate {
     pub(super) fn followers(&self, heads: impl Iterator<Item = usize>) -> Bits {
         let mut followers = Bits::none(self.link_of.len());
         for head in heads {
-            let rule = self.rules.binary_search_by_key(&head, |rule| rule.first).ok().and_then(|at| self.rules.get(at));
+            let rule = self
+                .rules
+                .binary_search_by_key(&head, |rule| rule.first)
+                .ok()
+                .and_then(|at| self.rules.get(at));
             let links = rule.into_iter().flat_map(|rule| rule.first + 1..rule.first + rule.links);
             links.flat_map(|link| self.units_of(link)).for_each(|unit| followers.insert(unit));
         }

@@ -40,8 +40,8 @@ use std::sync::Arc;
 use http::HeaderName;
 
 pub use self::raw::{
-    ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink, RawWafRule,
-    TargetWord, TransformWord,
+    ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
+    RawWafRule, TargetWord, TransformWord,
 };
 pub use self::run::Carried;
 
@@ -85,7 +85,11 @@ impl Waf {
         let mut packs: Vec<PackWord> = Vec::new();
         for pack in raw.packs.iter().flat_map(|packs| &packs.value) {
             if packs.contains(&pack.value) {
-                cx.diagnostics.push(Code::BadValue, pack.place, format!("the pack `{}` is named twice", pack.value.word()));
+                cx.diagnostics.push(
+                    Code::BadValue,
+                    pack.place,
+                    format!("the pack `{}` is named twice", pack.value.word()),
+                );
                 continue;
             }
             packs.push(pack.value);
@@ -98,7 +102,8 @@ impl Waf {
         }
         let all: Vec<_> = entries.iter().map(|(written, _)| *written).collect();
         toml::distinct(&raw.exclude, cx);
-        let exclusions: Vec<_> = raw.exclude.iter().map(|exclude| toml::exclusion(exclude, &all, cx)).collect();
+        let exclusions: Vec<_> =
+            raw.exclude.iter().map(|exclude| toml::exclusion(exclude, &all, cx)).collect();
         let engine = Engine::new(&entries, &exclusions, settings, cx.diagnostics);
         let engine = (!engine.is_empty()).then(|| Arc::new(engine));
         (Waf { engine, bounds: settings.bounds, ..Waf::default() }, mode)
@@ -127,6 +132,11 @@ impl Waf {
     pub fn wants_body(&self, facts: &Facts<'_>) -> bool {
         let Some(engine) = &self.engine else { return false };
         !engine.body.rules.is_empty() && engine.body.needs_body(&engine.body.active(facts))
+    }
+
+    /// Whether any rule could want a body read.
+    pub fn inspects_bodies(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| !engine.body.rules.is_empty())
     }
 
     /// The largest body that is read for inspection.
@@ -193,11 +203,19 @@ fn settings(raw: &RawWaf, cx: &mut Compile<'_>) -> Settings {
         bounds.fields = fields.and_then(|fields| fields.try_into().ok()).unwrap_or(bounds.fields);
     }
     for (zero, key, place) in [
-        (raw.threshold.is_some_and(|threshold| threshold.value == 0), "threshold", raw.threshold.map(|at| at.place)),
+        (
+            raw.threshold.is_some_and(|threshold| threshold.value == 0),
+            "threshold",
+            raw.threshold.map(|at| at.place),
+        ),
         (raw.budget.is_some_and(|budget| budget.value == 0), "budget", raw.budget.map(|at| at.place)),
     ] {
         if zero {
-            cx.diagnostics.push(Code::BadValue, place, format!("`waf.{key}` is 0, which would refuse every request"));
+            cx.diagnostics.push(
+                Code::BadValue,
+                place,
+                format!("`waf.{key}` is 0, which would refuse every request"),
+            );
         }
     }
     Settings {

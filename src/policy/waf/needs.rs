@@ -33,7 +33,10 @@ impl Needs {
     pub(super) fn of(hir: &Hir) -> Needs {
         let min_len = hir.properties().minimum_len().unwrap_or(0);
         let literals = required(hir).filter(|found| found.cost <= MAX_COST).map(|found| found.literals);
-        let first = anchored(hir).then(|| first(hir)).filter(|_| min_len > 0).and_then(|(first, empty)| first.filter(|_| !empty));
+        let first = anchored(hir)
+            .then(|| first(hir))
+            .filter(|_| min_len > 0)
+            .and_then(|(first, empty)| first.filter(|_| !empty));
         Needs { literals, clauses: clauses(hir), min_len, first }
     }
 
@@ -177,7 +180,8 @@ fn first(hir: &Hir) -> (Option<ByteSet>, bool) {
             (all, true)
         }
         HirKind::Alternation(branches) => {
-            let either = |(all, any_empty): (Option<ByteSet>, bool), (set, empty): (Option<ByteSet>, bool)| {
+            let either = |(all, any_empty): (Option<ByteSet>, bool),
+                          (set, empty): (Option<ByteSet>, bool)| {
                 (all.zip(set).map(|(all, set)| all.union(set)), any_empty || empty)
             };
             branches.iter().map(first).reduce(either).unwrap_or((None, true))
@@ -206,7 +210,8 @@ struct Found {
 impl Found {
     fn offer(best: Option<Found>, literals: Vec<Vec<u8>>) -> Option<Found> {
         let literals = deduped(literals.into_iter().map(window).collect());
-        if literals.is_empty() || literals.len() > MAX_LITERALS || literals.iter().any(|text| text.len() < 2) {
+        if literals.is_empty() || literals.len() > MAX_LITERALS || literals.iter().any(|text| text.len() < 2)
+        {
             return best;
         }
         let cost = cost(&literals);
@@ -272,7 +277,9 @@ fn product(heads: &[Vec<u8>], tails: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     if heads.len() * tails.len() > MAX_EXACT.max(tails.len()).max(heads.len()) {
         return None;
     }
-    Some(deduped(heads.iter().flat_map(|head| tails.iter().map(move |tail| [&head[..], tail].concat())).collect()))
+    Some(deduped(
+        heads.iter().flat_map(|head| tails.iter().map(move |tail| [&head[..], tail].concat())).collect(),
+    ))
 }
 
 /// The best set of literals of which every match has one.

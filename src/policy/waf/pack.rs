@@ -54,7 +54,11 @@ pub(super) fn add(entry: &At<PackWord>, cx: &mut Compile<'_>) -> Vec<(Written, O
             })
             .collect(),
         Err(why) => {
-            cx.diagnostics.push(Code::BadValue, entry.place, format!("the pack `{}` cannot be read: {why}", entry.value.word()));
+            cx.diagnostics.push(
+                Code::BadValue,
+                entry.place,
+                format!("the pack `{}` cannot be read: {why}", entry.value.word()),
+            );
             Vec::new()
         }
     }

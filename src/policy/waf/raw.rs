@@ -161,7 +161,10 @@ impl Decode for TargetWord {
             Err((why, near)) => {
                 let help = match near {
                     Some(near) => format!("did you mean `{near}`?"),
-                    None => "write for example \"args\", \"query.names\", \"header:referer\", \"!cookie:/^sess/\"".into(),
+                    None => {
+                        "write for example \"args\", \"query.names\", \"header:referer\", \"!cookie:/^sess/\""
+                            .into()
+                    }
                 };
                 bad_value(node, format!("`{text}` is not a target: {why}"), &help, diagnostics);
                 None

@@ -22,7 +22,8 @@ use super::record::Recorder;
 use super::targets::Collection;
 use super::values::Values;
 use crate::decision::{
-    BodyInspection, Builtin, Denial, Notes, Reason, RuleRef, ShadowHit, Stage, StepOutcome, Trace, Verdict, Written,
+    BodyInspection, Builtin, Denial, Notes, Reason, RuleRef, ShadowHit, Stage, StepOutcome, Trace, Verdict,
+    Written,
 };
 use crate::facts::{Body, Facts};
 
@@ -111,7 +112,9 @@ impl Run<'_, '_> {
         hits.sort_unstable();
         let verdict = self.weigh(gate, &hits, carried);
         match (exhausted, &verdict) {
-            (true, Verdict::Pass(_)) => self.refuse(Builtin::WafBudget, "the budget is used up").unwrap_or(verdict),
+            (true, Verdict::Pass(_)) => {
+                self.refuse(Builtin::WafBudget, "the budget is used up").unwrap_or(verdict)
+            }
             _ => verdict,
         }
     }
@@ -190,7 +193,8 @@ impl Run<'_, '_> {
                 }
                 (Some(_), false, _) if refusal.is_some() => StepOutcome::AlsoMatched,
                 (Some(reason), false, _) => {
-                    refusal = Some(Denial { stage: self.stage, rule: rule.written.into(), reason, until: None });
+                    refusal =
+                        Some(Denial { stage: self.stage, rule: rule.written.into(), reason, until: None });
                     StepOutcome::Deny(reason)
                 }
                 (None, _, Action::Score(score)) => StepOutcome::Score(score),
@@ -218,7 +222,8 @@ impl Run<'_, '_> {
         let threshold = self.engine.settings.threshold;
         let (sum, notes) = (carried.sum, &mut *self.notes);
         carried.shadow_scores.retain(|(written, score)| {
-            let decisive = *score >= threshold || (sum < threshold && sum.saturating_add(*score) >= threshold);
+            let decisive =
+                *score >= threshold || (sum < threshold && sum.saturating_add(*score) >= threshold);
             if decisive {
                 notes.shadow.push(ShadowHit { rule: RuleRef::Written(*written), reason: Reason::WafScore });
             }
@@ -229,7 +234,11 @@ impl Run<'_, '_> {
     /// A refusal by a built-in rule; in shadow only recorded.
     fn refuse(&mut self, rule: Builtin, why: &str) -> Option<Verdict> {
         let denial = Denial::builtin(self.stage, rule);
-        let outcome = if self.shadow { StepOutcome::ShadowDeny(denial.reason) } else { StepOutcome::Deny(denial.reason) };
+        let outcome = if self.shadow {
+            StepOutcome::ShadowDeny(denial.reason)
+        } else {
+            StepOutcome::Deny(denial.reason)
+        };
         if let Some(trace) = self.trace.as_deref_mut() {
             trace.rule(self.stage, rule, outcome, why);
         }
@@ -241,7 +250,9 @@ impl Run<'_, '_> {
     }
 
     fn record(&mut self, gate: &Gate, matched: &Matched<'_>, alone: bool, values: &Values) {
-        let Some((unit, value)) = matched.hits.first().and_then(|hit| Some((hit.unit, values.get(hit.text)?))) else {
+        let Some((unit, value)) =
+            matched.hits.first().and_then(|hit| Some((hit.unit, values.get(hit.text)?)))
+        else {
             return;
         };
         let rule = matched.rule;

@@ -79,7 +79,9 @@ impl View {
     }
 
     /// Compiles the targets of an exclusion, which is about members with their names.
-    pub(super) fn of_members<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Result<View, OperatorProblem> {
+    pub(super) fn of_members<'a>(
+        targets: impl IntoIterator<Item = &'a Target>,
+    ) -> Result<View, OperatorProblem> {
         let targets = targets.into_iter().map(|target| {
             let selector = match &target.selector {
                 Selector::All => CompiledSelector::All,
@@ -123,7 +125,8 @@ impl View {
 
     /// The names looked at in a collection, or `None` where others may be looked at too.
     pub(super) fn names(&self, collection: Collection) -> Option<Vec<&[u8]>> {
-        let targets = self.targets.iter().filter(|target| target.collection == collection && !target.excluded);
+        let targets =
+            self.targets.iter().filter(|target| target.collection == collection && !target.excluded);
         targets
             .map(|target| match (&target.selector, target.part) {
                 (CompiledSelector::Name(name), Part::Values) => Some(&**name),
@@ -178,7 +181,8 @@ const COMMON_FIELDS: [&str; 28] = [
 
 /// The expression of a selector.
 fn selector(pattern: &str) -> Result<meta::Regex, OperatorProblem> {
-    let config = meta::Config::new().utf8_empty(false).nfa_size_limit(Some(1 << 20)).hybrid_cache_capacity(64 << 10);
+    let config =
+        meta::Config::new().utf8_empty(false).nfa_size_limit(Some(1 << 20)).hybrid_cache_capacity(64 << 10);
     meta::Builder::new().configure(config).build_from_hir(&parse(pattern)?).map_err(|_| OperatorProblem {
         code: crate::policy::code::Code::Limit,
         message: "the expression of this target is too large once it is compiled".to_owned(),
@@ -202,8 +206,14 @@ impl Sight {
     pub(super) fn new(views: Vec<Arc<View>>) -> Sight {
         let size = views.len();
         let empty = || vec![Bits::none(size); Kind::COUNT];
-        let mut sight =
-            Sight { broad: empty(), named: vec![Vec::new(); Kind::COUNT], picky: empty(), views, blind: 0, size };
+        let mut sight = Sight {
+            broad: empty(),
+            named: vec![Vec::new(); Kind::COUNT],
+            picky: empty(),
+            views,
+            blind: 0,
+            size,
+        };
         for (unit, view) in sight.views.iter().enumerate() {
             for collection in Collection::ALL {
                 for kind in [Kind::new(collection, false), Kind::new(collection, true)] {
@@ -228,7 +238,9 @@ impl Sight {
                         continue;
                     }
                     sight.broad[at].insert(unit);
-                    let whole = targets.iter().any(|target| matches!(target.selector, CompiledSelector::All) && !target.excluded);
+                    let whole = targets
+                        .iter()
+                        .any(|target| matches!(target.selector, CompiledSelector::All) && !target.excluded);
                     let excluded = targets.iter().filter(|target| target.excluded);
                     let mut picky = !whole;
                     for target in excluded {

@@ -109,9 +109,11 @@ impl Collection {
     /// Whether its members have names.
     pub const fn named(self) -> bool {
         match self {
-            Collection::Method | Collection::Line | Collection::Path | Collection::Client | Collection::Body => {
-                false
-            }
+            Collection::Method
+            | Collection::Line
+            | Collection::Path
+            | Collection::Client
+            | Collection::Body => false,
             Collection::Query
             | Collection::Cookie
             | Collection::Header
@@ -125,7 +127,9 @@ impl Collection {
     /// Whether it is known only once the body is read.
     pub const fn in_body(self) -> bool {
         match self {
-            Collection::Form | Collection::Json | Collection::Xml | Collection::File | Collection::Body => true,
+            Collection::Form | Collection::Json | Collection::Xml | Collection::File | Collection::Body => {
+                true
+            }
             Collection::Method
             | Collection::Line
             | Collection::Path
@@ -221,7 +225,15 @@ mod tests {
 
     #[test]
     fn every_form_is_read_and_shown_as_it_is_written() {
-        for text in ["method", "query", "query.names", "json.values:items.0.sku", "cookie:/^sess/", "!body", "!header:referer"] {
+        for text in [
+            "method",
+            "query",
+            "query.names",
+            "json.values:items.0.sku",
+            "cookie:/^sess/",
+            "!body",
+            "!header:referer",
+        ] {
             check(text, text);
         }
         check("header:User-Agent", "header:user-agent");

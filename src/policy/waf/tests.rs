@@ -1,8 +1,8 @@
 //! Rules as users write them, against requests: what is refused, by which rule, and what is recorded.
 
+use ::toml::de::DeTable;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;
-use ::toml::de::DeTable;
 
 use super::*;
 use crate::decision::{BodyInspection, Reason, ShadowHit, WafMatch};
@@ -72,7 +72,15 @@ pub(super) struct Request<'a> {
 
 impl Default for Request<'_> {
     fn default() -> Self {
-        Request { method: "GET", uri: "/", host: "app.test", headers: Vec::new(), body: Body::Absent, peer: [192, 0, 2, 1], shadow: false }
+        Request {
+            method: "GET",
+            uri: "/",
+            host: "app.test",
+            headers: Vec::new(),
+            body: Body::Absent,
+            peer: [192, 0, 2, 1],
+            shadow: false,
+        }
     }
 }
 
@@ -83,7 +91,12 @@ impl<'a> Request<'a> {
 
     pub(super) fn post(content_type: &str, body: &str) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
-        Request { method: "POST", headers, body: Body::Whole(body.as_bytes().to_vec().into()), ..Request::default() }
+        Request {
+            method: "POST",
+            headers,
+            body: Body::Whole(body.as_bytes().to_vec().into()),
+            ..Request::default()
+        }
     }
 
     fn with(mut self, name: &str, value: &str) -> Self {
@@ -128,7 +141,8 @@ impl Bench {
             body: &request.body,
         };
         let (mut notes, mut carried, mut trace) = (Notes::default(), Carried::default(), Trace::default());
-        let mut verdict = self.waf.check_head(&facts, request.shadow, &mut carried, &mut notes, Some(&mut trace));
+        let mut verdict =
+            self.waf.check_head(&facts, request.shadow, &mut carried, &mut notes, Some(&mut trace));
         if matches!(verdict, Verdict::Pass(_)) {
             verdict = self.waf.check_body(&facts, request.shadow, &mut carried, &mut notes, Some(&mut trace));
         }
@@ -150,7 +164,12 @@ impl Bench {
     fn matched(&self, judged: &Judged) -> Vec<String> {
         let show = |matched: &WafMatch| {
             let shadow = if matched.shadow { "~" } else { "" };
-            format!("{shadow}{} {} {}", self.cx_rules.name(matched.rule).trim_start_matches("waf/"), matched.target, matched.score)
+            format!(
+                "{shadow}{} {} {}",
+                self.cx_rules.name(matched.rule).trim_start_matches("waf/"),
+                matched.target,
+                matched.score
+            )
         };
         judged.notes.waf.matched.iter().map(show).collect()
     }
@@ -174,7 +193,10 @@ fn rules(text: &str) -> Bench {
 #[track_caller]
 fn check(bench: &Bench, request: Request<'_>, verdict: &str, matched: &[&str]) {
     let judged = bench.judge(&request);
-    assert_eq!((judged.verdict.as_str(), bench.matched(&judged)), (verdict, matched.iter().map(|text| (*text).to_owned()).collect()));
+    assert_eq!(
+        (judged.verdict.as_str(), bench.matched(&judged)),
+        (verdict, matched.iter().map(|text| (*text).to_owned()).collect())
+    );
 }
 
 // === verdicts ===
@@ -203,7 +225,12 @@ fn the_rule_at_which_the_sum_reaches_the_threshold_is_named() {
     let bench = rules(THREE);
     check(&bench, Request::get("/?a=one"), "clean", &["one query:a 2"]);
     check(&bench, Request::get("/?a=two&b=one"), "waf: two waf_score", &["one query:b 2", "two query:a 3"]);
-    check(&bench, Request::get("/?a=one&b=three"), "waf (body): three waf_score", &["one query:a 2", "three query:b 4"]);
+    check(
+        &bench,
+        Request::get("/?a=one&b=three"),
+        "waf (body): three waf_score",
+        &["one query:a 2", "three query:b 4"],
+    );
     let judged = bench.judge(&Request::get("/?a=one+one&b=one"));
     assert_eq!((judged.notes.waf.score, judged.notes.waf.threshold), (2, 5));
     assert_eq!(judged.notes.waf.matched[0].msg, "one was found");
@@ -211,18 +238,31 @@ fn the_rule_at_which_the_sum_reaches_the_threshold_is_named() {
 
 #[test]
 fn a_rule_that_denies_is_named_before_a_sum_that_comes_later() {
-    let deny = "[[waf.rule]]\nid = \"no\"\naction = \"deny\"\ntargets = [\"path\"]\nmatch = { contains = \"x\" }\n";
+    let deny =
+        "[[waf.rule]]\nid = \"no\"\naction = \"deny\"\ntargets = [\"path\"]\nmatch = { contains = \"x\" }\n";
     let before = rules(&format!("{deny}{THREE}"));
-    check(&before, Request::get("/x?a=one+two"), "waf: no waf_match", &["no path 0", "one query:a 2", "two query:a 3"]);
+    check(
+        &before,
+        Request::get("/x?a=one+two"),
+        "waf: no waf_match",
+        &["no path 0", "one query:a 2", "two query:a 3"],
+    );
     let after = rules(&format!("{THREE}{deny}"));
-    check(&after, Request::get("/x?a=one+two"), "waf: two waf_score", &["one query:a 2", "two query:a 3", "no path 0"]);
+    check(
+        &after,
+        Request::get("/x?a=one+two"),
+        "waf: two waf_score",
+        &["one query:a 2", "two query:a 3", "no path 0"],
+    );
     let judged = after.judge(&Request::get("/x?a=one+two"));
     assert!(judged.trace[2].starts_with("waf/no AlsoMatched"), "{:?}", judged.trace);
 }
 
 #[test]
 fn a_rule_that_logs_is_recorded_and_nothing_else() {
-    let bench = rules("[[waf.rule]]\nid = \"seen\"\naction = \"log\"\ntargets = [\"method\"]\nmatch = { equals = \"GET\" }");
+    let bench = rules(
+        "[[waf.rule]]\nid = \"seen\"\naction = \"log\"\ntargets = [\"method\"]\nmatch = { equals = \"GET\" }",
+    );
     check(&bench, Request::get("/"), "clean", &["seen method 0"]);
 }
 
@@ -254,19 +294,32 @@ fn every_target_is_seen_where_it_is_named() {
     sees("['query:q']", Request::get("/?a=needle&q=nee%64le"), &["x query:q 0"]);
     sees("['query', '!query:a']", Request::get("/?a=needle"), &[]);
     sees("['query', '!query:/^a/']", Request::get("/?ab=needle&b=needle"), &["x query:b 0"]);
-    sees("['header:X-A']", Request::get("/").with("x-b", "needle").with("x-a", "needle"), &["x header:x-a 0"]);
+    sees(
+        "['header:X-A']",
+        Request::get("/").with("x-b", "needle").with("x-a", "needle"),
+        &["x header:x-a 0"],
+    );
     sees("['header', '!header:x-a']", Request::get("/").with("x-a", "needle"), &[]);
     sees("['header.names']", Request::get("/").with("x-needle", ""), &["x header.names:x-needle 0"]);
     sees("['cookie:/^s/']", Request::get("/").with("cookie", "a=needle; sid=needle"), &["x cookie:sid 0"]);
     sees("['cookie']", Request::get("/").with("cookie", "needle"), &["x cookie.names:needle 0"]);
     sees("['form']", Request::post("application/x-www-form-urlencoded", "a=nee%64le"), &["x form:a 0"]);
-    sees("['json:a.0.b']", Request::post("application/json", r#"{"a":[{"b":"needle","c":"needle"}]}"#), &["x json:a.0.b 0"]);
-    sees("['json.names']", Request::post("application/json", r#"{"a":{"needle":1}}"#), &["x json.names:a.needle 0"]);
+    sees(
+        "['json:a.0.b']",
+        Request::post("application/json", r#"{"a":[{"b":"needle","c":"needle"}]}"#),
+        &["x json:a.0.b 0"],
+    );
+    sees(
+        "['json.names']",
+        Request::post("application/json", r#"{"a":{"needle":1}}"#),
+        &["x json.names:a.needle 0"],
+    );
     sees("['xml']", Request::post("text/xml", "<a><b c='needle'/></a>"), &["x xml:a.b.@c 0"]);
     sees("['args']", Request::post("text/xml", "<a>needle</a>"), &["x xml:a 0"]);
     sees("['body']", Request::post("text/plain", "a needle"), &["x body 0"]);
     sees("['body']", Request::post("application/json", "\"needle\""), &[]);
-    let file = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"needle\"\r\n\r\nneedle\r\n--b--\r\n";
+    let file =
+        "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"needle\"\r\n\r\nneedle\r\n--b--\r\n";
     sees("['file']", Request::post("multipart/form-data; boundary=b", file), &["x file:f 0"]);
 }
 
@@ -276,7 +329,12 @@ fn the_address_of_the_client_is_a_target() {
         "[network]\noffice = [\"192.0.2.0/24\"]\n[[waf.rule]]\nid = \"away\"\naction = \"deny\"\ntargets = [\"client\"]\nmatch = { ip_match = [\"office\", \"10.0.0.0/8\"], not = true }",
     );
     check(&bench, Request::get("/"), "clean", &[]);
-    check(&bench, Request { peer: [203, 0, 113, 9], ..Request::default() }, "waf: away waf_match", &["away client 0"]);
+    check(
+        &bench,
+        Request { peer: [203, 0, 113, 9], ..Request::default() },
+        "waf: away waf_match",
+        &["away client 0"],
+    );
 }
 
 #[test]
@@ -293,7 +351,9 @@ fn header_fields_of_one_gate_do_not_hide_those_of_another() {
 #[test]
 fn conditions_are_combined() {
     let text = |wanted: &str| {
-        format!("[[waf.rule]]\nid = \"x\"\naction = \"log\"\ntargets = [\"query.values\"]\ntransforms = [\"lowercase\"]\nmatch = {wanted}")
+        format!(
+            "[[waf.rule]]\nid = \"x\"\naction = \"log\"\ntargets = [\"query.values\"]\ntransforms = [\"lowercase\"]\nmatch = {wanted}"
+        )
     };
     for (wanted, yes, no) in [
         ("{ all = [{ contains = 'a' }, { contains = 'b', not = true }] }", "/?q=A", "/?q=ab"),
@@ -307,7 +367,9 @@ fn conditions_are_combined() {
         check(&bench, Request::get(yes), "clean", &["x query:q 0"]);
         check(&bench, Request::get(no), "clean", &[]);
     }
-    let long = rules("[[waf.rule]]\nid = \"x\"\naction = \"log\"\ntargets = [\"query\"]\ntransforms = [\"length\"]\nmatch = { gt = 3 }");
+    let long = rules(
+        "[[waf.rule]]\nid = \"x\"\naction = \"log\"\ntargets = [\"query\"]\ntransforms = [\"length\"]\nmatch = { gt = 3 }",
+    );
     check(&long, Request::get("/?q=abcd&r="), "clean", &["x query:q 0"]);
 }
 
@@ -325,7 +387,10 @@ fn a_chain_needs_all_of_its_links_in_one_request() {
             { targets = ["json:q"], transforms = ["url_decode"], match = { contains = "'" } },
         ]"#,
     );
-    let post = |role: &str, body: &str| Request { uri: "/admin", ..Request::post("application/json", body).with("x-role", role) };
+    let post = |role: &str, body: &str| Request {
+        uri: "/admin",
+        ..Request::post("application/json", body).with("x-role", role)
+    };
     check(&bench, post("guest", r#"{"q":"%27"}"#), "waf (body): x waf_match", &["x path 0"]);
     check(&bench, post("root", r#"{"q":"%27"}"#), "clean", &[]);
     check(&bench, post("guest", r#"{"r":"%27"}"#), "clean", &[]);
@@ -336,7 +401,12 @@ fn a_rule_above_the_paranoia_level_does_not_run() {
     let rule = "[[waf.rule]]\nid = \"x\"\naction = \"deny\"\nparanoia = 3\ntargets = [\"path\"]\nmatch = { present = true }";
     check(&rules(rule), Request::get("/"), "clean", &[]);
     check(&rules(&format!("[waf]\nparanoia = 2\n{rule}")), Request::get("/"), "clean", &[]);
-    check(&rules(&format!("[waf]\nparanoia = 3\n{rule}")), Request::get("/"), "waf: x waf_match", &["x path 0"]);
+    check(
+        &rules(&format!("[waf]\nparanoia = 3\n{rule}")),
+        Request::get("/"),
+        "waf: x waf_match",
+        &["x path 0"],
+    );
 }
 
 #[test]
@@ -368,7 +438,9 @@ fn an_exclusion_without_texts_turns_rules_off() {
         ("path = \"/s\"\n", "/s?q=one", &[]),
         ("path = \"/s\"\n", "/?q=one", &["one query:q 2"]),
     ] {
-        let bench = rules(&format!("{THREE}[[waf.exclude]]\nid = \"e\"\n{scope}rules = [\"waf/one\", \"waf/three\"]\n"));
+        let bench = rules(&format!(
+            "{THREE}[[waf.exclude]]\nid = \"e\"\n{scope}rules = [\"waf/one\", \"waf/three\"]\n"
+        ));
         check(&bench, Request::get(uri), "clean", want);
     }
 }
@@ -394,7 +466,10 @@ fn a_rule_in_shadow_is_recorded_and_never_counts() {
     let judged = judge("/?a=x+one+two");
     assert_eq!((judged.verdict.as_str(), bench.shadow(&judged).len()), ("waf: two waf_score", 0));
     let judged = judge("/?a=y+one+two");
-    assert_eq!((judged.verdict.as_str(), bench.shadow(&judged)), ("waf: two waf_score", vec!["no waf_match".to_owned()]));
+    assert_eq!(
+        (judged.verdict.as_str(), bench.shadow(&judged)),
+        ("waf: two waf_score", vec!["no waf_match".to_owned()])
+    );
 }
 
 #[test]
@@ -417,12 +492,17 @@ fn a_stage_in_shadow_records_what_it_would_have_done() {
     assert_eq!(bench.matched(&judged), ["~one query:a 2", "~two query:a 3", "~three query:a 4"]);
     assert_eq!(bench.shadow(&shadow("/?a=one")), [""; 0]);
     let judged = bench.judge(&Request { shadow: true, ..Request::post("application/json", "{") });
-    assert_eq!((judged.verdict.as_str(), bench.shadow(&judged)), ("clean", vec!["body-malformed body_malformed".to_owned()]));
+    assert_eq!(
+        (judged.verdict.as_str(), bench.shadow(&judged)),
+        ("clean", vec!["body-malformed body_malformed".to_owned()])
+    );
 }
 
 #[test]
 fn a_rule_that_is_off_does_not_run() {
-    let bench = rules("[[waf.rule]]\nid = \"x\"\naction = \"deny\"\nmode = \"off\"\ntargets = [\"path\"]\nmatch = { present = true }");
+    let bench = rules(
+        "[[waf.rule]]\nid = \"x\"\naction = \"deny\"\nmode = \"off\"\ntargets = [\"path\"]\nmatch = { present = true }",
+    );
     check(&bench, Request::get("/"), "clean", &[]);
     assert!(!bench.waf.wants_body_of(&Request::get("/")));
 }
@@ -453,7 +533,9 @@ const BODY: &str = "[[waf.rule]]\nid = \"x\"\naction = \"deny\"\npath = \"/{*res
 
 #[test]
 fn a_body_is_wanted_where_a_rule_that_runs_looks_at_it() {
-    let head = rules("[[waf.rule]]\nid = \"x\"\naction = \"deny\"\ntargets = [\"query\"]\nmatch = { contains = \"x\" }");
+    let head = rules(
+        "[[waf.rule]]\nid = \"x\"\naction = \"deny\"\ntargets = [\"query\"]\nmatch = { contains = \"x\" }",
+    );
     assert!(!head.waf.wants_body_of(&Request::get("/")) && !Waf::default().wants_body_of(&Request::get("/")));
     let scoped = rules(&BODY.replace("/{*rest}", "/a"));
     assert!(!scoped.waf.wants_body_of(&Request::get("/b")));
@@ -466,11 +548,20 @@ fn bodies_that_cannot_be_judged_are_refused_by_name() {
     let bench = rules(BODY);
     for (request, want) in [
         (Request::post("application/json", "{\"a\":"), "waf (body): body-malformed body_malformed"),
-        (Request::post("application/x-www-form-urlencoded;/json", "a"), "waf (body): body-malformed body_malformed"),
+        (
+            Request::post("application/x-www-form-urlencoded;/json", "a"),
+            "waf (body): body-malformed body_malformed",
+        ),
         (Request::post("text/plain; charset=utf-16", "a"), "waf (body): body-charset body_charset"),
-        (Request::post("text/plain", "a").with("content-encoding", "br"), "waf (body): body-encoding body_encoding"),
+        (
+            Request::post("text/plain", "a").with("content-encoding", "br"),
+            "waf (body): body-encoding body_encoding",
+        ),
         (Request { body: Body::TooLarge, ..Request::default() }, "waf (body): body-too-large body_too_large"),
-        (Request { body: Body::TooLarge, shadow: true, ..Request::default() }, "waf (body): body-too-large body_too_large"),
+        (
+            Request { body: Body::TooLarge, shadow: true, ..Request::default() },
+            "waf (body): body-too-large body_too_large",
+        ),
         (Request::post("text/plain", "a needle"), "waf (body): x waf_match"),
         (Request::post("text/plain", "thread"), "clean"),
         (Request::post("application/json", ""), "clean"),
@@ -482,7 +573,10 @@ fn bodies_that_cannot_be_judged_are_refused_by_name() {
     assert_eq!(bench.judge(&Request::post("text/plain", "x")).notes.waf.body, BodyInspection::Inspected);
     assert_eq!(bench.judge(&Request::get("/")).notes.waf.body, BodyInspection::None);
     let without = rules("");
-    assert_eq!(without.judge(&Request { body: Body::TooLarge, ..Request::default() }).verdict, "waf (body): body-too-large body_too_large");
+    assert_eq!(
+        without.judge(&Request { body: Body::TooLarge, ..Request::default() }).verdict,
+        "waf (body): body-too-large body_too_large"
+    );
 }
 
 #[test]
@@ -502,7 +596,10 @@ fn work_beyond_the_budget_is_refused() {
     let long = "x".repeat(2000);
     assert_eq!(bench.judge(&Request::post("text/plain", &long)).verdict, "waf (body): budget waf_budget");
     let judged = bench.judge(&Request { shadow: true, ..Request::post("text/plain", &long) });
-    assert_eq!((judged.verdict.as_str(), bench.shadow(&judged)), ("clean", vec!["budget waf_budget".to_owned()]));
+    assert_eq!(
+        (judged.verdict.as_str(), bench.shadow(&judged)),
+        ("clean", vec!["budget waf_budget".to_owned()])
+    );
 }
 
 // === the record ===
@@ -539,7 +636,9 @@ fn the_trace_shows_the_transformations_of_what_matched() {
     let judged = bench.judge(&Request::get("/?q=%253CSCRIPT"));
     assert_eq!(
         judged.trace,
-        ["waf/x Deny(WafScore): matches query:q: `%3CSCRIPT` → url_decode → `<SCRIPT` → lowercase → `<script`"]
+        [
+            "waf/x Deny(WafScore): matches query:q: `%3CSCRIPT` → url_decode → `<SCRIPT` → lowercase → `<script`"
+        ]
     );
     assert_eq!(judged.notes.waf.matched[0].score, 5);
     assert_eq!(Reason::WafScore.info().status, 403);
@@ -563,10 +662,7 @@ fn problems_are_told_with_their_places() {
         rule("score = 1\naction = \"deny\"\ntargets = [\"query\"]\nmatch = { contains = \"x\" }"),
         "[[waf.rule]]\nid = \"y\"\ntargets = [\"qeury\"]\ntransforms = [\"lowercas\"]\nmatch = { conatins = \"x\" }".to_owned(),
     ];
-    refuses(
-        &text[0],
-        &["main.toml:4 conflict: a rule has either `score` or `action`"],
-    );
+    refuses(&text[0], &["main.toml:4 conflict: a rule has either `score` or `action`"]);
     refuses(
         &text[1],
         &[
@@ -580,30 +676,96 @@ fn problems_are_told_with_their_places() {
 #[test]
 fn rules_that_cannot_be_meant_are_refused() {
     for (lines, want) in [
-        ("targets = ['query']\nmatch = { contains = 'x' }", "main.toml:2 missing-key: the rule `x` has neither `score` nor `action`"),
-        ("score = 0\ntargets = ['query']\nmatch = { contains = 'x' }", "main.toml:3 bad-value: a score of 0 adds nothing"),
-        ("score = 1\nparanoia = 5\ntargets = ['query']\nmatch = { contains = 'x' }", "main.toml:4 bad-value: `5` is not a paranoia level"),
-        ("score = 1\ntargets = []\nmatch = { contains = 'x' }", "main.toml:4 bad-value: `targets` names nothing to look at"),
-        ("score = 1\ntargets = ['!query']\nmatch = { contains = 'x' }", "main.toml:4 bad-value: `targets` names nothing to look at"),
-        ("score = 1\ntargets = ['query', '!json:a']\nmatch = { contains = 'x' }", "main.toml:4 bad-value: `!json:a` takes away from `json`, which no entry names"),
-        ("score = 1\ntargets = ['query:/(/']\nmatch = { contains = 'x' }", "main.toml:1 bad-value: this is not a regular expression: unclosed group, at byte 0"),
-        ("score = 1\ntargets = ['query']\nmatch = { regex = 'a*' }", "main.toml:5 bad-value: this expression matches the empty text, and so every value"),
-        ("score = 1\ntargets = ['query']\nmatch = { regex = '(' }", "main.toml:5 bad-value: this is not a regular expression: unclosed group, at byte 0"),
-        ("score = 1\ntargets = ['query']\nmatch = { contains = '' }", "main.toml:5 bad-value: the text is empty, so every value would match"),
-        ("score = 1\ntargets = ['query']\ntransforms = ['lowercase']\nmatch = { contains = 'X' }", "main.toml:6 bad-value: `contains` compares with capitals what `lowercase` made small"),
+        (
+            "targets = ['query']\nmatch = { contains = 'x' }",
+            "main.toml:2 missing-key: the rule `x` has neither `score` nor `action`",
+        ),
+        (
+            "score = 0\ntargets = ['query']\nmatch = { contains = 'x' }",
+            "main.toml:3 bad-value: a score of 0 adds nothing",
+        ),
+        (
+            "score = 1\nparanoia = 5\ntargets = ['query']\nmatch = { contains = 'x' }",
+            "main.toml:4 bad-value: `5` is not a paranoia level",
+        ),
+        (
+            "score = 1\ntargets = []\nmatch = { contains = 'x' }",
+            "main.toml:4 bad-value: `targets` names nothing to look at",
+        ),
+        (
+            "score = 1\ntargets = ['!query']\nmatch = { contains = 'x' }",
+            "main.toml:4 bad-value: `targets` names nothing to look at",
+        ),
+        (
+            "score = 1\ntargets = ['query', '!json:a']\nmatch = { contains = 'x' }",
+            "main.toml:4 bad-value: `!json:a` takes away from `json`, which no entry names",
+        ),
+        (
+            "score = 1\ntargets = ['query:/(/']\nmatch = { contains = 'x' }",
+            "main.toml:1 bad-value: this is not a regular expression: unclosed group, at byte 0",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { regex = 'a*' }",
+            "main.toml:5 bad-value: this expression matches the empty text, and so every value",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { regex = '(' }",
+            "main.toml:5 bad-value: this is not a regular expression: unclosed group, at byte 0",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { contains = '' }",
+            "main.toml:5 bad-value: the text is empty, so every value would match",
+        ),
+        (
+            "score = 1\ntargets = ['query']\ntransforms = ['lowercase']\nmatch = { contains = 'X' }",
+            "main.toml:6 bad-value: `contains` compares with capitals what `lowercase` made small",
+        ),
         ("score = 1\ntargets = ['query']\nmatch = { }", "main.toml:5 missing-key: `match` has no operator"),
-        ("score = 1\ntargets = ['query']\nmatch = { contains = 'a', equals = 'b' }", "main.toml:5 conflict: `match` has several operators"),
-        ("score = 1\ntargets = ['query']\nmatch = { all = [{ contains = 'a' }], contains = 'b' }", "main.toml:5 conflict: an operator stands beside `all` or `any`"),
-        ("score = 1\ntargets = ['query']\nmatch = { all = [], any = [] }", "main.toml:5 conflict: `all` and `any` stand in one `match`"),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { contains = 'a', equals = 'b' }",
+            "main.toml:5 conflict: `match` has several operators",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { all = [{ contains = 'a' }], contains = 'b' }",
+            "main.toml:5 conflict: an operator stands beside `all` or `any`",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { all = [], any = [] }",
+            "main.toml:5 conflict: `all` and `any` stand in one `match`",
+        ),
         ("score = 1\ntargets = ['query']\nmatch = { any = [] }", "main.toml:5 bad-value: `any` is empty"),
-        ("score = 1\ntargets = ['query']\nmatch = { present = false }", "main.toml:5 bad-value: this operator takes only `true`"),
-        ("score = 1\ntargets = ['query']\nmatch = { gt = 'x' }", "main.toml:5 wrong-type: expected an integer, found a string"),
-        ("score = 1\ntargets = ['query']\nmatch = { bytes_outside = ['9-x'] }", "main.toml:5 bad-value: `9-x` is not a byte range"),
-        ("score = 1\ntargets = ['query']\nmatch = { ip_match = ['nowhere'] }", "main.toml:5 unknown-name: there is no network `nowhere`"),
-        ("score = 1\ntargets = ['query']\nmatch = { contains_any = { file = 'none.txt' } }", "main.toml:5 file: the file `none.txt` does not exist"),
-        ("score = 1\ntargets = ['query']\nmatch = { contains_any = { file = 'dir' } }", "main.toml:5 file: the file `dir` cannot be read: it is a directory"),
-        ("score = 1\ntargets = ['query']\nmatch = { regex = '(?:\\w{500}){1000}' }", "main.toml:5 limit: this expression is too large once it is compiled"),
-        ("score = 1\nscroe = 1\ntargets = ['query']\nmatch = { contains = 'x' }", "main.toml:4 unknown-key: unknown key `scroe` in [[waf.rule]]"),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { present = false }",
+            "main.toml:5 bad-value: this operator takes only `true`",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { gt = 'x' }",
+            "main.toml:5 wrong-type: expected an integer, found a string",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { bytes_outside = ['9-x'] }",
+            "main.toml:5 bad-value: `9-x` is not a byte range",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { ip_match = ['nowhere'] }",
+            "main.toml:5 unknown-name: there is no network `nowhere`",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { contains_any = { file = 'none.txt' } }",
+            "main.toml:5 file: the file `none.txt` does not exist",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { contains_any = { file = 'dir' } }",
+            "main.toml:5 file: the file `dir` cannot be read: it is a directory",
+        ),
+        (
+            "score = 1\ntargets = ['query']\nmatch = { regex = '(?:\\w{500}){1000}' }",
+            "main.toml:5 limit: this expression is too large once it is compiled",
+        ),
+        (
+            "score = 1\nscroe = 1\ntargets = ['query']\nmatch = { contains = 'x' }",
+            "main.toml:4 unknown-key: unknown key `scroe` in [[waf.rule]]",
+        ),
     ] {
         refuses(&rule(lines), &[want]);
     }
@@ -615,15 +777,24 @@ fn rules_that_cannot_be_meant_are_refused() {
 fn settings_out_of_range_are_refused() {
     for (text, want) in [
         ("[waf]\nseclang = []", "main.toml:2 unknown-key: unknown key `seclang` in [waf]"),
-        ("[waf]\nthreshold = 0", "main.toml:2 bad-value: `waf.threshold` is 0, which would refuse every request"),
+        (
+            "[waf]\nthreshold = 0",
+            "main.toml:2 bad-value: `waf.threshold` is 0, which would refuse every request",
+        ),
         ("[waf]\nbudget = 0", "main.toml:2 bad-value: `waf.budget` is 0, which would refuse every request"),
         ("[waf]\nparanoia = 0", "main.toml:2 bad-value: `0` is not a paranoia level"),
         ("[waf]\npacks = ['crs']", "main.toml:2 bad-value: `crs` is not one of `core`"),
         ("[waf]\npacks = ['core', 'core']", "main.toml:2 bad-value: the pack `core` is named twice"),
         ("[waf.body]\ndepth = 101", "main.toml:2 bad-value: `waf.body.depth` is 101, and not from 1 to 100"),
-        ("[waf.body]\nlimit = \"2GiB\"", "main.toml:2 bad-value: `waf.body.limit` is 2147483648, and not from 1 to 1073741824"),
+        (
+            "[waf.body]\nlimit = \"2GiB\"",
+            "main.toml:2 bad-value: `waf.body.limit` is 2147483648, and not from 1 to 1073741824",
+        ),
         ("[waf]\nmode = \"off\"", "main.toml:2 bad-value: a stage or route cannot be off"),
-        ("[waf]\nmode = \"shadow\"", "main.toml:2 shadow-without-end: a stage or route in shadow needs `shadow_until`"),
+        (
+            "[waf]\nmode = \"shadow\"",
+            "main.toml:2 shadow-without-end: a stage or route in shadow needs `shadow_until`",
+        ),
     ] {
         refuses(text, &[want]);
     }
@@ -636,11 +807,23 @@ fn exclusions_name_rules_that_exist() {
     let exclude = |lines: &str| format!("{THREE}[[waf.exclude]]\nid = \"e\"\n{lines}");
     for (lines, want) in [
         ("rules = ['waf/tow']", "main.toml:20 unknown-name: there is no rule `waf/tow`"),
-        ("rules = ['waf/body-malformed']", "main.toml:20 bad-value: `waf/body-malformed` is not a rule of `[waf]` that can be excluded"),
+        (
+            "rules = ['waf/body-malformed']",
+            "main.toml:20 bad-value: `waf/body-malformed` is not a rule of `[waf]` that can be excluded",
+        ),
         ("rules = []", "main.toml:20 bad-value: `rules` is empty, so nothing would be excluded"),
-        ("rules = ['waf/one']\ntargets = []", "main.toml:21 bad-value: `targets` is empty, so nothing would be excluded"),
-        ("rules = ['waf/one']\ntargets = ['!query:q']", "main.toml:21 bad-value: an exclusion names what is not looked at, without `!`"),
-        ("rules = ['waf/one']\n[[waf.exclude]]\nid = 'e'\nrules = ['waf/two']", "main.toml:22 duplicate-id: the exclusion `e` is defined twice"),
+        (
+            "rules = ['waf/one']\ntargets = []",
+            "main.toml:21 bad-value: `targets` is empty, so nothing would be excluded",
+        ),
+        (
+            "rules = ['waf/one']\ntargets = ['!query:q']",
+            "main.toml:21 bad-value: an exclusion names what is not looked at, without `!`",
+        ),
+        (
+            "rules = ['waf/one']\n[[waf.exclude]]\nid = 'e'\nrules = ['waf/two']",
+            "main.toml:22 duplicate-id: the exclusion `e` is defined twice",
+        ),
     ] {
         refuses(&exclude(lines), &[want]);
     }
@@ -648,7 +831,11 @@ fn exclusions_name_rules_that_exist() {
 
 #[test]
 fn ids_are_unique_over_packs_and_written_rules() {
-    let id = |id: &str| format!("[[waf.rule]]\nid = \"{id}\"\nscore = 1\ntargets = [\"query\"]\nmatch = {{ contains = \"x\" }}\n");
+    let id = |id: &str| {
+        format!(
+            "[[waf.rule]]\nid = \"{id}\"\nscore = 1\ntargets = [\"query\"]\nmatch = {{ contains = \"x\" }}\n"
+        )
+    };
     refuses(&format!("{}{}", id("x"), id("x")), &["main.toml:7 duplicate-id: the id `x` is taken"]);
     refuses(&id("clean"), &["main.toml:2 reserved-id: `waf/clean` is a built-in rule"]);
     let text = format!("[waf]\npacks = [\"core\"]\n{}", id("sqli-union-select"));
@@ -658,7 +845,8 @@ fn ids_are_unique_over_packs_and_written_rules() {
 #[test]
 fn rules_of_a_pack_stand_in_the_table_of_rules_with_their_own_places() {
     let bench = rules("[waf]\npacks = [\"core\"]");
-    let Some(crate::decision::RuleRef::Written(rule)) = bench.cx_rules.by_name("waf/sqli-union-select") else {
+    let Some(crate::decision::RuleRef::Written(rule)) = bench.cx_rules.by_name("waf/sqli-union-select")
+    else {
         panic!("the rule is in the table")
     };
     let info = bench.cx_rules.get(rule);
@@ -672,7 +860,8 @@ fn rules_of_a_pack_stand_in_the_table_of_rules_with_their_own_places() {
 fn the_tables_of_two_files_become_one() {
     let read = |text: &str, diagnostics: &mut Diagnostics| {
         let table = DeTable::parse(text).expect("TOML");
-        RawWaf::decode(Node::new(FileId(0), table.get_ref().get("waf").expect("[waf]")), diagnostics).expect("decodes")
+        RawWaf::decode(Node::new(FileId(0), table.get_ref().get("waf").expect("[waf]")), diagnostics)
+            .expect("decodes")
     };
     let mut diagnostics = Diagnostics::default();
     let mut first = read(&format!("[waf]\nthreshold = 5\n[waf.body]\ndepth = 3\n{THREE}"), &mut diagnostics);

@@ -3,7 +3,8 @@
 use super::ir::{Action, Condition, Exclusion, Input, Link, Operand, Rule, Template, Test};
 use super::operators::{Argument, ArgumentKind};
 use super::raw::{
-    ActionWord, RawArgument, RawCondition, RawMatch, RawWafExclude, RawWafLink, RawWafRule, TargetWord, TransformWord,
+    ActionWord, RawArgument, RawCondition, RawMatch, RawWafExclude, RawWafLink, RawWafRule, TargetWord,
+    TransformWord,
 };
 use super::targets::Target;
 use super::transforms::Transform;
@@ -73,7 +74,11 @@ fn action(raw: &RawWafRule, cx: &mut Compile<'_>) -> Option<Action> {
         }
         (None, None) => {
             cx.diagnostics
-                .push(Code::MissingKey, raw.id.place, format!("the rule `{}` has neither `score` nor `action`", raw.id.value))
+                .push(
+                    Code::MissingKey,
+                    raw.id.place,
+                    format!("the rule `{}` has neither `score` nor `action`", raw.id.value),
+                )
                 .help("add `score = 5`, `action = \"deny\"` or `action = \"log\"`");
             None
         }
@@ -93,7 +98,8 @@ fn link(
         RawMatch::All(all) => (all.as_slice(), false),
         RawMatch::Any(any) => (any.as_slice(), true),
     };
-    let conditions: Vec<Option<Condition>> = conditions.iter().map(|raw| condition(raw, &transforms, cx)).collect();
+    let conditions: Vec<Option<Condition>> =
+        conditions.iter().map(|raw| condition(raw, &transforms, cx)).collect();
     let conditions: Vec<Condition> = conditions.into_iter().collect::<Option<_>>()?;
     let test = if any { Test::Any(conditions) } else { Test::All(conditions) };
     Some(Link { inputs: inputs?, transforms, multi_match: false, test, capture: false, effects: Vec::new() })
@@ -102,9 +108,9 @@ fn link(
 fn inputs(raw: &At<Vec<At<TargetWord>>>, cx: &mut Compile<'_>) -> Option<Vec<Input>> {
     let targets = targets(&raw.value);
     if targets.iter().all(|target| target.excluded) {
-        cx.diagnostics
-            .push(Code::BadValue, raw.place, "`targets` names nothing to look at")
-            .help("a leading `!` only takes away from what another entry names: [\"args\", \"!args:comment\"]");
+        cx.diagnostics.push(Code::BadValue, raw.place, "`targets` names nothing to look at").help(
+            "a leading `!` only takes away from what another entry names: [\"args\", \"!args:comment\"]",
+        );
         return None;
     }
     let useless = targets.iter().filter(|target| target.excluded).find(|excluded| {
@@ -114,8 +120,11 @@ fn inputs(raw: &At<Vec<At<TargetWord>>>, cx: &mut Compile<'_>) -> Option<Vec<Inp
     if let Some(target) = useless
         && raw.value.iter().any(|word| matches!(word.value.0.as_slice(), [one] if one == target))
     {
-        cx.diagnostics
-            .push(Code::BadValue, raw.place, format!("`{target}` takes away from `{}`, which no entry names", target.collection.name()));
+        cx.diagnostics.push(
+            Code::BadValue,
+            raw.place,
+            format!("`{target}` takes away from `{}`, which no entry names", target.collection.name()),
+        );
         return None;
     }
     Some(targets.into_iter().map(Input::Texts).collect())
@@ -138,12 +147,21 @@ fn condition(raw: &RawCondition, transforms: &[Transform], cx: &mut Compile<'_>)
     let kind = raw.operator.info();
     if always_lowercase(transforms) && kind.name != "regex" && has_capitals(&argument) && !raw.not {
         cx.diagnostics
-            .push(Code::BadValue, raw.place, format!("`{}` compares with capitals what `lowercase` made small", kind.name))
+            .push(
+                Code::BadValue,
+                raw.place,
+                format!("`{}` compares with capitals what `lowercase` made small", kind.name),
+            )
             .help("write the text in small letters");
         return None;
     }
     debug_assert!(kind.argument != ArgumentKind::Nothing || argument == Argument::Nothing);
-    Some(Condition { place: raw.place, operator: raw.operator, argument: Operand::Fixed(argument), negated: raw.not })
+    Some(Condition {
+        place: raw.place,
+        operator: raw.operator,
+        argument: Operand::Fixed(argument),
+        negated: raw.not,
+    })
 }
 
 /// Whether no capital can be left behind these transformations.
@@ -161,7 +179,10 @@ fn always_lowercase(transforms: &[Transform]) -> bool {
                 | Transform::NormalisePathWin
         )
     };
-    match transforms.iter().rposition(|transform| matches!(transform, Transform::Lowercase | Transform::CmdLine)) {
+    match transforms
+        .iter()
+        .rposition(|transform| matches!(transform, Transform::Lowercase | Transform::CmdLine))
+    {
         Some(at) => !transforms.iter().skip(at + 1).any(decodes),
         None => false,
     }
@@ -202,32 +223,52 @@ pub(super) fn exclusion(raw: &RawWafExclude, rules: &[Written], cx: &mut Compile
     let mut excluded = Vec::new();
     for name in &raw.rules.value {
         match cx.rules.by_name(&name.value) {
-            Some(RuleRef::Written(written)) if let Some(at) = rules.iter().position(|rule| *rule == written) => {
+            Some(RuleRef::Written(written))
+                if let Some(at) = rules.iter().position(|rule| *rule == written) =>
+            {
                 excluded.push(at);
             }
             Some(_) => {
                 cx.diagnostics
-                    .push(Code::BadValue, name.place, format!("`{}` is not a rule of `[waf]` that can be excluded", name.value))
+                    .push(
+                        Code::BadValue,
+                        name.place,
+                        format!("`{}` is not a rule of `[waf]` that can be excluded", name.value),
+                    )
                     .help("exclusions are about written WAF rules; bounds of bodies stand in `[waf.body]`");
             }
             None => {
-                let known: Vec<String> = rules.iter().map(|rule| cx.rules.get(*rule).name.to_string()).collect();
-                unknown_name("rule", &name.value, name.place, known.iter().map(String::as_str), cx.diagnostics);
+                let known: Vec<String> =
+                    rules.iter().map(|rule| cx.rules.get(*rule).name.to_string()).collect();
+                unknown_name(
+                    "rule",
+                    &name.value,
+                    name.place,
+                    known.iter().map(String::as_str),
+                    cx.diagnostics,
+                );
             }
         }
     }
     let words = raw.targets.as_ref();
     let empty = [
         (raw.rules.value.is_empty(), "rules", raw.rules.place),
-        (words.is_some_and(|words| words.value.is_empty()), "targets", words.map_or(raw.place, |words| words.place)),
+        (
+            words.is_some_and(|words| words.value.is_empty()),
+            "targets",
+            words.map_or(raw.place, |words| words.place),
+        ),
     ];
     for (_, key, place) in empty.into_iter().filter(|(empty, ..)| *empty) {
         cx.diagnostics.push(Code::BadValue, place, format!("`{key}` is empty, so nothing would be excluded"));
     }
     let targets = targets(words.map_or(&[], |words| &words.value));
     if targets.iter().any(|target| target.excluded) {
-        cx.diagnostics
-            .push(Code::BadValue, words.map_or(raw.place, |words| words.place), "an exclusion names what is not looked at, without `!`");
+        cx.diagnostics.push(
+            Code::BadValue,
+            words.map_or(raw.place, |words| words.place),
+            "an exclusion names what is not looked at, without `!`",
+        );
     }
     Exclusion { scope, rules: excluded, targets }
 }
@@ -237,7 +278,11 @@ pub(super) fn distinct(excludes: &[RawWafExclude], cx: &mut Compile<'_>) {
     for (at, exclude) in excludes.iter().enumerate() {
         if let Some(first) = excludes[..at].iter().find(|first| first.id.value == exclude.id.value) {
             cx.diagnostics
-                .push(Code::DuplicateId, exclude.id.place, format!("the exclusion `{}` is defined twice", exclude.id.value))
+                .push(
+                    Code::DuplicateId,
+                    exclude.id.place,
+                    format!("the exclusion `{}` is defined twice", exclude.id.value),
+                )
                 .also(first.id.place, "the first definition");
         }
     }
@@ -252,4 +297,3 @@ pub(super) fn rules(raw: &[RawWafRule], cx: &mut Compile<'_>) -> Vec<(Written, O
         })
         .collect()
 }
-

@@ -165,7 +165,9 @@ impl Values {
             last = false;
             let before = match step.label {
                 Label::Key(key) => rest.strip_suffix(self.bytes(key)),
-                Label::Attribute(key) => rest.strip_suffix(self.bytes(key)).and_then(|rest| rest.strip_suffix(b"@")),
+                Label::Attribute(key) => {
+                    rest.strip_suffix(self.bytes(key)).and_then(|rest| rest.strip_suffix(b"@"))
+                }
                 Label::Index(index) => rest.strip_suffix(index.to_string().as_bytes()),
             };
             let Some(before) = before else { return false };
@@ -210,7 +212,11 @@ impl Values {
 
     /// Adds a value without its name.
     pub(super) fn value(&mut self, collection: Collection, name: Stretch, value: Stretch) {
-        self.list.push(Value { kind: Kind::new(collection, false), name: ValueName::Flat(name), text: value });
+        self.list.push(Value {
+            kind: Kind::new(collection, false),
+            name: ValueName::Flat(name),
+            text: value,
+        });
     }
 
     /// Adds a step to a path; the key of an object or the name of an element is a text of its own.
@@ -265,11 +271,26 @@ mod tests {
         let shown: Vec<String> = values.list.iter().map(|value| values.show(value)).collect();
         assert_eq!(
             shown,
-            ["query.names:q", "query:q", "json.names:items", "json.names:items.0.s.ku", "json:items.0.s.ku", "path"]
+            [
+                "query.names:q",
+                "query:q",
+                "json.names:items",
+                "json.names:items.0.s.ku",
+                "json:items.0.s.ku",
+                "path"
+            ]
         );
         let last = values.list[4];
         assert!(values.is_named(&last, b"items.0.s.ku"));
-        for other in [&b"items.0.s.k"[..], b"xitems.0.s.ku", b"0.s.ku", b".items.0.s.ku", b"s.ku", b"", b"items.1.s.ku"] {
+        for other in [
+            &b"items.0.s.k"[..],
+            b"xitems.0.s.ku",
+            b"0.s.ku",
+            b".items.0.s.ku",
+            b"s.ku",
+            b"",
+            b"items.1.s.ku",
+        ] {
             assert!(!values.is_named(&last, other), "{}", other.escape_ascii());
         }
     }

@@ -18,7 +18,12 @@ pub(super) fn read(body: &[u8], bounds: &Bounds, values: &mut Values) -> Result<
 
 /// Adds the parameters of a text, at most `most` of them; false where there are more. Names and
 /// values are decoded once; a `%` that encodes nothing stays. `;` is no separator.
-pub(in crate::policy::waf) fn split(text: &[u8], collection: Collection, most: usize, values: &mut Values) -> bool {
+pub(in crate::policy::waf) fn split(
+    text: &[u8],
+    collection: Collection,
+    most: usize,
+    values: &mut Values,
+) -> bool {
     let pairs = text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
     for (index, pair) in pairs.enumerate() {
         if index == most {

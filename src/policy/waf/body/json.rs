@@ -71,7 +71,8 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
         match self.reader.fields.checked_sub(1) {
             Some(fields) => self.reader.fields = fields,
             None => {
-                self.reader.refusal = Some(Unreadable::too_large("it has more values than `waf.body.fields`"));
+                self.reader.refusal =
+                    Some(Unreadable::too_large("it has more values than `waf.body.fields`"));
                 return Err(D::Error::custom("too many"));
             }
         }

@@ -80,7 +80,8 @@ impl MediaType {
     pub(super) fn boundary(&self) -> Option<&[u8]> {
         let boundary = self.boundary.as_deref()?.as_bytes();
         let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
-        let good = (1..=70).contains(&boundary.len()) && boundary.iter().all(fits) && !boundary.ends_with(b" ");
+        let good =
+            (1..=70).contains(&boundary.len()) && boundary.iter().all(fits) && !boundary.ends_with(b" ");
         good.then_some(boundary)
     }
 }

@@ -58,7 +58,12 @@ impl Unreadable {
 }
 
 /// Adds the texts of a body, which is not empty.
-pub(super) fn read(headers: &HeaderMap, body: &[u8], bounds: &Bounds, values: &mut Values) -> Result<(), Unreadable> {
+pub(super) fn read(
+    headers: &HeaderMap,
+    body: &[u8],
+    bounds: &Bounds,
+    values: &mut Values,
+) -> Result<(), Unreadable> {
     for coding in headers.get_all(header::CONTENT_ENCODING) {
         let coding = coding.as_bytes().trim_ascii();
         if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
@@ -78,19 +83,23 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8], bounds: &Bounds, values: &m
     let media = MediaType::parse(raw).ok_or(Unreadable::malformed("its content type cannot be read"))?;
     let charset = match media.charset() {
         None => None,
-        Some(name) => {
-            Some(Charset::by_name(name).ok_or(Unreadable::charset("its character set is not UTF-8, ASCII or Latin-1"))?)
-        }
+        Some(name) => Some(
+            Charset::by_name(name)
+                .ok_or(Unreadable::charset("its character set is not UTF-8, ASCII or Latin-1"))?,
+        ),
     };
     let is = |names: &[&str]| names.contains(&media.essence());
     if is(&["application/x-www-form-urlencoded"]) {
         form::read(body, bounds, values)
     } else if is(&["multipart/form-data"]) {
-        let boundary = media.boundary().ok_or(Unreadable::malformed("its content type has no usable boundary"))?;
+        let boundary =
+            media.boundary().ok_or(Unreadable::malformed("its content type has no usable boundary"))?;
         multipart::read(body, boundary, bounds, values)
     } else if is(&["application/json", "text/json", "application/csp-report"]) || media.has_suffix("+json") {
         json::read(body, bounds, values)
-    } else if is(&["application/xml", "text/xml", "application/xml-external-parsed-entity"]) || media.has_suffix("+xml") {
+    } else if is(&["application/xml", "text/xml", "application/xml-external-parsed-entity"])
+        || media.has_suffix("+xml")
+    {
         xml::read(body, charset, bounds, values)
     } else {
         values.single(Collection::Body, body);

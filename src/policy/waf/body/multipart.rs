@@ -16,11 +16,18 @@ use crate::policy::waf::targets::Collection;
 use crate::policy::waf::values::Values;
 
 /// Adds the fields and the names of files.
-pub(super) fn read(body: &[u8], boundary: &[u8], bounds: &Bounds, values: &mut Values) -> Result<(), Unreadable> {
+pub(super) fn read(
+    body: &[u8],
+    boundary: &[u8],
+    bounds: &Bounds,
+    values: &mut Values,
+) -> Result<(), Unreadable> {
     let delimiter = [b"--", boundary].concat();
     let separator = [b"\n", &delimiter[..]].concat();
     let separator = Finder::new(&separator);
-    let mut rest = body.strip_prefix(&delimiter[..]).ok_or(Unreadable::malformed("it does not begin with its boundary"))?;
+    let mut rest = body
+        .strip_prefix(&delimiter[..])
+        .ok_or(Unreadable::malformed("it does not begin with its boundary"))?;
     let mut parts = 0;
     while let ControlFlow::Continue(part) = after_boundary(rest)? {
         parts += 1;
@@ -28,7 +35,8 @@ pub(super) fn read(body: &[u8], boundary: &[u8], bounds: &Bounds, values: &mut V
             return Err(Unreadable::too_large("it has more parts than `waf.body.fields`"));
         }
         let end = separator.find(part).ok_or(Unreadable::malformed("its last boundary is missing"))?;
-        let inside = part[..end].strip_suffix(b"\r").ok_or(Unreadable::malformed("a line ends without CR"))?;
+        let inside =
+            part[..end].strip_suffix(b"\r").ok_or(Unreadable::malformed("a line ends without CR"))?;
         read_part(inside, values)?;
         rest = &part[end + separator.needle().len()..];
     }
@@ -82,7 +90,9 @@ fn read_part(text: &[u8], values: &mut Values) -> Result<(), Unreadable> {
         None => {
             // RFC 7578 section 4.6: the form's own word about its character set.
             if name == "_charset_" && std::str::from_utf8(content).ok().and_then(Charset::by_name).is_none() {
-                return Err(Unreadable::charset("its `_charset_` field names another than UTF-8, ASCII or Latin-1"));
+                return Err(Unreadable::charset(
+                    "its `_charset_` field names another than UTF-8, ASCII or Latin-1",
+                ));
             }
             let content = values.put(content);
             values.member(Collection::Form, label, content);
@@ -112,7 +122,9 @@ impl Part {
                     return Err(Unreadable::malformed("a part is multipart itself"));
                 }
                 match media.charset().map(Charset::by_name) {
-                    Some(None) => Err(Unreadable::charset("a part's character set is not UTF-8, ASCII or Latin-1")),
+                    Some(None) => {
+                        Err(Unreadable::charset("a part's character set is not UTF-8, ASCII or Latin-1"))
+                    }
                     _ => Ok(()),
                 }
             }

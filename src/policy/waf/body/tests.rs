@@ -116,7 +116,9 @@ fn xml_is_named_by_paths() {
 
 #[test]
 fn xml_that_is_none_or_too_much_is_refused() {
-    for body in ["", "x", "<a>", "<a></b>", "<a/><b/>", "<a/>x", "<a b='1' b='2'/>", "</a>", "<a b=1/>", "<a>&</a>"] {
+    for body in
+        ["", "x", "<a>", "<a></b>", "<a/><b/>", "<a/>x", "<a b='1' b='2'/>", "</a>", "<a b=1/>", "<a>&</a>"]
+    {
         refuses("text/xml", body, Builtin::BodyMalformed);
     }
     refuses("text/xml", b"<a>\xff</a>", Builtin::BodyMalformed);
@@ -128,7 +130,8 @@ fn xml_that_is_none_or_too_much_is_refused() {
 
 /// A multipart body of parts, each with its header and content.
 fn parts(parts: &[(&str, &str)]) -> String {
-    let parts: String = parts.iter().map(|(head, content)| format!("--b\r\n{head}\r\n\r\n{content}\r\n")).collect();
+    let parts: String =
+        parts.iter().map(|(head, content)| format!("--b\r\n{head}\r\n\r\n{content}\r\n")).collect();
     format!("{parts}--b--\r\n")
 }
 
@@ -138,17 +141,15 @@ const MULTIPART: &str = "multipart/form-data; boundary=b";
 fn multipart_gives_fields_and_names_of_files() {
     let body = parts(&[
         ("Content-Disposition: form-data; name=\"a\"", "<x>\r\n--c"),
-        ("content-disposition: form-data; filename=\"C:\\d\\e; name=z.png\"; name=f\r\nContent-Type: image/png", "\0\0"),
+        (
+            "content-disposition: form-data; filename=\"C:\\d\\e; name=z.png\"; name=f\r\nContent-Type: image/png",
+            "\0\0",
+        ),
     ]);
     finds(
         MULTIPART,
         body,
-        &[
-            "form.names:a=a",
-            "form:a=<x>\\r\\n--c",
-            "file.names:f=f",
-            "file:f=C:\\\\d\\\\e; name=z.png",
-        ],
+        &["form.names:a=a", "form:a=<x>\\r\\n--c", "file.names:f=f", "file:f=C:\\\\d\\\\e; name=z.png"],
     );
 }
 
@@ -188,14 +189,20 @@ fn multipart_that_readers_could_dispute_is_refused() {
     refuses("multipart/form-data", &good, Builtin::BodyMalformed);
     refuses("multipart/form-data; boundary=b; boundary=c", &good, Builtin::BodyMalformed);
     refuses(MULTIPART, parts(&[(name, "x"); 9]), Builtin::BodyTooLarge);
-    refuses(MULTIPART, parts(&[("Content-Disposition: form-data; name=_charset_", "utf-7")]), Builtin::BodyCharset);
+    refuses(
+        MULTIPART,
+        parts(&[("Content-Disposition: form-data; name=_charset_", "utf-7")]),
+        Builtin::BodyCharset,
+    );
     let head = format!("{name}\r\nContent-Type: text/plain; charset=utf-7");
     refuses(MULTIPART, parts(&[(&head, "x")]), Builtin::BodyCharset);
 }
 
 #[test]
 fn what_no_parser_knows_is_looked_at_raw() {
-    for content_type in ["", "text/plain", "application/octet-stream", "multipart/mixed; boundary=b", "application/graphql"] {
+    for content_type in
+        ["", "text/plain", "application/octet-stream", "multipart/mixed; boundary=b", "application/graphql"]
+    {
         finds(content_type, b"<x>\0", &["body=<x>\\x00"]);
     }
 }
@@ -217,9 +224,37 @@ fn odd_types_and_encodings_are_refused() {
 /// Bodies near the grammar of each type.
 fn near_body() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
-        "--b", "\r\n", "\n", "--", "Content-Disposition: form-data; name=\"a\"", "; filename=\"", "\"", "\\", "{", "}", "[",
-        "]", ":", ",", "\"a\"", "<a>", "</a>", "<!--", "<![CDATA[", "]]>", "&", "&#x", ";", "<?", "?>", "<!DOCTYPE", "=", "%",
-        "4", "\\u00", "é",
+        "--b",
+        "\r\n",
+        "\n",
+        "--",
+        "Content-Disposition: form-data; name=\"a\"",
+        "; filename=\"",
+        "\"",
+        "\\",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"a\"",
+        "<a>",
+        "</a>",
+        "<!--",
+        "<![CDATA[",
+        "]]>",
+        "&",
+        "&#x",
+        ";",
+        "<?",
+        "?>",
+        "<!DOCTYPE",
+        "=",
+        "%",
+        "4",
+        "\\u00",
+        "é",
     ]);
     let piece = prop_oneof![6 => piece.prop_map(|piece| piece.as_bytes().to_vec()), 1 => prop::collection::vec(any::<u8>(), 0..3)];
     prop::collection::vec(piece, 0..32).prop_map(|pieces| pieces.concat())

@@ -21,7 +21,8 @@ pub(super) fn read(
     values: &mut Values,
 ) -> Result<(), Unreadable> {
     let text = decode(body, charset)?;
-    let mut document = Document { values, open: Vec::new(), fields: bounds.fields, depth: bounds.depth, rooted: false };
+    let mut document =
+        Document { values, open: Vec::new(), fields: bounds.fields, depth: bounds.depth, rooted: false };
     let mut reader = Reader::from_str(&text);
     reader.config_mut().check_comments = true;
     loop {
@@ -44,12 +45,9 @@ fn decode(body: &[u8], charset: Option<Charset>) -> Result<Cow<'_, str>, Unreada
     }
     let declared = match declared_encoding(body) {
         None => None,
-        Some(name) => Some(
-            std::str::from_utf8(name)
-                .ok()
-                .and_then(Charset::by_name)
-                .ok_or(Unreadable::charset("its declaration names another character set than UTF-8, ASCII or Latin-1"))?,
-        ),
+        Some(name) => Some(std::str::from_utf8(name).ok().and_then(Charset::by_name).ok_or(
+            Unreadable::charset("its declaration names another character set than UTF-8, ASCII or Latin-1"),
+        )?),
     };
     match charset.or(declared).unwrap_or(Charset::Utf8) {
         Charset::Utf8 => std::str::from_utf8(body).map(Cow::Borrowed).map_err(|_| MALFORMED),
@@ -100,13 +98,15 @@ impl Document<'_> {
             }
             Event::DocType(text) => {
                 self.count()?;
-                let (name, text) = (self.values.put(b"!doctype"), self.values.put(text.into_inner().as_bytes()));
+                let (name, text) =
+                    (self.values.put(b"!doctype"), self.values.put(text.into_inner().as_bytes()));
                 self.values.value(Collection::Xml, name, text);
                 Ok(())
             }
             Event::PI(instruction) => {
                 self.count()?;
-                let (name, text) = (self.values.put(b"?"), self.values.put(instruction.into_inner().as_bytes()));
+                let (name, text) =
+                    (self.values.put(b"?"), self.values.put(instruction.into_inner().as_bytes()));
                 self.values.value(Collection::Xml, name, text);
                 Ok(())
             }

@@ -32,14 +32,26 @@ pub(super) struct Node {
 
 impl Chains {
     /// The tree of the units' chains.
-    pub(super) fn new<'a>(chains: impl Iterator<Item = &'a [Transform]>, size: usize, features: &mut FeatureTable) -> Chains {
-        let node = |parent, transform, triggers| Node { parent, transform, triggers, deletes: false, here: Bits::none(size), below: Bits::none(size) };
+    pub(super) fn new<'a>(
+        chains: impl Iterator<Item = &'a [Transform]>,
+        size: usize,
+        features: &mut FeatureTable,
+    ) -> Chains {
+        let node = |parent, transform, triggers| Node {
+            parent,
+            transform,
+            triggers,
+            deletes: false,
+            here: Bits::none(size),
+            below: Bits::none(size),
+        };
         let mut nodes = vec![node(0, None, 0)];
         for (unit, chain) in chains.enumerate() {
             let mut at = 0;
             nodes[at].below.insert(unit);
             for transform in chain {
-                let known = nodes.iter().position(|node| node.parent == at && node.transform == Some(*transform));
+                let known =
+                    nodes.iter().position(|node| node.parent == at && node.transform == Some(*transform));
                 at = known.unwrap_or_else(|| {
                     let triggers = transform.info().triggers.map_or(0, |set| features.bit(set));
                     nodes.push(node(at, Some(*transform), triggers));

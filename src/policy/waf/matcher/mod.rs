@@ -156,7 +156,10 @@ impl Unit {
         });
         let unit = |operator| Unit {
             transforms: self.transforms.clone(),
-            test: CompiledTest { conditions: Box::new([CompiledCondition { operator, negated: false }]), any: false },
+            test: CompiledTest {
+                conditions: Box::new([CompiledCondition { operator, negated: false }]),
+                any: false,
+            },
         };
         operators.map(unit).collect()
     }
@@ -184,7 +187,10 @@ impl Matcher {
             let allowed = ByteSet::of(bytes);
             let possible = |needs: &Needs| needs.clauses.iter().all(|set| set.meets(&allowed));
             let mut units = Bits::none(size);
-            all.iter().enumerate().filter(|(_, needs)| possible(needs)).for_each(|(unit, _)| units.insert(unit));
+            all.iter()
+                .enumerate()
+                .filter(|(_, needs)| possible(needs))
+                .for_each(|(unit, _)| units.insert(unit));
             Plain { others: features.bit(allowed.complement()), units }
         });
         let short = std::array::from_fn(|length| {
@@ -196,7 +202,9 @@ impl Matcher {
         // The bits are few: every unit gets one before any gets a second.
         let mut needs = vec![0; size];
         for round in 0..all.iter().map(|needs| needs.clauses.len()).max().unwrap_or(0) {
-            for (unit, clause) in all.iter().enumerate().filter_map(|(unit, needs)| Some((unit, needs.clauses.get(round)?))) {
+            for (unit, clause) in
+                all.iter().enumerate().filter_map(|(unit, needs)| Some((unit, needs.clauses.get(round)?)))
+            {
                 needs[unit] |= features.bit(*clause);
             }
         }
@@ -248,7 +256,8 @@ impl Matcher {
     /// Takes away units that cannot match on a text of these features.
     #[inline]
     fn narrow(&self, features: Features, text: &[u8], units: &mut Bits) {
-        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0) {
+        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
+        {
             units.keep(&plain.units);
         }
         if let Some(short) = self.short.get(text.len()) {
@@ -272,7 +281,13 @@ impl Matcher {
     }
 
     /// Undoes what the wanted units want undone; returns how many different haystacks there are.
-    fn transform(&self, text: &[u8], wanted: &Bits, scratch: &mut Scratch, budget: &mut Budget) -> Result<usize, Exhausted> {
+    fn transform(
+        &self,
+        text: &[u8],
+        wanted: &Bits,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> Result<usize, Exhausted> {
         budget.take(text.len())?;
         let Scratch { haystacks, places, .. } = scratch;
         if haystacks.is_empty() {

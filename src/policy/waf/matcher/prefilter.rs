@@ -142,7 +142,8 @@ impl Table {
     #[inline]
     fn lanes<const LANES: usize>(&self, text: &[u8], hits: &mut Bits) {
         let length = (text.len() + (LANES - 1) * self.overlap) / LANES;
-        let parts: [&[u8]; LANES] = std::array::from_fn(|lane| &text[lane * (length - self.overlap)..][..length]);
+        let parts: [&[u8]; LANES] =
+            std::array::from_fn(|lane| &text[lane * (length - self.overlap)..][..length]);
         let mut states = [0; LANES];
         let mut at = 0;
         while at < length {

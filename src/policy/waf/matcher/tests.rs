@@ -11,7 +11,10 @@ fn operator(kind: OperatorKind, argument: Argument, tables: usize) -> Option<Ope
 
 fn naive(matcher: &Matcher, text: &[u8], wanted: &Bits) -> Vec<usize> {
     let units = matcher.units().iter().enumerate();
-    units.filter(|(at, unit)| wanted.contains(*at) && unit.test.matches(&unit.transform(text))).map(|(at, _)| at).collect()
+    units
+        .filter(|(at, unit)| wanted.contains(*at) && unit.test.matches(&unit.transform(text)))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 fn fast(matcher: &Matcher, text: &[u8], wanted: &Bits, scratch: &mut Scratch) -> Vec<usize> {
@@ -26,18 +29,45 @@ fn fast(matcher: &Matcher, text: &[u8], wanted: &Bits, scratch: &mut Scratch) ->
 /// Pieces of expressions, put together at random.
 fn pattern() -> impl Strategy<Value = String> {
     let atom = prop::sample::select(vec![
-        "a", "b", "'", "or", "union", "[ab]", "[^a]", ".", r"\s", r"\d", r"\b", "^", "$", "(?:a|b')", "(?i:or|and)", "x{2}",
-        r"\xff", "%", "<", "(?:ab)+", "(?:select|from)?", "[a-z]*", "'?", "(?i)A",
+        "a",
+        "b",
+        "'",
+        "or",
+        "union",
+        "[ab]",
+        "[^a]",
+        ".",
+        r"\s",
+        r"\d",
+        r"\b",
+        "^",
+        "$",
+        "(?:a|b')",
+        "(?i:or|and)",
+        "x{2}",
+        r"\xff",
+        "%",
+        "<",
+        "(?:ab)+",
+        "(?:select|from)?",
+        "[a-z]*",
+        "'?",
+        "(?i)A",
     ]);
     prop::collection::vec(atom, 1..6).prop_map(|atoms| atoms.concat())
 }
 
 fn condition() -> impl Strategy<Value = Option<CompiledCondition>> {
-    let text = prop::sample::select(vec!["a", "or", "ab", "<b", "union", "'", "1"]).prop_map(|text| Argument::Text(text.into()));
+    let text = prop::sample::select(vec!["a", "or", "ab", "<b", "union", "'", "1"])
+        .prop_map(|text| Argument::Text(text.into()));
     let words = prop::sample::subsequence(vec!["or", "and", "ab", "<", "union", "bb"], 1..4)
         .prop_map(|words| Argument::Words(words.into_iter().map(Into::into).collect()));
     let plain = prop::sample::select(vec![
-        OperatorKind::Contains, OperatorKind::ContainsWord, OperatorKind::StartsWith, OperatorKind::EndsWith, OperatorKind::Equals,
+        OperatorKind::Contains,
+        OperatorKind::ContainsWord,
+        OperatorKind::StartsWith,
+        OperatorKind::EndsWith,
+        OperatorKind::Equals,
     ]);
     let tables = prop::sample::select(vec![0, 1 << 20]);
     let operator = prop_oneof![
@@ -50,7 +80,8 @@ fn condition() -> impl Strategy<Value = Option<CompiledCondition>> {
         }),
         1 => (0..20i64).prop_map(|number| operator(OperatorKind::Gt, Argument::Number(number), 0)),
     ];
-    (operator, prop::bool::weighted(0.2)).prop_map(|(operator, negated)| Some(CompiledCondition { operator: operator?, negated }))
+    (operator, prop::bool::weighted(0.2))
+        .prop_map(|(operator, negated)| Some(CompiledCondition { operator: operator?, negated }))
 }
 
 fn unit() -> impl Strategy<Value = Unit> {
@@ -64,8 +95,8 @@ fn unit() -> impl Strategy<Value = Unit> {
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
-        "a", "b", "'", "or", "OR", "union", " ", "select", "from", "1", "12", "%", "%27", "<", "&lt;", "\\x61", "+", "/*", "*/",
-        "xx", "ab", "B", "é", "\0", "^", "YWI=",
+        "a", "b", "'", "or", "OR", "union", " ", "select", "from", "1", "12", "%", "%27", "<", "&lt;",
+        "\\x61", "+", "/*", "*/", "xx", "ab", "B", "é", "\0", "^", "YWI=",
     ]);
     let piece = prop_oneof![8 => piece.prop_map(|piece| piece.as_bytes().to_vec()), 1 => any::<[u8; 1]>().prop_map(|byte| byte.to_vec())];
     prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
@@ -96,7 +127,9 @@ proptest! {
 
 #[test]
 fn work_is_counted_and_stops_at_the_budget() {
-    let Some(regex) = operator(OperatorKind::Regex, Argument::Text("a+b".into()), 1 << 20) else { panic!("an operator") };
+    let Some(regex) = operator(OperatorKind::Regex, Argument::Text("a+b".into()), 1 << 20) else {
+        panic!("an operator")
+    };
     let conditions = Box::new([CompiledCondition { operator: regex, negated: false }]);
     let unit = Unit { transforms: Box::new([]), test: CompiledTest { conditions, any: false } };
     let matcher = Matcher::new(vec![unit]);

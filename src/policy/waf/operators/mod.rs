@@ -198,9 +198,10 @@ impl Argument {
     /// A text that is not empty.
     fn some_text(&self) -> Result<&str, OperatorProblem> {
         match self {
-            Argument::Text(text) if text.is_empty() => {
-                Err(OperatorProblem::bad("the text is empty, so every value would match", "use `present = true` to match every value"))
-            }
+            Argument::Text(text) if text.is_empty() => Err(OperatorProblem::bad(
+                "the text is empty, so every value would match",
+                "use `present = true` to match every value",
+            )),
             Argument::Text(text) => Ok(text),
             _ => Err(OperatorProblem::wrong_argument()),
         }

@@ -107,11 +107,12 @@ impl Operate for Op {
             .hybrid_cache_capacity(MAX_CACHE)
             // The table below takes the place of the engine's own.
             .dfa(false);
-        let engine = meta::Builder::new().configure(config).build_from_hir(&hir).map_err(|_| OperatorProblem {
-            code: Code::Limit,
-            message: "this expression is too large once it is compiled".to_owned(),
-            help: "make its counted repetitions smaller, or split it",
-        })?;
+        let engine =
+            meta::Builder::new().configure(config).build_from_hir(&hir).map_err(|_| OperatorProblem {
+                code: Code::Limit,
+                message: "this expression is too large once it is compiled".to_owned(),
+                help: "make its counted repetitions smaller, or split it",
+            })?;
         let mut made = Vec::new();
         let tables = make_tables(&hir, tables, &mut made).then(|| made.into());
         Ok(Op { tables, engine, needs: Needs::of(&hir) })

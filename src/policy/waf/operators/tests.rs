@@ -42,7 +42,12 @@ fn words(words: &[&str]) -> Argument {
 fn texts_are_compared_byte_by_byte() {
     check("contains", text("b/"), &[b"ab/c", b"b/"], &[b"", b"B/", b"b"]);
     check("contains_any", words(&["ab", "c"]), &[b"xab", b"c"], &[b"AB", b"a", b""]);
-    check("contains_word", text("exec"), &[b"exec(x)", b"a exec", b"xexec exec"], &[b"executive", b"_exec", b"exec1"]);
+    check(
+        "contains_word",
+        text("exec"),
+        &[b"exec(x)", b"a exec", b"xexec exec"],
+        &[b"executive", b"_exec", b"exec1"],
+    );
     check("starts_with", text("ab"), &[b"abc", b"ab"], &[b"xab", b"Ab", b""]);
     check("ends_with", text("ab"), &[b"cab", b"ab"], &[b"abx", b""]);
     check("equals", text("ab"), &[b"ab"], &[b"abc", b"AB", b""]);
@@ -81,12 +86,22 @@ fn addresses_are_looked_up_in_networks() {
 
 #[test]
 fn expressions_are_about_bytes() {
-    check("regex", text(r"(?i)union\s+select"), &[b"1 UNION\n\tselect", b"\xffunion select"], &[b"unionselect"]);
+    check(
+        "regex",
+        text(r"(?i)union\s+select"),
+        &[b"1 UNION\n\tselect", b"\xffunion select"],
+        &[b"unionselect"],
+    );
     check("regex", text(r"a.b"), &[b"a\nb", b"a\xffb"], &[b"ab"]);
     check("regex", text(r"^\w{2}$"), &[b"ab"], &[b"abc", b"ab\n", "é".as_bytes()]);
     check("regex", text(r"\xff\x00"), &[b"a\xff\0"], &[b"\xff"]);
     // Too large for a table: the general engine answers.
-    check("regex", text(r"(?:[a-z0-9]{1,60}x){12}y"), &[&b"ax".repeat(12).as_slice().to_vec()[..], b"y"].concat().chunks(25).collect::<Vec<_>>(), &[b"axy"]);
+    check(
+        "regex",
+        text(r"(?:[a-z0-9]{1,60}x){12}y"),
+        &[&b"ax".repeat(12).as_slice().to_vec()[..], b"y"].concat().chunks(25).collect::<Vec<_>>(),
+        &[b"axy"],
+    );
 }
 
 #[test]

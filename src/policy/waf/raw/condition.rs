@@ -64,7 +64,8 @@ impl Decode for RawMatch {
             node.wrong_type("a table such as { regex = '…' }", diagnostics);
             return None;
         };
-        let several: Vec<&'static str> = ["all", "any"].into_iter().filter(|key| table.contains_key(*key)).collect();
+        let several: Vec<&'static str> =
+            ["all", "any"].into_iter().filter(|key| table.contains_key(*key)).collect();
         let [key] = several.as_slice() else {
             if several.len() > 1 {
                 both(node.place(), "`all` and `any` stand in one `match`", diagnostics);
@@ -89,9 +90,9 @@ impl Decode for RawMatch {
 }
 
 fn both(place: Place, message: &str, diagnostics: &mut Diagnostics) {
-    diagnostics
-        .push(Code::Conflict, place, message)
-        .help("use one, with several conditions in it: `all = [{ contains = \"a\" }, { regex = 'b', not = true }]`");
+    diagnostics.push(Code::Conflict, place, message).help(
+        "use one, with several conditions in it: `all = [{ contains = \"a\" }, { regex = 'b', not = true }]`",
+    );
 }
 
 impl Decode for RawCondition {
@@ -131,7 +132,12 @@ impl RawArgument {
             ArgumentKind::Nothing => match node.value() {
                 DeValue::Boolean(true) => Some(RawArgument::Nothing),
                 DeValue::Boolean(false) => {
-                    bad_value(node, "this operator takes only `true`", "for the opposite write `not = true` beside it", diagnostics);
+                    bad_value(
+                        node,
+                        "this operator takes only `true`",
+                        "for the opposite write `not = true` beside it",
+                        diagnostics,
+                    );
                     None
                 }
                 _ => {
@@ -161,10 +167,13 @@ impl RawArgument {
                 number.map(RawArgument::Number)
             }
             ArgumentKind::Bytes => {
-                let ranges: Vec<Option<ByteSet>> =
-                    node.items("an array of byte ranges", diagnostics)?.map(|item| range(item, diagnostics)).collect();
+                let ranges: Vec<Option<ByteSet>> = node
+                    .items("an array of byte ranges", diagnostics)?
+                    .map(|item| range(item, diagnostics))
+                    .collect();
                 let ranges: Option<Vec<ByteSet>> = ranges.into_iter().collect();
-                ranges.map(|ranges| RawArgument::Bytes(ranges.into_iter().fold(ByteSet::EMPTY, ByteSet::union)))
+                ranges
+                    .map(|ranges| RawArgument::Bytes(ranges.into_iter().fold(ByteSet::EMPTY, ByteSet::union)))
             }
             ArgumentKind::Networks => Vec::decode(node, diagnostics).map(RawArgument::Networks),
         }
@@ -196,13 +205,17 @@ impl JsonSchema for RawMatch {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<RawCondition>();
-        let several = |key: &str| {
+        let several = |key: &str, description: &str| {
             json!({
                 "type": "object", "required": [key], "additionalProperties": false,
-                "properties": { key: { "type": "array", "items": one, "minItems": 1 } },
+                "properties": {
+                    key: { "type": "array", "items": one, "minItems": 1, "description": description },
+                },
             })
         };
-        json_schema!({ "anyOf": [one, several("all"), several("any")] })
+        let all = several("all", "The text must be all of these.");
+        let any = several("any", "The text must be at least one of these.");
+        json_schema!({ "anyOf": [one, all, any] })
     }
 }
 
@@ -221,7 +234,9 @@ impl JsonSchema for RawCondition {
                 ArgumentKind::Words => json!({ "anyOf": [
                     { "type": "array", "items": { "type": "string" } },
                     { "type": "object", "required": ["file"], "additionalProperties": false,
-                      "properties": { "file": { "type": "string" } } },
+                      "properties": {
+                          "file": { "type": "string", "description": "A file with a word in each line." },
+                      } },
                 ] }),
                 ArgumentKind::Number => json!({ "type": "integer" }),
                 ArgumentKind::Bytes | ArgumentKind::Networks => {
@@ -234,11 +249,13 @@ impl JsonSchema for RawCondition {
             }
             properties.insert(info.name.to_owned(), schema);
         }
-        properties.insert("not".to_owned(), json!({ "type": "boolean", "description": "The text must not match." }));
+        properties.insert(
+            "not".to_owned(),
+            json!({ "type": "boolean", "description": "The text must not match." }),
+        );
         json_schema!({
             "type": "object", "properties": properties,
             "minProperties": 1, "maxProperties": 2, "additionalProperties": false,
         })
     }
 }
-

@@ -1,6 +1,6 @@
 //! `compress_whitespace`
 
-use super::{WIDE_BLANKS, TransformInfo, blank_length};
+use super::{TransformInfo, WIDE_BLANKS, blank_length};
 use crate::policy::waf::documented::documented;
 
 documented! {

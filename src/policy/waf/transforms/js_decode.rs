@@ -62,8 +62,9 @@ fn escape<'a>(input: &'a [u8], output: &mut Vec<u8>) -> &'a [u8] {
         b'0'..=b'7' => {
             let most = if *first <= b'3' { 3 } else { 2 };
             let digits = input.iter().take(most).take_while(|byte| (b'0'..=b'7').contains(*byte));
-            let (number, length) =
-                digits.fold((0u32, 0), |(number, length), digit| (number * 8 + u32::from(digit - b'0'), length + 1));
+            let (number, length) = digits.fold((0u32, 0), |(number, length), digit| {
+                (number * 8 + u32::from(digit - b'0'), length + 1)
+            });
             output.push(number as u8);
             return &input[length..];
         }

@@ -1,0 +1,242 @@
+//! One exchange with the admin listener of a running gateway.
+//!
+//! Used by `status`, `reload` and `healthcheck`. The address comes from the command line or from
+//! the main configuration file; only its `[admin]` table is read, so that a broken edit elsewhere
+//! does not keep an operator from asking.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::layout::{printable, visible_width};
+use super::reply::{Exit, Reply, STRONG, styled};
+use super::{Common, files};
+use crate::config::load;
+
+/// Which gateway is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whom {
+    /// The admin listener to ask [default: `[admin] listen` of the configuration].
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_ADMIN_LISTEN", hide_env_values = true)]
+    admin: Option<SocketAddr>,
+    /// How many seconds the whole exchange may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+}
+
+/// A gateway that can be asked.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    /// Its admin listener.
+    pub(super) address: SocketAddr,
+    /// The file of the token that changes need.
+    pub(super) token_file: Option<PathBuf>,
+    timeout: Duration,
+}
+
+/// What the gateway answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+}
+
+/// The largest answer that is read.
+const MAX_ANSWER: usize = 4 << 20;
+
+impl Whom {
+    /// The gateway that is meant; `token`: whether its token will be needed.
+    pub(super) fn find(&self, token: bool, common: &Common) -> Result<Gateway, Reply> {
+        let timeout = Duration::from_secs(self.timeout);
+        if let (Some(address), false) = (self.admin, token) {
+            return Ok(Gateway { address: reachable(address), token_file: None, timeout });
+        }
+        let path = files::config_path(common)?;
+        let configured = load::admin(&path).map_err(|why| Reply::failure(Exit::Config, why))?;
+        let token_file = configured.as_ref().and_then(|admin| admin.token_file.clone());
+        let address = self.admin.or(configured.map(|admin| admin.listen)).ok_or_else(|| {
+            let name = printable(&path.to_string_lossy()).into_owned();
+            let why = format!("`{name}` has no `[admin] listen`; say where to ask with `--admin ADDR`");
+            Reply::failure(Exit::Config, why)
+        })?;
+        Ok(Gateway { address: reachable(address), token_file, timeout })
+    }
+}
+
+/// An address that listens on everything is reached on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+impl Gateway {
+    /// Asks, and waits for the whole answer.
+    pub(super) fn ask(&self, method: Method, path: &str, token: Option<&str>) -> Result<Answer, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+        // A timer can only be made inside the runtime.
+        match runtime.block_on(async { timeout(self.timeout, self.exchange(method, path, token)).await }) {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("{} did not answer within {} s", self.address, self.timeout.as_secs())),
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, token: Option<&str>) -> Result<Answer, String> {
+        let address = self.address;
+        let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => {
+                format!(
+                    "nothing listens on {address}: is the gateway running, and is this its admin address?"
+                )
+            }
+            _ => format!("{address} cannot be reached: {error}"),
+        })?;
+        let broken = |error: hyper::Error| format!("{address} does not speak HTTP as expected: {error}");
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::HOST, address.to_string());
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| format!("no request: {error}"))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| format!("the answer of {address} cannot be read: {error}"))?;
+        Ok(Answer { status, body: body.to_bytes() })
+    }
+
+    /// The token that changes need.
+    pub(super) fn token(&self, file: Option<&Path>) -> Result<String, String> {
+        let Some(file) = file.or(self.token_file.as_deref()) else {
+            return Err(
+                "the configuration has no `[admin] token_file`; name one with `--token-file`".to_owned()
+            );
+        };
+        let token = files::read_secret(file)?;
+        String::from_utf8(token)
+            .map_err(|_| format!("`{}` holds no token", printable(&file.to_string_lossy())))
+    }
+}
+
+impl Answer {
+    /// The answer for people: a JSON object as aligned lines, anything else as it is.
+    pub(super) fn text(&self) -> String {
+        match serde_json::from_slice(&self.body) {
+            Ok(value @ (Value::Object(_) | Value::Array(_))) => {
+                let mut out = String::new();
+                lines(&value, 0, &mut out);
+                out
+            }
+            _ => {
+                let text = String::from_utf8_lossy(&self.body);
+                text.trim_end().lines().map(|line| printable(line).into_owned() + "\n").collect()
+            }
+        }
+    }
+}
+
+fn lines(value: &Value, depth: usize, out: &mut String) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(object) => {
+            let names: Vec<_> =
+                object.keys().map(|key| printable(&key.replace('_', " ")).into_owned()).collect();
+            let width = names.iter().map(|name| visible_width(name)).max().unwrap_or(0);
+            for (name, value) in names.iter().zip(object.values()) {
+                match value {
+                    Value::Object(_) | Value::Array(_) if !is_plain(value) => {
+                        out.push_str(&format!("{indent}{}\n", styled(STRONG, name)));
+                        lines(value, depth + 1, out);
+                    }
+                    value => out.push_str(&format!("{indent}{name:width$}  {}\n", plain(value))),
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                match is_plain(item) {
+                    true => out.push_str(&format!("{indent}{}\n", plain(item))),
+                    false => {
+                        let mut inner = String::new();
+                        lines(item, depth + 1, &mut inner);
+                        // The first key stands behind the dash.
+                        out.push_str(&format!("{indent}- {}", inner.trim_start()));
+                    }
+                }
+            }
+        }
+        value => out.push_str(&format!("{indent}{}\n", plain(value))),
+    }
+}
+
+/// Whether a value fits behind its name.
+fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => object.is_empty(),
+        Value::Array(items) => items.iter().all(|item| !item.is_object() && !item.is_array()),
+        _ => true,
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => printable(text).into_owned(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(_) => "none".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_asked_on_loopback() {
+        let check = |address: &str, want: &str| {
+            assert_eq!(reachable(address.parse().unwrap()), want.parse().unwrap());
+        };
+        check("0.0.0.0:9901", "127.0.0.1:9901");
+        check("[::]:9901", "[::1]:9901");
+        check("192.0.2.1:9901", "192.0.2.1:9901");
+    }
+
+    #[test]
+    fn a_json_answer_reads_as_aligned_lines() {
+        let body = r#"{"policy":"7-3f9a2c1d","listeners":["a","b"],"restart_required":[],
+            "upstreams":[{"name":"x","up":true},{"name":"y\u001b","up":false}],"last":{"at":null,"n":3}}"#;
+        let answer = Answer { status: StatusCode::OK, body: Bytes::from_static(body.as_bytes()) };
+        insta::assert_snapshot!(anstream::adapter::strip_str(&answer.text()), @r"
+        last
+          at  -
+          n   3
+        listeners         a, b
+        policy            7-3f9a2c1d
+        restart required  none
+        upstreams
+          - name  x
+            up    true
+          - name  y\u{1b}
+            up    false
+        ");
+        let answer = Answer { status: StatusCode::OK, body: Bytes::from_static(b"ready\n") };
+        assert_eq!(answer.text(), "ready\n");
+    }
+}

@@ -1,0 +1,222 @@
+//! Everything there is to tell about one decision, before it is told in words or as JSON.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use super::asked::Asked;
+use super::what_if::{Variation, vary};
+use super::{curl, written};
+use crate::cli::layout::{list, printable};
+use crate::cli::request::{self, ASSUMED};
+use crate::config::Setup;
+use crate::decision::{Decision, Denial, Outcome, RuleRef, Stage, Step, Trace};
+use crate::facts::{Body, Client, Derivation, Identity};
+use crate::policy::intake::AddressSource;
+use crate::policy::rbac::{Nearest, Unmet};
+use crate::policy::rules::RuleInfo;
+use crate::policy::{Admitted, Caller, Policy, Sample};
+
+/// One decision with everything that led to it.
+#[derive(Debug)]
+pub(super) struct Account<'a> {
+    pub(super) setup: &'a Setup,
+    pub(super) sample: Sample,
+    pub(super) decision: Decision,
+    pub(super) trace: Trace,
+    /// The facts before the first gate.
+    pub(super) admitted: Admitted,
+    /// Who asks; none when the request was refused before anyone looked.
+    pub(super) identity: Option<Identity>,
+    /// The grants that nearly allowed the request, the nearest first; only for refusals of `rbac`.
+    pub(super) nearest: Vec<Nearest>,
+    /// The same request with something changed.
+    pub(super) what_if: Vec<Variation>,
+    /// Facts that nobody stated.
+    pub(super) assumed: &'a [&'static str],
+    /// The command that makes the request.
+    pub(super) curl: curl::Command,
+}
+
+/// How a request came past one gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Passage {
+    Passed,
+    Refused,
+    NotReached,
+}
+
+impl<'a> Account<'a> {
+    /// Judges a request, and its variations.
+    pub(super) fn new(
+        setup: &'a Setup,
+        asked: &'a Asked,
+        now: Timestamp,
+        ips: &[IpAddr],
+        roles: &[String],
+    ) -> Account<'a> {
+        let (policy, world) = (&setup.policy, request::world(setup));
+        let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
+        let mut trace = Trace::default();
+        let decision = policy.decide(&sample, &world, Some(&mut trace));
+        let admitted = policy.admit_sample(&sample);
+        let reached = |stage| passage(&decision, stage) != Passage::NotReached;
+        let identity = reached(Stage::Authn).then(|| policy.identify_sample(admitted.route, &sample, &world));
+        let nearest = match &identity {
+            Some(identity) if passage(&decision, Stage::Rbac) == Passage::Refused => {
+                policy.rbac.nearest(&policy.facts(&admitted, &sample.headers, identity, &Body::Absent, now))
+            }
+            _ => Vec::new(),
+        };
+        let what_if = vary(setup, &world, asked, now, &decision, identity.as_ref(), ips, roles);
+        let curl = curl::Command::new(setup, asked, &sample);
+        let assumed = &asked.assumed;
+        Account { setup, sample, decision, trace, admitted, identity, nearest, what_if, assumed, curl }
+    }
+
+    /// The policy that judged.
+    pub(super) fn policy(&self) -> &'a Policy {
+        &self.setup.policy
+    }
+
+    /// The refusal, if it is one.
+    pub(super) fn denial(&self) -> Option<&Denial> {
+        match &self.decision.outcome {
+            Outcome::Deny(denial) => Some(denial),
+            Outcome::Allow(_) => None,
+        }
+    }
+
+    /// What the policy knows of a rule that somebody wrote.
+    pub(super) fn info(&self, rule: RuleRef) -> Option<&'a RuleInfo> {
+        match rule {
+            RuleRef::Written(written) => Some(self.policy().rules.get(written)),
+            RuleRef::Builtin(_) => None,
+        }
+    }
+
+    /// The name of a rule.
+    pub(super) fn name(&self, rule: RuleRef) -> &'a str {
+        self.policy().rules.name(rule)
+    }
+
+    /// The text of a rule: line numbers and lines for a written one, a sentence for a built-in one.
+    pub(super) fn rule_text(&self, rule: RuleRef) -> Vec<(Option<u32>, String)> {
+        match rule {
+            RuleRef::Builtin(builtin) => vec![(None, builtin.info().text.to_owned())],
+            RuleRef::Written(rule) => {
+                let place = self.policy().rules.get(rule).place;
+                let lines = written::lines(&self.setup.sources, place).into_iter();
+                lines.map(|(line, text)| (Some(line), text)).collect()
+            }
+        }
+    }
+
+    /// How the request came past a gate.
+    pub(super) fn passage(&self, stage: Stage) -> Passage {
+        passage(&self.decision, stage)
+    }
+
+    /// What a gate did, step by step.
+    pub(super) fn steps(&self, stage: Stage) -> impl Iterator<Item = &Step> {
+        self.trace.steps.iter().filter(move |step| step.stage == stage)
+    }
+
+    /// Who asks, in a word.
+    pub(super) fn who(&self) -> String {
+        match (&self.identity, &self.sample.caller) {
+            (Some(Identity::Valid(who)), _) => printable(&who.holder.subject).into_owned(),
+            (Some(Identity::Nobody), _) => "nobody in particular".to_owned(),
+            (Some(Identity::Invalid(_)), _) => "somebody who is not believed".to_owned(),
+            (None, Caller::Assumed(holder)) => printable(&holder.subject).into_owned(),
+            (None, Caller::FromHeaders) => "somebody".to_owned(),
+        }
+    }
+
+    /// What was established about who asks, in one sentence.
+    pub(super) fn identity_words(&self) -> String {
+        let who = match &self.identity {
+            None => return "not looked at".to_owned(),
+            Some(Identity::Nobody) => return "nobody was shown".to_owned(),
+            Some(Identity::Invalid(problem)) => return format!("not believed: {}", problem.note),
+            Some(Identity::Valid(who)) => who,
+        };
+        let holder = &who.holder;
+        let source = match &*holder.source {
+            ASSUMED => "assumed".to_owned(),
+            source => format!("verified by {source}"),
+        };
+        let mut words = format!("{} ({source})", holder.subject);
+        for (names, what) in [
+            (&holder.roles, "roles"),
+            (&holder.scopes, "scopes"),
+            (&holder.ignored_roles, "ignored roles"),
+            (&who.undeclared, "undeclared roles"),
+        ] {
+            if !names.is_empty() {
+                words.push_str(&format!(", {what} {}", names.join(" ")));
+            }
+        }
+        words
+    }
+
+    /// How the client's address was found, in one sentence.
+    pub(super) fn client_words(&self) -> String {
+        let Client { ip, peer, via } = &self.admitted.client;
+        let proxies = &self.policy().proxies;
+        match via {
+            Derivation::Header { name, trusted } => {
+                let hops: Vec<String> = trusted.iter().map(ToString::to_string).collect();
+                let past = match hops.is_empty() {
+                    true => String::new(),
+                    false => format!(", past the trusted {}", list(&hops, " and ")),
+                };
+                format!("{ip}, from {name} of the trusted proxy {peer}{past}")
+            }
+            Derivation::Peer => {
+                let why = match proxies.source {
+                    AddressSource::Peer => "`client_address` is \"peer\"",
+                    _ if proxies.proxies.is_empty() => "there are no trusted proxies",
+                    _ if !proxies.trusts(*peer) => "it is not one of the trusted proxies",
+                    _ => "it is a trusted proxy but named no client",
+                };
+                format!("{ip}, the other end of the connection: {why}")
+            }
+            Derivation::Unreadable => {
+                format!("unknown: the trusted proxy {peer} sent a forwarding header that cannot be read")
+            }
+        }
+    }
+}
+
+/// How a decision came past a gate.
+pub(super) fn passage(decision: &Decision, stage: Stage) -> Passage {
+    let place = |stage| Stage::ALL.iter().position(|other| *other == stage);
+    match &decision.outcome {
+        Outcome::Allow(_) => Passage::Passed,
+        Outcome::Deny(denial) => match place(stage).cmp(&place(denial.stage)) {
+            std::cmp::Ordering::Less => Passage::Passed,
+            std::cmp::Ordering::Equal => Passage::Refused,
+            std::cmp::Ordering::Greater => Passage::NotReached,
+        },
+    }
+}
+
+/// What a grant lacks, as the end of a sentence that begins with "needs".
+pub(super) fn need(unmet: &Unmet, policy: &Policy) -> String {
+    match unmet {
+        Unmet::Roles(roles) => {
+            let names: Vec<&str> = roles.iter().map(|role| policy.roles.name(*role)).collect();
+            let word = if names.len() == 1 { "the role" } else { "one of the roles" };
+            format!("{word} {}", list(&names, " or "))
+        }
+        Unmet::Scopes(scopes) => {
+            let word = if scopes.len() == 1 { "the scope" } else { "the scopes" };
+            format!("{word} {}", list(scopes, " and "))
+        }
+        Unmet::Subject => "another subject".to_owned(),
+        Unmet::Condition => "its `when` to hold".to_owned(),
+        Unmet::NotYet(from) => format!("to begin, at {from}"),
+        Unmet::Expired(until) => format!("a later end: it ended at {until}"),
+    }
+}

@@ -1,0 +1,140 @@
+//! The command that makes a request, with every secret replaced by a variable.
+
+use http::header;
+
+use super::asked::{Asked, is_secret};
+use crate::cli::files::is_stdin;
+use crate::cli::request::ASSUMED;
+use crate::config::{Listener, Setup};
+use crate::facts::Scheme;
+use crate::policy::{Caller, Sample};
+
+/// A `curl` command.
+#[derive(Debug)]
+pub(super) struct Command {
+    /// Its words, quoted for a shell.
+    words: Vec<String>,
+    /// What must be arranged besides.
+    pub(super) notes: Vec<String>,
+}
+
+impl Command {
+    /// The command that makes this request to the configured listener.
+    pub(super) fn new(setup: &Setup, asked: &Asked, sample: &Sample) -> Command {
+        let mut words: Vec<String> = ["curl", "-i"].map(str::to_owned).to_vec();
+        let mut notes = Vec::new();
+        if sample.method != http::Method::GET {
+            words.push(format!("-X {}", quote(sample.method.as_str())));
+        }
+        let target = sample.uri.path_and_query().map_or("/", |target| target.as_str());
+        if target.contains("/.") || target.contains("//") {
+            words.push("--path-as-is".to_owned());
+        }
+        if target.contains(['[', ']', '{', '}']) {
+            words.push("--globoff".to_owned());
+        }
+        let host =
+            sample.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let tls = |listener: &Listener| listener.tls.is_empty() == (sample.scheme == Scheme::Http);
+        let listeners = &setup.settings.listeners;
+        let listener = listeners.iter().find(|listener| tls(listener)).or(listeners.first());
+        if let Some(listener) = listener {
+            let mut address = listener.address;
+            if address.ip().is_unspecified() {
+                address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { LOOPBACK.into() });
+            }
+            words.push(format!("--connect-to {}", quote(&format!("::{address}"))));
+            if !tls(listener) {
+                notes.push(format!("no listener speaks {}: a proxy in front must", sample.scheme.as_str()));
+            }
+        }
+        // What curl would add by itself and the judged request does not have.
+        for name in [header::ACCEPT, header::USER_AGENT] {
+            if !sample.headers.contains_key(&name) {
+                words.push(format!("-H {}", quote(&format!("{name}:"))));
+            }
+        }
+        for (name, value) in &sample.headers {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let words_of = match name {
+                name if *name == header::HOST || *name == header::CONTENT_LENGTH => continue,
+                name if is_secret(name) || asked.key_header.as_ref() == Some(name) => {
+                    let scheme = value.split_once(' ').filter(|_| *name == header::AUTHORIZATION);
+                    let scheme = scheme.map(|(scheme, _)| format!("{} ", plain(scheme))).unwrap_or_default();
+                    format!("-H \"{name}: {scheme}${}\"", variable(name.as_str()))
+                }
+                name => format!("-H {}", quote(&format!("{name}: {value}"))),
+            };
+            words.push(words_of);
+        }
+        if let Caller::Assumed(holder) = &sample.caller
+            && &*holder.source == ASSUMED
+        {
+            words.push("-H \"authorization: Bearer $TOKEN\"".to_owned());
+            notes.push(format!("TOKEN holds a credential of {}", holder.subject));
+        }
+        match &asked.body {
+            Some(file) if is_stdin(file) => words.push("--data-binary @-".to_owned()),
+            Some(file) => {
+                words.push(format!("--data-binary {}", quote(&format!("@{}", file.to_string_lossy()))));
+            }
+            None => {}
+        }
+        if asked.body.is_some() && !sample.headers.contains_key(header::CONTENT_TYPE) {
+            words.push(format!("-H {}", quote("content-type:")));
+        }
+        words.push(quote(&format!("{}://{host}{target}", sample.scheme.as_str())));
+        if !sample.peer.is_loopback() {
+            notes.push(format!("it must come from {}", sample.peer));
+        }
+        Command { words, notes }
+    }
+
+    /// The command in one line.
+    pub(super) fn line(&self) -> String {
+        self.words.join(" ")
+    }
+
+    /// The command in lines that continue.
+    pub(super) fn lines(&self, width: usize) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for word in &self.words {
+            match lines.last_mut() {
+                // Room for the blank and the backslash behind the word.
+                Some(line) if line.chars().count() + word.chars().count() + 3 <= width => {
+                    line.push(' ');
+                    line.push_str(word);
+                }
+                _ => lines.push(word.clone()),
+            }
+        }
+        lines
+    }
+}
+
+const LOOPBACK: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+
+/// A word for a POSIX shell.
+fn quote(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The scheme of an Authorization field, safe between double quotes.
+fn plain(scheme: &str) -> String {
+    scheme.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+}
+
+/// The shell variable that stands for the value of a field.
+fn variable(name: &str) -> String {
+    match name {
+        "authorization" => "TOKEN".to_owned(),
+        name => name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+            .collect(),
+    }
+}

@@ -1,0 +1,293 @@
+//! The account of a decision as a JSON document.
+//!
+//! A stable form: fields are added, not renamed or removed. Absent is null; lists are always there.
+//!
+//! | field | |
+//! | --- | --- |
+//! | `decision` | `allow` or `deny` |
+//! | `status`, `stage`, `reason`, `detail`, `temporary`, `until` | of a refusal |
+//! | `rule` | the deciding rule: `name`, `at` (`file:line`), `builtin`, `text` (its lines), and its author's `reason`, `remediation`, `contact` |
+//! | `causes`, `check` | the likely causes in order, and where to look |
+//! | `nearest` | grants that nearly allowed it: `rule`, `at`, and what is `unmet` |
+//! | `request`, `client`, `identity` | the facts that were judged |
+//! | `stages` | each gate: `passage` (`passed`, `refused`, `not_reached`) and its `steps` |
+//! | `waf`, `shadow` | as in the decision log |
+//! | `what_if` | each change with its own `decision`, `status`, `rule`, `reason`, and a `conclusion` |
+//! | `curl`, `curl_notes`, `assumed` | how to make the request, and what nobody stated |
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::account::{Account, Passage};
+use super::what_if::{Change, Variation};
+use crate::decision::{Decision, Outcome, RuleRef, Stage, Step, StepOutcome};
+use crate::facts::{Derivation, Identity};
+use crate::policy::rbac::Unmet;
+
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    #[serde(flatten)]
+    verdict: Verdict<'a>,
+    detail: Option<&'static str>,
+    temporary: bool,
+    until: Option<Timestamp>,
+    policy: String,
+    causes: &'static [&'static str],
+    check: Option<&'static str>,
+    nearest: Vec<Near<'a>>,
+    request: Value,
+    client: Value,
+    identity: Value,
+    stages: Vec<Gate<'a>>,
+    waf: Value,
+    shadow: Vec<Value>,
+    what_if: Vec<Value>,
+    curl: String,
+    curl_notes: &'a [String],
+    assumed: &'a [&'static str],
+}
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    decision: &'static str,
+    status: Option<u16>,
+    stage: Option<&'static str>,
+    reason: Option<&'static str>,
+    rule: Rule<'a>,
+}
+
+#[derive(Serialize)]
+struct Rule<'a> {
+    name: &'a str,
+    at: Option<&'a str>,
+    builtin: bool,
+    text: Vec<String>,
+    reason: Option<&'a str>,
+    remediation: Option<&'a str>,
+    contact: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Near<'a> {
+    rule: &'a str,
+    at: &'a str,
+    unmet: Vec<Value>,
+}
+
+#[derive(Serialize)]
+struct Gate<'a> {
+    stage: &'static str,
+    passage: &'static str,
+    steps: Vec<StepLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct StepLine<'a> {
+    outcome: &'static str,
+    rule: Option<&'a str>,
+    at: Option<&'a str>,
+    reason: Option<&'static str>,
+    score: Option<u32>,
+    note: &'a str,
+}
+
+/// The document of a decision.
+pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
+    let denial = account.denial();
+    let reason = denial.map(|denial| denial.reason.info());
+    Document {
+        verdict: verdict(account, &account.decision),
+        detail: reason.map(|reason| reason.detail),
+        temporary: denial.is_some_and(|denial| denial.temporary()),
+        until: denial.and_then(|denial| denial.until),
+        policy: account.decision.policy.to_string(),
+        causes: reason.map_or(&[], |reason| reason.causes),
+        check: reason.map(|reason| reason.check),
+        nearest: nearest(account),
+        request: request(account),
+        client: client(account),
+        identity: identity(account),
+        stages: Stage::ALL.map(|stage| gate(account, stage)).into(),
+        waf: waf(account),
+        shadow: shadow(account),
+        what_if: account.what_if.iter().map(|variation| changed(account, variation)).collect(),
+        curl: account.curl.line(),
+        curl_notes: &account.curl.notes,
+        assumed: account.assumed,
+    }
+}
+
+fn verdict<'a>(account: &Account<'a>, decision: &Decision) -> Verdict<'a> {
+    let rule = decision.rule();
+    let info = account.info(rule);
+    let rule = Rule {
+        name: account.name(rule),
+        at: info.map(|info| &*info.at),
+        builtin: matches!(rule, RuleRef::Builtin(_)),
+        text: account.rule_text(rule).into_iter().map(|(_, line)| line).collect(),
+        reason: info.and_then(|info| info.reason.as_deref()),
+        remediation: info.and_then(|info| info.remediation.as_deref()),
+        contact: info.and_then(|info| info.contact.as_deref()),
+    };
+    match decision.outcome {
+        Outcome::Allow(_) => Verdict { decision: "allow", status: None, stage: None, reason: None, rule },
+        Outcome::Deny(denial) => Verdict {
+            decision: "deny",
+            status: Some(denial.status()),
+            stage: Some(denial.stage.name()),
+            reason: Some(denial.reason.info().code),
+            rule,
+        },
+    }
+}
+
+fn nearest<'a>(account: &Account<'a>) -> Vec<Near<'a>> {
+    let policy = account.policy();
+    let unmet = |unmet: &Unmet| match unmet {
+        Unmet::Roles(roles) => {
+            let names: Vec<&str> = roles.iter().map(|role| policy.roles.name(*role)).collect();
+            json!({ "unmet": "roles", "needs": names })
+        }
+        Unmet::Scopes(scopes) => json!({ "unmet": "scopes", "needs": scopes }),
+        Unmet::Subject => json!({ "unmet": "subject" }),
+        Unmet::Condition => json!({ "unmet": "when" }),
+        Unmet::NotYet(from) => json!({ "unmet": "from", "needs": from }),
+        Unmet::Expired(until) => json!({ "unmet": "until", "needs": until }),
+    };
+    let near = account.nearest.iter().map(|near| {
+        let rule = policy.rules.get(near.rule);
+        Near { rule: &rule.name, at: &rule.at, unmet: near.unmet.iter().map(unmet).collect() }
+    });
+    near.collect()
+}
+
+fn request(account: &Account<'_>) -> Value {
+    let target = &account.admitted.target;
+    let route = account.policy().route(account.admitted.route);
+    json!({
+        "method": target.method.as_str(),
+        "scheme": target.scheme.as_str(),
+        "host": target.host(),
+        "path": target.path(),
+        "query": target.query(),
+        "unreadable": target.error.as_ref().map(|error| &error.shown),
+        "route": route.map(|route| &route.name),
+        "time": account.sample.now,
+    })
+}
+
+fn client(account: &Account<'_>) -> Value {
+    let client = &account.admitted.client;
+    let trusted: Vec<String> = match &client.via {
+        Derivation::Peer | Derivation::Unreadable => Vec::new(),
+        Derivation::Header { trusted, .. } => trusted.iter().map(ToString::to_string).collect(),
+    };
+    json!({
+        "ip": client.ip,
+        "peer": client.peer,
+        "via": client.via(),
+        "trusted_hops": trusted,
+        "words": account.client_words(),
+    })
+}
+
+fn identity(account: &Account<'_>) -> Value {
+    let Some(identity) = &account.identity else { return Value::Null };
+    let problem = match identity {
+        Identity::Invalid(problem) => Some(&*problem.note),
+        Identity::Nobody | Identity::Valid(_) => None,
+    };
+    let who = identity.who();
+    let holder = who.map(|who| &who.holder);
+    let roles = |who: &std::sync::Arc<crate::facts::Who>| {
+        who.roles.iter().map(|role| account.policy().roles.name(role).to_owned()).collect::<Vec<_>>()
+    };
+    json!({
+        "state": identity.state().name(),
+        "source": holder.map(|holder| &holder.source),
+        "subject": holder.map(|holder| &holder.subject),
+        "roles": who.map(roles).unwrap_or_default(),
+        "scopes": holder.map(|holder| holder.scopes.clone()).unwrap_or_default(),
+        "ignored_roles": holder.map(|holder| holder.ignored_roles.clone()).unwrap_or_default(),
+        "undeclared_roles": who.map(|who| who.undeclared.clone()).unwrap_or_default(),
+        "problem": problem,
+    })
+}
+
+fn gate<'a>(account: &'a Account<'a>, stage: Stage) -> Gate<'a> {
+    let passage = match account.passage(stage) {
+        Passage::Passed => "passed",
+        Passage::Refused => "refused",
+        Passage::NotReached => "not_reached",
+    };
+    let stage_name = match stage {
+        Stage::WafBody => "waf_body",
+        other => other.name(),
+    };
+    Gate { stage: stage_name, passage, steps: account.steps(stage).map(|line| step(account, line)).collect() }
+}
+
+fn step<'a>(account: &Account<'a>, step: &'a Step) -> StepLine<'a> {
+    let (outcome, reason, score) = match step.outcome {
+        StepOutcome::Note => ("note", None, None),
+        StepOutcome::Pass => ("pass", None, None),
+        StepOutcome::Deny(reason) => ("deny", Some(reason), None),
+        StepOutcome::ShadowDeny(reason) => ("would_deny", Some(reason), None),
+        StepOutcome::Unmet => ("unmet", None, None),
+        StepOutcome::Score(score) => ("score", None, Some(score)),
+        StepOutcome::AlsoMatched => ("also_matched", None, None),
+    };
+    StepLine {
+        outcome,
+        rule: step.rule.map(|rule| account.name(rule)),
+        at: step.rule.and_then(|rule| account.info(rule)).map(|info| &*info.at),
+        reason: reason.map(|reason| reason.info().code),
+        score,
+        note: &step.note,
+    }
+}
+
+fn waf(account: &Account<'_>) -> Value {
+    let waf = &account.decision.notes.waf;
+    let matched = waf.matched.iter().map(|matched| {
+        json!({
+            "rule": account.name(matched.rule),
+            "target": matched.target,
+            "score": matched.score,
+            "shadow": matched.shadow,
+            "msg": matched.msg,
+            "data": matched.data,
+        })
+    });
+    json!({
+        "score": waf.score,
+        "threshold": waf.threshold,
+        "body": waf.body.name(),
+        "matched": matched.collect::<Vec<_>>(),
+    })
+}
+
+fn shadow(account: &Account<'_>) -> Vec<Value> {
+    let hits = account.decision.notes.shadow.iter();
+    hits.map(|hit| json!({ "rule": account.name(hit.rule), "reason": hit.reason.info().code })).collect()
+}
+
+fn changed(account: &Account<'_>, variation: &Variation) -> Value {
+    let (ip, roles) = match &variation.change {
+        Change::Ip(ip) => (Some(ip), None),
+        Change::Roles(roles) => (None, Some(roles)),
+        Change::Both(ip, roles) => (Some(ip), Some(roles)),
+    };
+    let verdict = verdict(account, &variation.decision);
+    json!({
+        "ip": ip,
+        "roles": roles.cloned().unwrap_or_default(),
+        "decision": verdict.decision,
+        "status": verdict.status,
+        "stage": verdict.stage,
+        "rule": verdict.rule.name,
+        "reason": verdict.reason,
+        "conclusion": variation.conclusion,
+    })
+}

@@ -1,0 +1,111 @@
+//! `explain`: what would happen to a request, and why; and what the words of a refusal mean.
+//!
+//! The request is judged by `Policy::decide`, the code that the server runs. Everything that is
+//! shown comes from its decision and its trace, gathered in an [`Account`](account::Account).
+
+mod account;
+mod asked;
+mod curl;
+mod json;
+mod pages;
+#[cfg(test)]
+mod tests;
+mod text;
+mod what_if;
+mod written;
+
+use std::net::IpAddr;
+
+use clap::builder::PossibleValuesParser;
+use jiff::Timestamp;
+
+use super::reply::{Exit, Reply, WARN, styled};
+use super::{Common, Format, files};
+use crate::decision::{Outcome, Reason};
+use crate::policy::code::Code;
+
+/// Tell what would happen to a request and why, or what a reason, lint or rule means.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis explain -X DELETE /orders/42 --ip 203.0.113.9 --as al --role reader
+  portcullis explain https://api.example.com/orders --token-file token.txt
+  portcullis explain /admin --ip 203.0.113.9 --what-if-ip 192.0.2.7
+  portcullis explain --reason role_missing
+  portcullis explain --rules builtin")]
+#[command(override_usage = "portcullis explain [OPTIONS] TARGET
+       portcullis explain --lint CODE | --reason CODE | --rules [WHICH]")]
+#[command(group(clap::ArgGroup::new("question").required(true).args(["target", "lint", "reason", "rules"])))]
+pub(super) struct Args {
+    #[command(flatten)]
+    asked: asked::RequestArgs,
+    /// The time of the request [default: now], such as 2026-12-24T08:00:00Z.
+    #[arg(long, value_name = "TIME", requires = "target")]
+    at: Option<Timestamp>,
+    /// The same request from another address, side by side; repeatable.
+    #[arg(long, value_name = "ADDR", requires = "target")]
+    what_if_ip: Vec<IpAddr>,
+    /// The same request by somebody who also has this role, side by side; repeatable.
+    #[arg(long, value_name = "ROLE", requires = "target")]
+    what_if_role: Vec<String>,
+    /// Exit with 1 when the request is refused.
+    #[arg(long, requires = "target")]
+    exit_code: bool,
+    /// Explain a code that `check` reports.
+    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Code::ALL.iter().map(|code| code.info().name)), hide_possible_values = true)]
+    lint: Option<String>,
+    /// Explain a reason that refusals and the log carry.
+    #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.info().code)), hide_possible_values = true)]
+    reason: Option<String>,
+    /// List rules: those of the configuration, or those that are built in.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "written")]
+    rules: Option<WhichRules>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum WhichRules {
+    Written,
+    Builtin,
+}
+
+/// Explains what was asked.
+pub(super) fn explain(args: &Args, common: &Common) -> Reply {
+    let Args { lint, reason, rules, format, .. } = args;
+    if let Some(code) = lint.as_ref().and_then(|name| name.parse::<Code>().ok()) {
+        return pages::lint(code, *format);
+    }
+    if let Some(reason) = reason.as_ref().and_then(|code| code.parse::<Reason>().ok()) {
+        return pages::reason(reason, *format);
+    }
+    if *rules == Some(WhichRules::Builtin) {
+        return pages::builtin_rules(*format);
+    }
+    let setup = match files::usable(common) {
+        Ok(setup) => setup,
+        Err(reply) => return reply,
+    };
+    if rules.is_some() {
+        return pages::written_rules(&setup, *format);
+    }
+    // Whole seconds, so that `--at` with the time that was shown gives the same answer.
+    let second = || Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let now = args.at.unwrap_or_else(second);
+    let asked = match args.asked.read() {
+        Ok(asked) => asked,
+        Err(why) => return Reply::failure(Exit::Usage, why),
+    };
+    let account = account::Account::new(&setup, &asked, now, &args.what_if_ip, &args.what_if_role);
+    let exit = match account.decision.outcome {
+        Outcome::Deny(_) if args.exit_code => Exit::Findings,
+        Outcome::Deny(_) | Outcome::Allow(_) => Exit::Fine,
+    };
+    let reply = match format {
+        Format::Text => Reply::text(exit, text::render(&account, common)),
+        Format::Json => Reply::json(exit, &json::document(&account)),
+    };
+    asked.warnings.iter().fold(reply, |reply, warning| {
+        reply.with_err(format_args!("{}: {warning}\n", styled(WARN, "warning")))
+    })
+}

@@ -1,0 +1,163 @@
+//! The pages that need no request: one function for each of the tables people look things up in.
+
+use serde_json::{Value, json};
+
+use crate::cli::Format;
+use crate::cli::layout::{fill, padded, printable};
+use crate::cli::reply::{Exit, FAINT, Reply, STRONG, styled};
+use crate::config::Setup;
+use crate::decision::{Builtin, Kind, Reason};
+use crate::policy::code::Code;
+use crate::policy::mode::Mode;
+use crate::policy::rules::RuleInfo;
+
+/// A kind of problem that `check` reports.
+pub(super) fn lint(code: Code, format: Format) -> Reply {
+    let info = code.info();
+    match format {
+        Format::Text => {
+            let title = format!("{} ({})\n", styled(STRONG, info.name), info.severity.name());
+            Reply::text(Exit::Fine, title + "\n" + &fill("", info.page))
+        }
+        Format::Json => Reply::json(
+            Exit::Fine,
+            &json!({ "code": info.name, "severity": info.severity.name(), "page": info.page }),
+        ),
+    }
+}
+
+/// A reason that refusals carry.
+pub(super) fn reason(reason: Reason, format: Format) -> Reply {
+    let info = reason.info();
+    let rules = || Builtin::ALL.iter().filter(|rule| rule.info().reason == reason && gives_status(**rule));
+    match format {
+        Format::Text => {
+            let mut out = format!("{}: {} {}\n\n", styled(STRONG, info.code), info.status, info.title);
+            out.push_str(&fill("", info.detail));
+            out.push_str("\nLikely cause first\n");
+            for (number, cause) in (1..).zip(info.causes) {
+                out.push_str(&fill(&format!("  {number}. "), cause));
+            }
+            out.push_str(&fill("  Look: ", info.check));
+            if info.temporary {
+                out.push_str("\nThe same request may pass later without anyone changing the policy.\n");
+            }
+            let names: Vec<&str> = rules().map(|rule| rule.info().name).collect();
+            if !names.is_empty() {
+                out.push('\n');
+                out.push_str(&fill("Built-in rules that give it: ", &names.join(", ")));
+            }
+            Reply::text(Exit::Fine, out)
+        }
+        Format::Json => Reply::json(
+            Exit::Fine,
+            &json!({
+                "reason": info.code,
+                "status": info.status,
+                "title": info.title,
+                "temporary": info.temporary,
+                "detail": info.detail,
+                "causes": info.causes,
+                "check": info.check,
+                "rules": rules().map(|rule| rule.info().name).collect::<Vec<_>>(),
+            }),
+        ),
+    }
+}
+
+/// The rules that nobody wrote.
+pub(super) fn builtin_rules(format: Format) -> Reply {
+    let rules = Builtin::ALL.iter().map(|rule| (rule.info(), rule.info().reason.info(), *rule));
+    match format {
+        Format::Text => {
+            let mut out = String::new();
+            for (rule, reason, builtin) in rules {
+                let what = if gives_status(builtin) {
+                    let temporary = if reason.temporary { ", temporary" } else { "" };
+                    format!("{} {}{temporary}", reason.status, reason.code)
+                } else {
+                    "pass".to_owned()
+                };
+                out.push_str(&format!("{} {what}\n", padded(&styled(STRONG, rule.name), 28)));
+                out.push_str(&fill("    ", rule.text));
+            }
+            Reply::text(Exit::Fine, out)
+        }
+        Format::Json => {
+            let rules = rules.map(|(rule, reason, builtin)| {
+                let refuses = gives_status(builtin);
+                json!({
+                    "rule": rule.name,
+                    "kind": match rule.kind {
+                        Kind::Refusal => "refusal",
+                        Kind::Pass => "pass",
+                        Kind::Fault => "fault",
+                    },
+                    "status": refuses.then_some(reason.status),
+                    "reason": refuses.then_some(reason.code),
+                    "temporary": refuses && reason.temporary,
+                    "text": rule.text,
+                })
+            });
+            Reply::json(Exit::Fine, &rules.collect::<Vec<_>>())
+        }
+    }
+}
+
+fn gives_status(rule: Builtin) -> bool {
+    match rule.info().kind {
+        Kind::Refusal | Kind::Fault => true,
+        Kind::Pass => false,
+    }
+}
+
+/// The rules of a configuration, in policy order.
+pub(super) fn written_rules(setup: &Setup, format: Format) -> Reply {
+    let rules: Vec<&RuleInfo> = setup.policy.rules.iter().map(|(_, rule)| rule).collect();
+    match format {
+        Format::Text => {
+            let widest = |text: &dyn Fn(&RuleInfo) -> usize| rules.iter().map(|rule| text(rule)).max();
+            let name = widest(&|rule| rule.name.len()).unwrap_or(0).min(40);
+            let at = widest(&|rule| rule.at.chars().count()).unwrap_or(0).min(28);
+            let mut out = String::new();
+            for rule in rules {
+                let (mode, until) = mode(rule.mode);
+                let until = until.map_or(String::new(), |until| format!(" until {until}"));
+                out.push_str(&format!(
+                    "{} {} {mode}{until}\n",
+                    padded(&styled(STRONG, &rule.name), name),
+                    padded(&printable(&rule.at), at)
+                ));
+                if let Some(reason) = &rule.reason {
+                    out.push_str(&fill("    ", &styled(FAINT, printable(reason))));
+                }
+            }
+            Reply::text(Exit::Fine, out)
+        }
+        Format::Json => {
+            let rules = rules.iter().map(|rule| {
+                let (mode, until) = mode(rule.mode);
+                json!({
+                    "rule": rule.name,
+                    "stage": rule.stage.name(),
+                    "at": rule.at,
+                    "mode": mode,
+                    "shadow_until": until,
+                    "public_id": rule.public_name,
+                    "reason": rule.reason,
+                    "remediation": rule.remediation,
+                    "contact": rule.contact,
+                })
+            });
+            Reply::json(Exit::Fine, &rules.collect::<Vec<Value>>())
+        }
+    }
+}
+
+fn mode(mode: Mode) -> (&'static str, Option<jiff::Timestamp>) {
+    match mode {
+        Mode::Enforce => ("enforce", None),
+        Mode::Shadow(until) => ("shadow", until),
+        Mode::Off => ("off", None),
+    }
+}

@@ -1,0 +1,385 @@
+//! The account of a decision for the person who got paged: the verdict first, then the likely
+//! cause, what would help, and after that the whole trail.
+
+use super::account::{Account, Passage, need};
+use crate::cli::Common;
+use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable};
+use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
+use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Step, StepOutcome};
+use crate::policy::route::AcceptWord;
+
+/// Tells everything, or with `--quiet` only the verdict.
+pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
+    let mut out = verdict(account);
+    if common.quiet {
+        return out;
+    }
+    out.push_str(&rule_text(account));
+    if let Some(denial) = account.denial() {
+        out.push_str(&causes(denial));
+        out.push_str(&remedies(account, denial));
+    }
+    out.push_str(&what_if(account));
+    out.push_str(&trail(account));
+    out.push_str(&matches(account));
+    out.push_str(&facts(account));
+    out.push_str(&shadow(account));
+    out.push_str(&reproduce(account));
+    out
+}
+
+fn heading(words: &str) -> String {
+    format!("\n{}\n", styled(STRONG, words))
+}
+
+// === the verdict ===
+
+fn verdict(account: &Account<'_>) -> String {
+    let target = &account.admitted.target;
+    let path = match &target.error {
+        Some(error) => error.shown.to_string(),
+        None => target.path().to_owned(),
+    };
+    let request = format!("{} {}", target.method, printable(&path));
+    let (who, ip) = (account.who(), account.admitted.client.ip);
+    let rule = account.decision.rule();
+    let name = styled(STRONG, account.name(rule));
+    let place = match account.info(rule) {
+        Some(info) => format!("written in {}", printable(&info.at)),
+        None => "which is built in".to_owned(),
+    };
+    match account.denial() {
+        None => fill(
+            &format!("{} ", styled(GOOD, "Allowed:")),
+            &format!("{request} by {who} from {ip} may pass: {name} allows it, {place}."),
+        ),
+        Some(denial) => {
+            let (status, reason) = (denial.status(), denial.reason.info());
+            let text = format!(
+                "{request} by {who} from {ip} gets {status} {} by {name} ({}), {place}.",
+                reason.title, reason.code
+            );
+            fill(&format!("{} ", styled(BAD, "Refused:")), &text)
+        }
+    }
+}
+
+fn rule_text(account: &Account<'_>) -> String {
+    let rule = account.decision.rule();
+    let mut out = String::from("\n");
+    for (number, line) in account.rule_text(rule) {
+        match number {
+            Some(number) => {
+                let gutter = styled(FAINT, format_args!("{number:>6} |"));
+                out.push_str(format!("{gutter} {}", printable(&line)).trim_end());
+                out.push('\n');
+            }
+            None => out.push_str(&fill("  ", &line)),
+        }
+    }
+    let Some(info) = account.info(rule) else { return out };
+    let words =
+        [("Its reason: ", &info.reason), ("What to do: ", &info.remediation), ("Ask: ", &info.contact)];
+    let words = words.iter().filter_map(|(label, text)| Some((label, text.as_deref()?)));
+    let words: String = words.map(|(label, text)| fill(&format!("  {label}"), &printable(text))).collect();
+    if words.is_empty() { out } else { out + "\n" + &words }
+}
+
+// === why, and what would help ===
+
+fn causes(denial: &Denial) -> String {
+    let info = denial.reason.info();
+    let mut out = heading("Likely cause first");
+    for (number, cause) in (1..).zip(info.causes) {
+        out.push_str(&fill(&format!("  {number}. "), cause));
+    }
+    out.push_str(&fill("  Look: ", info.check));
+    if let Some(until) = denial.until {
+        out.push_str(&fill("  ", &format!("It ends by itself at {until}.")));
+    } else if denial.temporary() {
+        out.push_str("  The same request may pass later.\n");
+    }
+    out
+}
+
+fn remedies(account: &Account<'_>, denial: &Denial) -> String {
+    let mut out = heading("What would let it pass");
+    let target = &account.admitted.target;
+    match denial.stage {
+        Stage::Intake => {
+            let Some(word) = acceptable(denial.rule) else { return String::new() };
+            let text = format!(
+                "A route that takes such requests: `accept = [\"{word}\"]`. Its service must read them the same way."
+            );
+            out.push_str(&fill("  ", &text));
+        }
+        Stage::Route | Stage::Fault => return String::new(),
+        Stage::Authn if denial.reason == Reason::KeysUnavailable => {
+            let text = "The keys of this source. They are fetched by a running gateway, not here, so the gateway may decide otherwise; `--as` and `--role` assume that the credential is valid.";
+            out.push_str(&fill("  ", text));
+        }
+        Stage::Authn => {
+            let text = "A valid credential; `--token-file` or `--key-file` tries one, `--as` and `--role` assume one.";
+            out.push_str(&fill("  ", text));
+        }
+        Stage::Rbac if !account.nearest.is_empty() => {
+            for near in &account.nearest {
+                let rule = account.policy().rules.get(near.rule);
+                let needs: Vec<String> =
+                    near.unmet.iter().map(|unmet| need(unmet, account.policy())).collect();
+                let text = format!("({}) needs {}", printable(&rule.at), printable(&needs.join(", and ")));
+                out.push_str(&fill_to(&format!("  {} ", styled(STRONG, &rule.name)), "    ", &text));
+            }
+        }
+        Stage::Rbac if account.info(denial.rule).is_some() => {
+            out.push_str(&fill("  ", "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."));
+        }
+        Stage::Rbac => {
+            let text = format!(
+                "No grant covers {} {} for anybody. Add one that names a role, this method and this path:",
+                target.method,
+                printable(target.path())
+            );
+            out.push_str(&fill("  ", &text));
+            out.push_str(&grant(account));
+        }
+        Stage::Ip => {
+            let text = "An address that the rule lets through; `--what-if-ip ADDR` tries one.";
+            out.push_str(&fill("  ", text));
+        }
+        Stage::Waf | Stage::WafBody if !account.decision.notes.waf.matched.is_empty() => {
+            out.push_str(&fill(
+                "  ",
+                "If the value is legitimate, an exclusion for just this path and target:",
+            ));
+            out.push_str(&exclusion(account));
+        }
+        Stage::Waf | Stage::WafBody => return String::new(),
+    }
+    out
+}
+
+/// The word with which a route accepts what this rule refuses.
+fn acceptable(rule: RuleRef) -> Option<&'static str> {
+    let word = match rule {
+        RuleRef::Builtin(Builtin::EncodedSlash) => AcceptWord::EncodedSlash,
+        RuleRef::Builtin(Builtin::Backslash) => AcceptWord::Backslash,
+        RuleRef::Builtin(Builtin::PathParameters) => AcceptWord::PathParameters,
+        RuleRef::Builtin(Builtin::HeaderName) => AcceptWord::UnderscoreHeaders,
+        _ => return None,
+    };
+    Some(word.word())
+}
+
+/// A grant to begin with, for the request as it is.
+fn grant(account: &Account<'_>) -> String {
+    let target = &account.admitted.target;
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    format!(
+        "\n    [[rbac.grant]]\n    id = \"…\"\n    roles = [\"…\"]\n    methods = [{}]\n    path = {}\n",
+        quoted(target.method.as_str()),
+        printable(&quoted(target.decoded_path())),
+    )
+}
+
+/// An exclusion to begin with, for what matched.
+fn exclusion(account: &Account<'_>) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let matched = account.decision.notes.waf.matched.iter().filter(|matched| !matched.shadow);
+    let (mut targets, mut rules): (Vec<String>, Vec<String>) =
+        matched.map(|matched| (quoted(&matched.target), quoted(account.name(matched.rule)))).unzip();
+    for list in [&mut targets, &mut rules] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    format!(
+        "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {}\n    targets = [{}]\n    rules = [{}]\n",
+        printable(&quoted(account.admitted.target.decoded_path())),
+        printable(&targets.join(", ")),
+        rules.join(", "),
+    )
+}
+
+fn what_if(account: &Account<'_>) -> String {
+    if account.what_if.is_empty() {
+        return String::new();
+    }
+    let widths = account.what_if.iter().map(|variation| variation.change.short().chars().count());
+    let width = widths.max().unwrap_or(0).clamp(8, 48);
+    let row = |words: &str, decision: &crate::decision::Decision| {
+        let rule = account.name(decision.rule());
+        let (verdict, status) = match &decision.outcome {
+            Outcome::Allow(_) => (styled(GOOD, "allowed"), String::new()),
+            Outcome::Deny(denial) => (styled(BAD, "refused"), denial.status().to_string()),
+        };
+        let words = padded(words, width);
+        format!("  {words} {} {} {rule}\n", padded(&verdict, 8), padded(&status, 4))
+    };
+    let mut out = heading("What if");
+    out.push_str(&row("as asked", &account.decision));
+    for variation in &account.what_if {
+        out.push_str(&row(&printable(&variation.change.short()), &variation.decision));
+    }
+    out.push('\n');
+    for variation in &account.what_if {
+        out.push_str(&fill_to("  ", "    ", &printable(&variation.conclusion)));
+    }
+    out
+}
+
+// === the trail ===
+
+fn trail(account: &Account<'_>) -> String {
+    let mut out = heading("Trail");
+    for stage in Stage::ALL {
+        let (mark, words) = match account.passage(stage) {
+            Passage::Passed => (styled(GOOD, "pass"), passed(account, stage)),
+            Passage::Refused => (styled(BAD, "REFUSED"), refused(account, stage)),
+            Passage::NotReached => (styled(FAINT, "not reached"), String::new()),
+        };
+        let first = format!("  {} {} ", padded(stage.gate(), 10), padded(&mark, 12));
+        out.push_str(&fill(&first, &printable(&words)));
+        for step in account.steps(stage) {
+            out.push_str(&step_lines(account, step));
+        }
+    }
+    out
+}
+
+/// The refusal of a gate, unless its steps name it.
+fn refused(account: &Account<'_>, stage: Stage) -> String {
+    let named = |step: &Step| step.rule == Some(account.decision.rule());
+    match account.denial() {
+        Some(denial) if !account.steps(stage).any(named) => {
+            format!("{} ({})", account.name(denial.rule), denial.reason)
+        }
+        _ => String::new(),
+    }
+}
+
+/// What a gate found when it let the request pass.
+fn passed(account: &Account<'_>, stage: Stage) -> String {
+    let waf = &account.decision.notes.waf;
+    match stage {
+        Stage::Intake => {
+            let target = &account.admitted.target;
+            let asked = account.sample.uri.path_and_query().map_or("", |target| target.as_str());
+            match asked == target.path_and_query().as_str() {
+                true => String::new(),
+                false => format!("judged and forwarded as {}", target.path_and_query()),
+            }
+        }
+        Stage::Route => match account.policy().route(account.admitted.route) {
+            Some(route) => {
+                let upstream = account.setup.settings.upstreams.get(route.upstream);
+                let upstream = upstream.map_or("?", |upstream| &upstream.name);
+                format!("route {} to upstream {upstream}", route.name)
+            }
+            None => String::new(),
+        },
+        Stage::Waf if waf.threshold > 0 => format!("score {} of {}", waf.score, waf.threshold),
+        // Steps say it better.
+        Stage::Authn | Stage::Rbac if account.steps(stage).next().is_some() => String::new(),
+        Stage::Authn => account.identity_words(),
+        Stage::Rbac => match account.decision.outcome {
+            Outcome::Allow(rule) => format!("by {}", account.name(rule)),
+            Outcome::Deny(_) => String::new(),
+        },
+        Stage::WafBody => format!("body: {}", waf.body.name().replace('_', " ")),
+        Stage::Ip | Stage::Waf | Stage::Fault => String::new(),
+    }
+}
+
+fn step_lines(account: &Account<'_>, step: &Step) -> String {
+    let (mark, reason) = match step.outcome {
+        StepOutcome::Note => (String::new(), None),
+        StepOutcome::Pass => (styled(GOOD, "hit, pass"), None),
+        StepOutcome::Deny(reason) => (styled(BAD, "hit, refuse"), Some(reason)),
+        StepOutcome::ShadowDeny(reason) => (styled(WARN, "would refuse"), Some(reason)),
+        StepOutcome::Unmet => (styled(FAINT, "miss"), None),
+        StepOutcome::Score(score) => (styled(WARN, format_args!("hit, +{score}")), None),
+        StepOutcome::AlsoMatched => (styled(FAINT, "also hit"), None),
+    };
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let rule = step.rule.map(|rule| located(account, rule, &reason));
+    let note = printable(&step.note);
+    let first = format!("  {} {} ", padded("", 10), padded(&mark, 12));
+    match rule {
+        Some(rule) if note.is_empty() => fill(&first, &rule),
+        Some(rule) => fill(&first, &rule) + &fill(&" ".repeat(28), &note),
+        None => fill(&first, &note),
+    }
+}
+
+/// The name of a rule with words behind it, and where it stands.
+fn located(account: &Account<'_>, rule: RuleRef, words: &str) -> String {
+    match account.info(rule) {
+        Some(info) => format!("{}{words} {}", info.name, styled(FAINT, printable(&info.at))),
+        None => format!("{}{words}", account.name(rule)),
+    }
+}
+
+fn matches(account: &Account<'_>) -> String {
+    let waf = &account.decision.notes.waf;
+    if waf.matched.is_empty() {
+        return String::new();
+    }
+    let mut out = heading(&format!("WAF matches (score {} of {})", waf.score, waf.threshold));
+    for matched in &waf.matched {
+        let shadow = if matched.shadow { " in shadow" } else { "" };
+        let score = if matched.score > 0 { format!(" +{}", matched.score) } else { String::new() };
+        let mut text = format!("on {}{score}{shadow}", matched.target);
+        for more in [&matched.msg, &matched.data] {
+            if !more.is_empty() {
+                text.push_str(&format!(": {more}"));
+            }
+        }
+        out.push_str(&fill(&format!("  {} ", account.name(matched.rule)), &printable(&text)));
+    }
+    out
+}
+
+// === facts ===
+
+fn facts(account: &Account<'_>) -> String {
+    let mut out = heading("Facts");
+    let target = &account.admitted.target;
+    if target.error.is_none() {
+        let url = format!("{}://{}{}", target.scheme.as_str(), target.host(), target.path_and_query());
+        out.push_str(&fill("  target   ", &printable(&url)));
+    }
+    out.push_str(&fill("  client   ", &printable(&account.client_words())));
+    out.push_str(&fill("  caller   ", &printable(&account.identity_words())));
+    out.push_str(&fill("  time     ", &account.sample.now.to_string()));
+    out.push_str(&fill("  policy   ", &format!("{:08x}", account.decision.policy.hash)));
+    for assumed in account.assumed {
+        out.push_str(&fill("  assumed  ", assumed));
+    }
+    out
+}
+
+fn shadow(account: &Account<'_>) -> String {
+    let hits = &account.decision.notes.shadow;
+    if hits.is_empty() {
+        return String::new();
+    }
+    let mut out = heading("In shadow, these would have refused");
+    for hit in hits {
+        out.push_str(&fill("  ", &located(account, hit.rule, &format!(" ({})", hit.reason))));
+    }
+    out
+}
+
+fn reproduce(account: &Account<'_>) -> String {
+    let mut out = heading("Reproduce");
+    let lines = account.curl.lines(WIDTH - 4);
+    for (index, line) in lines.iter().enumerate() {
+        let indent = if index == 0 { "  " } else { "    " };
+        let more = if index + 1 < lines.len() { " \\" } else { "" };
+        out.push_str(&format!("{indent}{}{more}\n", printable(line)));
+    }
+    for note in &account.curl.notes {
+        out.push_str(&fill("  # ", &printable(note)));
+    }
+    out
+}

@@ -1,0 +1,97 @@
+//! The hash of a configuration: over its meaning, not over its spelling.
+//!
+//! Comments, blank lines and the order of keys do not count; the order of array items does, since
+//! it is policy order. Key material does not count either: keys, certificates and revocations
+//! change without a new generation.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use toml::de::{DeTable, DeValue};
+
+use crate::policy::source::Sources;
+
+/// A hash in the making.
+pub(super) struct Digest(Context);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Digest")
+    }
+}
+
+impl Digest {
+    /// Of nothing.
+    pub(super) fn new() -> Digest {
+        Digest(Context::new(&SHA256))
+    }
+
+    /// Adds the table of a file.
+    pub(super) fn table(&mut self, table: &DeTable<'_>) {
+        let mut entries: Vec<_> = table.iter().map(|(key, value)| (key.get_ref(), value.get_ref())).collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
+        self.mark(b'{', entries.len());
+        for (key, value) in entries {
+            self.text(b'k', key);
+            self.value(value);
+        }
+    }
+
+    fn value(&mut self, value: &DeValue<'_>) {
+        match value {
+            DeValue::String(text) => self.text(b's', text),
+            DeValue::Integer(integer) => {
+                let number = i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or_default();
+                self.text(b'i', &number.to_string());
+            }
+            DeValue::Float(float) => self.text(b'f', float.as_str()),
+            DeValue::Boolean(value) => self.text(b'b', if *value { "1" } else { "0" }),
+            DeValue::Datetime(datetime) => self.text(b'd', &datetime.to_string()),
+            DeValue::Array(items) => {
+                self.mark(b'[', items.len());
+                items.iter().for_each(|item| self.value(item.get_ref()));
+            }
+            DeValue::Table(table) => self.table(table),
+        }
+    }
+
+    fn text(&mut self, kind: u8, text: &str) {
+        self.mark(kind, text.len());
+        self.0.update(text.as_bytes());
+    }
+
+    fn mark(&mut self, kind: u8, length: usize) {
+        self.0.update(&[kind]);
+        self.0.update(&(length as u64).to_le_bytes());
+    }
+
+    /// Adds the lists that the policy refers to, but not its key material; the first 32 bits of the
+    /// whole.
+    pub(super) fn finish(&mut self, sources: &Sources, keys: &BTreeSet<String>) -> u32 {
+        for (path, text) in sources.lists().filter(|(path, _)| !keys.contains(*path)) {
+            self.text(b'p', path);
+            self.text(b'l', text);
+        }
+        let digest = self.0.clone().finish();
+        digest.as_ref().iter().take(4).fold(0, |hash, byte| hash << 8 | u32::from(*byte))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(text: &str) -> u32 {
+        let mut digest = Digest::new();
+        digest.table(DeTable::parse(text).expect("valid TOML").get_ref());
+        digest.finish(&Sources::default(), &BTreeSet::new())
+    }
+
+    #[test]
+    fn spelling_does_not_count_and_meaning_does() {
+        let base = hash("a = 1\nb = [\"x\", \"y\"]\n[c]\nd = true\n");
+        assert_eq!(base, hash("# note\nb = ['x', 'y']\na = 0x1\nc.d = true"));
+        assert_ne!(base, hash("a = 1\nb = [\"y\", \"x\"]\n[c]\nd = true\n"));
+        assert_ne!(base, hash("a = 1\nb = [\"xy\"]\n[c]\nd = true\n"));
+    }
+}

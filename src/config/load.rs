@@ -1,0 +1,268 @@
+//! The only file that opens policy files.
+//!
+//! Reads the main file, the files it includes and the files it refers to, and hands them on as
+//! named text. Never blocks on something that is no regular file, never reads more than a bound,
+//! and reports every file that cannot be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::{Admin, Documents, Outcome};
+use crate::policy::code::Code;
+use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
+use crate::policy::source::{Attached, Sources};
+
+/// The largest policy file that is read.
+const MAX_POLICY: u64 = 64 << 20;
+
+/// The largest list or key file that is read.
+const MAX_ATTACHED: u64 = 256 << 20;
+
+/// The most files that one configuration may include.
+const MAX_INCLUDES: usize = 10_000;
+
+/// Loads and compiles the configuration in this file.
+pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
+    let mut inputs = Inputs::default();
+    let mut sources = Sources::default();
+    let mut diagnostics = Diagnostics::default();
+    let mut documents = Documents::default();
+    match inputs.read(path, MAX_POLICY) {
+        Ok(text) => {
+            let main = sources.add_policy(path.to_string_lossy(), text);
+            documents.read(main, &sources, &mut diagnostics);
+            include(&mut documents, &mut sources, &mut inputs, &mut diagnostics);
+            attach(&mut sources, &mut inputs, &mut diagnostics);
+        }
+        Err(failure) => {
+            let place = failure.place(&mut sources, path);
+            diagnostics
+                .push(Code::File, place, format!("`{}` cannot be read: {}", path.display(), failure.why))
+                .help("name another file with `--config`; `portcullis init` writes one to begin with");
+        }
+    }
+    (documents.compile(sources, now, diagnostics), inputs)
+}
+
+/// The operators' listener as the main file names it. Only that table is looked at, so that a
+/// running gateway can be asked while its files are broken, and quickly while they are large.
+pub fn admin(path: &Path) -> Result<Option<Admin>, String> {
+    let text = read(path, MAX_POLICY)
+        .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
+    Ok(super::admin(&Sources::single(path.to_string_lossy(), text)))
+}
+
+/// The files that a configuration was made of, as they were when they were read. Whoever watches
+/// them compares this with what is there now, so that a change between the two is never missed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inputs {
+    files: BTreeMap<PathBuf, Option<Look>>,
+    /// Where included files were looked for.
+    globs: Vec<String>,
+}
+
+/// What can be seen of a file without reading it, through links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Inputs {
+    /// Whether a file is another now than when it was read, or a glob finds other files.
+    pub fn changed(&self) -> bool {
+        let found =
+            self.globs.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().filter_map(Result::ok);
+        found.into_iter().any(|path| !self.files.contains_key(&path))
+            || self.files.iter().any(|(path, look)| Look::at(path) != *look)
+    }
+
+    /// The folders of the files.
+    pub fn folders(&self) -> BTreeSet<PathBuf> {
+        let folder = |path: &PathBuf| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        self.files.keys().map(folder).collect()
+    }
+
+    /// Reads a file, and notes how it looked before.
+    fn read(&mut self, path: &Path, limit: u64) -> Result<String, Failure> {
+        self.files.insert(path.to_owned(), Look::at(path));
+        read(path, limit)
+    }
+}
+
+impl Look {
+    fn at(path: &Path) -> Option<Look> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Look {
+            device: meta.dev(),
+            inode: meta.ino(),
+            length: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+fn include(
+    documents: &mut Documents,
+    sources: &mut Sources,
+    inputs: &mut Inputs,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let globs: Vec<At<String>> = documents.includes().to_vec();
+    for pattern in globs {
+        let resolved = sources.resolve(pattern.place.file, &pattern.value);
+        inputs.globs.push(resolved.clone());
+        let paths = match glob::glob(&resolved) {
+            Ok(paths) => paths,
+            Err(error) => {
+                diagnostics.push(
+                    Code::Include,
+                    pattern.place,
+                    format!("`{}` is not a glob: {}", pattern.value, error.msg),
+                );
+                continue;
+            }
+        };
+        let mut found = 0;
+        for entry in paths {
+            found += 1;
+            let path = match entry {
+                Ok(path) => path,
+                Err(error) => {
+                    let message =
+                        format!("`{}` cannot be searched: {}", error.path().display(), error.error());
+                    diagnostics.push(Code::Include, pattern.place, message);
+                    continue;
+                }
+            };
+            if seen.len() >= MAX_INCLUDES {
+                diagnostics.push(
+                    Code::Limit,
+                    pattern.place,
+                    format!("more than {MAX_INCLUDES} included files"),
+                );
+                return;
+            }
+            // A file reached twice, by two globs or a link, would define every rule twice.
+            let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
+            let main =
+                sources.get(FileId::default()).and_then(|main| Path::new(&main.name).canonicalize().ok());
+            if seen.contains(&identity) || main.as_ref() == Some(&identity) {
+                let message = format!("`{}` is included twice", path.display());
+                diagnostics.push(Code::Include, pattern.place, message);
+                continue;
+            }
+            seen.push(identity);
+            match inputs.read(&path, MAX_POLICY) {
+                Ok(text) => {
+                    let file = sources.add_policy(path.to_string_lossy(), text);
+                    documents.read(file, sources, diagnostics);
+                }
+                Err(failure) => {
+                    let place = failure.place(sources, &path).unwrap_or(pattern.place);
+                    let message = format!("`{}` cannot be read: {}", path.display(), failure.why);
+                    diagnostics.push(Code::Include, place, message);
+                }
+            }
+        }
+        if found == 0 {
+            diagnostics
+                .push(Code::Include, pattern.place, format!("`{}` matches no file", pattern.value))
+                .help("an include that matches nothing is probably a mistake; remove it if it is not");
+        }
+    }
+}
+
+fn attach(sources: &mut Sources, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
+    for file in diagnostics.files().to_vec() {
+        let path = sources.resolve(file.place.file, &file.value);
+        if sources.has_attached(&path) {
+            continue;
+        }
+        match inputs.read(Path::new(&path), MAX_ATTACHED) {
+            Ok(text) => drop(sources.attach(path, text)),
+            Err(Failure { absent: true, .. }) => sources.attach_failure(path, Attached::Absent),
+            Err(Failure { why, .. }) => sources.attach_failure(path, Attached::Unreadable(why)),
+        }
+    }
+}
+
+struct Failure {
+    why: String,
+    absent: bool,
+    /// For text that is not UTF-8: what could be read, to show the place.
+    partial: Option<(String, u32)>,
+}
+
+impl Failure {
+    fn new(why: impl Into<String>) -> Failure {
+        Failure { why: why.into(), absent: false, partial: None }
+    }
+
+    /// Where the failure is, if it is inside the text.
+    fn place(&self, sources: &mut Sources, path: &Path) -> Option<Place> {
+        let (text, at) = self.partial.as_ref()?;
+        let file = sources.add_policy(path.to_string_lossy(), text.as_str());
+        Some(Place { file, start: *at, end: *at + 3 })
+    }
+}
+
+fn read(path: &Path, limit: u64) -> Result<String, Failure> {
+    // Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut file = open.map_err(|error| Failure {
+        absent: error.kind() == ErrorKind::NotFound,
+        ..Failure::new(describe(error.kind(), &error))
+    })?;
+    check_kind(&file, limit)?;
+    let mut bytes = Vec::new();
+    let read = (&mut file).take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::new(describe(error.kind(), &error)))?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(limit));
+    }
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        Failure { partial: Some((text, valid as u32)), ..Failure::new("it is not UTF-8") }
+    })
+}
+
+fn check_kind(file: &File, limit: u64) -> Result<(), Failure> {
+    let meta = file.metadata().map_err(|error| Failure::new(error.to_string()))?;
+    if meta.is_dir() {
+        return Err(Failure::new("it is a directory"));
+    }
+    if !meta.is_file() {
+        return Err(Failure::new("it is not a regular file"));
+    }
+    if meta.len() > limit { Err(too_large(limit)) } else { Ok(()) }
+}
+
+fn too_large(limit: u64) -> Failure {
+    Failure::new(format!("it is larger than {}", bytesize::ByteSize(limit)))
+}
+
+fn describe(kind: ErrorKind, error: &std::io::Error) -> String {
+    match kind {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}

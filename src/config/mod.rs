@@ -1,0 +1,268 @@
+//! From files to a running configuration: settings of the process, and the compiled policy.
+//!
+//! [`load`](load::load) opens the files; everything else here works on named text. A configuration
+//! is used whole or not at all: [`compile`] gives a [`Setup`] only if there is no error.
+
+mod canonical;
+mod lint;
+pub mod load;
+pub mod raw;
+mod settings;
+
+pub use settings::{
+    Admin, Certificate, ConnectionLimits, Listener, Settings, Timeouts, Upstream, UpstreamHeaders,
+};
+
+use http::HeaderName;
+use jiff::Timestamp;
+use toml::de::{DeTable, DeValue};
+
+use self::raw::{ClientAddressWord, Included, RawAdmin, RawUpstream, Root};
+use crate::policy::code::{Code, Severity};
+use crate::policy::decode::{Decode, Name, Node, place};
+use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId, Place};
+use crate::policy::intake::{AddressSource, Limits};
+use crate::policy::source::Sources;
+use crate::policy::{Frame, Policy};
+
+/// A configuration that may be run.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What concerns the process.
+    pub settings: Settings,
+    /// The policy; its generation is given when it is installed.
+    pub policy: Policy,
+    /// The texts it was made of.
+    pub sources: Sources,
+}
+
+/// What became of a configuration: usable or not, with everything there is to say about it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The configuration, if it has no errors.
+    pub setup: Option<Setup>,
+    /// The texts.
+    pub sources: Sources,
+    /// Errors and lints, in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Outcome {
+    /// The worst there is to say.
+    pub fn worst(&self) -> Option<Severity> {
+        self.diagnostics.iter().map(|diagnostic| diagnostic.severity).max()
+    }
+}
+
+/// The documents of a configuration, decoded but not yet compiled.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    root: Option<Root>,
+    included: Vec<Included>,
+    digest: canonical::Digest,
+    /// Whether every file could be decoded.
+    complete: bool,
+}
+
+/// Compiles a configuration that is all in memory.
+pub fn compile(sources: Sources, now: Timestamp) -> Outcome {
+    let mut diagnostics = Diagnostics::default();
+    let mut documents = Documents::default();
+    let files: Vec<FileId> = sources.policy_files().map(|(id, _)| id).collect();
+    for file in files {
+        documents.read(file, &sources, &mut diagnostics);
+    }
+    documents.compile(sources, now, diagnostics)
+}
+
+/// The operators' listener, read from the main file's text alone, whatever else is in it.
+fn admin(sources: &Sources) -> Option<Admin> {
+    let text = sources.get(FileId::default()).map_or("", |source| &*source.text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let node = Node::new(FileId::default(), table.get_ref().get("admin")?);
+    let raw = RawAdmin::decode(node, &mut Diagnostics::default())?;
+    Some(Admin::new(&raw, sources))
+}
+
+impl Default for Documents {
+    fn default() -> Documents {
+        Documents { root: None, included: Vec::new(), digest: canonical::Digest::new(), complete: true }
+    }
+}
+
+impl Documents {
+    /// Reads one policy file: the first is the main one.
+    pub(crate) fn read(&mut self, file: FileId, sources: &Sources, diagnostics: &mut Diagnostics) {
+        let text = sources.get(file).map_or("", |source| &*source.text);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        self.complete &= errors.is_empty();
+        for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
+            let span = error.span().unwrap_or(0..0);
+            diagnostics.push(Code::Syntax, place(file, &span), error.message().trim_end().to_owned());
+        }
+        if !errors.is_empty() {
+            return;
+        }
+        self.digest.table(table.get_ref());
+        // The place of a whole document is its beginning, not all of its text.
+        let value = toml::Spanned::new(0..0, DeValue::Table(table.into_inner()));
+        let node = Node::new(file, &value);
+        if file == FileId::default() {
+            self.root = Root::decode(node, diagnostics);
+            self.complete &= self.root.is_some();
+        } else {
+            let included = Included::decode(node, diagnostics);
+            self.complete &= included.is_some();
+            self.included.extend(included);
+        }
+    }
+
+    /// The globs of further files, as the main file names them.
+    pub(crate) fn includes(&self) -> &[At<String>] {
+        self.root.as_ref().map_or(&[], |root| &root.include)
+    }
+
+    /// Checks what was read, and makes a configuration of it if there are no errors.
+    pub(crate) fn compile(
+        mut self,
+        sources: Sources,
+        now: Timestamp,
+        mut diagnostics: Diagnostics,
+    ) -> Outcome {
+        let setup = self.root.take().and_then(|root| self.setup(root, &sources, now, &mut diagnostics));
+        let setup = setup.filter(|_| self.complete && !diagnostics.has_errors());
+        let setup = setup.map(|(settings, policy)| Setup { settings, policy, sources: sources.clone() });
+        Outcome { setup, sources, diagnostics: diagnostics.into_sorted() }
+    }
+
+    fn setup(
+        &mut self,
+        mut root: Root,
+        sources: &Sources,
+        now: Timestamp,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<(Settings, Policy)> {
+        if root.version.value != 1 {
+            diagnostics
+                .push(
+                    Code::BadValue,
+                    root.version.place,
+                    format!("version {} is not known", root.version.value),
+                )
+                .help("this portcullis reads version 1");
+        }
+        let mut raw_upstreams = std::mem::take(&mut root.upstream);
+        for included in self.included.drain(..) {
+            raw_upstreams.extend(included.upstream);
+            root.policy.absorb(included.policy, diagnostics);
+        }
+        let upstreams = upstreams(&raw_upstreams, diagnostics);
+        let settings = Settings::new(&root, upstreams, sources, diagnostics);
+        let files = root.policy.authn.iter().flat_map(|authn| authn.files());
+        let keys = files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
+        let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
+        let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
+        lint::check(&root, &settings, policy.as_ref(), diagnostics);
+        Some((settings, policy?))
+    }
+}
+
+fn upstreams(raw: &[(At<String>, RawUpstream)], diagnostics: &mut Diagnostics) -> Vec<Upstream> {
+    let mut upstreams: Vec<(Place, Upstream)> = Vec::new();
+    for (key, upstream) in raw {
+        if Name::new(&key.value).is_none() {
+            diagnostics.push(Code::BadValue, key.place, format!("`{}` is not a name", key.value)).help(
+                "a name has 1 to 64 characters of a-z, 0-9, `.`, `_`, `-` and begins with a letter or digit",
+            );
+        }
+        if let Some((first, _)) = upstreams.iter().find(|(_, other)| other.name == key.value) {
+            diagnostics
+                .push(Code::DuplicateId, key.place, format!("the upstream `{}` is defined twice", key.value))
+                .also(*first, "the first definition");
+        }
+        let servers = &upstream.servers;
+        if servers.0.is_empty() {
+            diagnostics.push(Code::BadValue, servers.place, "an upstream needs at least one server");
+        }
+        let servers = servers.0.iter().map(|server| server.value.clone()).collect();
+        let place = upstream.servers.place;
+        upstreams.push((key.place, Upstream { name: key.value.clone(), servers, place }));
+    }
+    upstreams.into_iter().map(|(_, upstream)| upstream).collect()
+}
+
+fn frame(root: &Root, settings: &Settings, hash: u32, diagnostics: &mut Diagnostics) -> Frame {
+    let server = root.server.as_ref();
+    let source = server.and_then(|server| server.client_address);
+    Frame {
+        limits: limits(root, diagnostics),
+        trusted_proxies: server.map(|server| server.trusted_proxies.clone()).unwrap_or_default(),
+        client_address: match source.unwrap_or(ClientAddressWord::XForwardedFor) {
+            ClientAddressWord::XForwardedFor => AddressSource::XForwardedFor,
+            ClientAddressWord::Forwarded => AddressSource::Forwarded,
+            ClientAddressWord::Peer => AddressSource::Peer,
+        },
+        managed_headers: managed_headers(settings),
+        upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+        hash,
+    }
+}
+
+fn limits(root: &Root, diagnostics: &mut Diagnostics) -> Limits {
+    let mut limits = Limits::default();
+    let Some(raw) = &root.limits else { return limits };
+    let mut size =
+        |raw: Option<At<crate::policy::decode::Size>>, to: &mut u64, range: std::ops::RangeInclusive<u64>| {
+            let Some(raw) = raw else { return };
+            if !range.contains(&raw.value.0) {
+                let (from, to) = (bytesize::ByteSize(*range.start()), bytesize::ByteSize(*range.end()));
+                diagnostics.push(
+                    Code::BadValue,
+                    raw.place,
+                    format!("this limit must be between {from} and {to}"),
+                );
+            }
+            *to = raw.value.0;
+        };
+    let (mut target, mut credential) = (limits.target as u64, limits.credential as u64);
+    // hyper cannot parse with a buffer below 8 KiB; above 1 MiB a head is an attack on memory.
+    size(raw.head, &mut limits.head, 8 * 1024..=1024 * 1024);
+    size(raw.target, &mut target, 64..=512 * 1024);
+    size(raw.credential, &mut credential, 64..=512 * 1024);
+    (limits.target, limits.credential) = (target as usize, credential as usize);
+    if let Some(fields) = raw.fields {
+        if !(4..=1000).contains(&fields.value) {
+            diagnostics.push(Code::BadValue, fields.place, "this limit must be between 4 and 1000");
+        }
+        limits.fields = usize::from(fields.value);
+    }
+    limits
+}
+
+/// The headers that the gateway sets, towards clients and upstreams.
+fn managed_headers(settings: &Settings) -> Vec<HeaderName> {
+    let fixed = MANAGED.iter().map(|name| HeaderName::from_static(name));
+    fixed.chain(settings.upstream_headers.names().into_iter().cloned()).collect()
+}
+
+/// Fields that clients may not bring in any spelling, because somebody downstream would take them
+/// for ours.
+const MANAGED: &[&str] = &[
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-portcullis-decision",
+    "x-portcullis-policy",
+    "x-portcullis-reason",
+    "x-portcullis-rule",
+    "x-portcullis-roles",
+    "x-portcullis-shadow",
+    "x-portcullis-subject",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// A file that is no TOML at all has an error in every line; the first few are enough.
+const MAX_SYNTAX_ERRORS: usize = 20;

@@ -1,0 +1,338 @@
+//! What the process needs to know besides the policy, checked and with its defaults filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::raw::{
+    MetricsWord, RawAdmin, RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root, ServerText,
+};
+use crate::audit;
+use crate::deny::ResponseHeaders;
+use crate::policy::code::Code;
+use crate::policy::decode::ProcessPath;
+use crate::policy::diagnostic::{At, Diagnostics, Place};
+use crate::policy::source::Sources;
+
+/// Everything about the process that is not policy.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listeners: Vec<Listener>,
+    /// Worker threads; 0: one a core.
+    pub threads: usize,
+    /// Whose X-Request-Id is taken over.
+    pub request_id: RequestIdWord,
+    /// Open client connections, in total and per address.
+    pub connections: ConnectionLimits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// The listener for operators.
+    pub admin: Option<Admin>,
+    /// The decision log.
+    pub log: audit::Settings,
+    /// Which of our headers clients see.
+    pub response_headers: ResponseHeaders,
+    /// The names of the headers that tell upstreams who asks.
+    pub upstream_headers: UpstreamHeaders,
+    /// The services behind the gateway.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address.
+    pub address: SocketAddr,
+    /// Certificates; none: clear text.
+    pub tls: Vec<Certificate>,
+}
+
+/// Files of a certificate chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// PEM file of the chain.
+    pub cert: PathBuf,
+    /// PEM file of the key.
+    pub key: PathBuf,
+    /// Where the configuration names them, for error messages.
+    pub place: Place,
+}
+
+/// How many connections may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In all.
+    pub total: u32,
+    /// From one address (an IPv6 /64 counts as one).
+    pub per_address: u32,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept to the first byte of a request, TLS included.
+    pub first_byte: Duration,
+    /// From the first byte of a request head to its last.
+    pub head: Duration,
+    /// Between two pieces of a body.
+    pub body_idle: Duration,
+    /// To connect to an upstream.
+    pub connect: Duration,
+    /// From the request sent to the head of the upstream's answer.
+    pub upstream_first_byte: Duration,
+    /// A connection without a request.
+    pub idle: Duration,
+    /// From SIGTERM until listeners close.
+    pub drain_delay: Duration,
+    /// After that, until what is still in flight is cut.
+    pub drain: Duration,
+}
+
+/// The listener for operators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// The file of the token that changes need.
+    pub token_file: Option<PathBuf>,
+    /// Whether reading the metrics needs the token too.
+    pub metrics_need_token: bool,
+}
+
+/// The names of the headers that tell upstreams who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamHeaders {
+    /// The verified subject.
+    pub subject: HeaderName,
+    /// The declared roles.
+    pub roles: HeaderName,
+    /// The grant that allows the request.
+    pub rule: HeaderName,
+}
+
+/// A service behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name.
+    pub name: String,
+    /// Its servers, at least one.
+    pub servers: Vec<ServerText>,
+    /// Where its servers are named.
+    pub place: Place,
+}
+
+impl Admin {
+    /// The listener that the table describes.
+    pub(super) fn new(raw: &RawAdmin, sources: &Sources) -> Admin {
+        let path = |file: &At<ProcessPath>| sources.resolve(file.place.file, &file.value.0).into();
+        Admin {
+            listen: raw.listen.value.0,
+            token_file: raw.token_file.as_ref().map(path),
+            metrics_need_token: raw.metrics == Some(MetricsWord::Token),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        let seconds = Duration::from_secs;
+        Timeouts {
+            first_byte: seconds(10),
+            head: seconds(10),
+            body_idle: seconds(30),
+            connect: seconds(2),
+            upstream_first_byte: seconds(30),
+            idle: seconds(60),
+            drain_delay: seconds(5),
+            drain: seconds(30),
+        }
+    }
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> ConnectionLimits {
+        ConnectionLimits { total: 10_000, per_address: 1_000 }
+    }
+}
+
+impl Default for UpstreamHeaders {
+    fn default() -> UpstreamHeaders {
+        UpstreamHeaders {
+            subject: HeaderName::from_static("x-portcullis-subject"),
+            roles: HeaderName::from_static("x-portcullis-roles"),
+            rule: HeaderName::from_static("x-portcullis-rule"),
+        }
+    }
+}
+
+impl UpstreamHeaders {
+    fn new(raw: Option<&RawUpstreamHeaders>, diagnostics: &mut Diagnostics) -> UpstreamHeaders {
+        let mut names = UpstreamHeaders::default();
+        let Some(raw) = raw else { return names };
+        for (to, from) in
+            [(&mut names.subject, &raw.subject), (&mut names.roles, &raw.roles), (&mut names.rule, &raw.rule)]
+        {
+            let Some(from) = from else { continue };
+            if RESERVED.contains(&from.value.0.as_str()) {
+                diagnostics
+                    .push(
+                        Code::BadValue,
+                        from.place,
+                        format!("the header `{}` has a meaning of its own", from.value.0),
+                    )
+                    .help("choose a name that nothing else uses, such as `x-portcullis-subject`");
+            }
+            *to = from.value.0.clone();
+        }
+        names
+    }
+
+    /// The three names.
+    pub fn names(&self) -> [&HeaderName; 3] {
+        [&self.subject, &self.roles, &self.rule]
+    }
+}
+
+/// Fields that the gateway writes or reads for other purposes.
+const RESERVED: &[&str] = &[
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+impl Settings {
+    /// Checks the process tables and fills in their defaults.
+    pub fn new(
+        root: &Root,
+        upstreams: Vec<Upstream>,
+        sources: &Sources,
+        diagnostics: &mut Diagnostics,
+    ) -> Settings {
+        let server = root.server.as_ref();
+        let admin = root.admin.as_ref().map(|admin| Admin::new(admin, sources));
+        Settings {
+            listeners: listeners(root, sources, diagnostics),
+            threads: server.and_then(|server| server.threads).map_or(0, |threads| usize::from(threads.value)),
+            request_id: server.and_then(|server| server.request_id).unwrap_or(RequestIdWord::Trusted),
+            connections: connection_limits(root.limits.as_ref(), diagnostics),
+            timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
+            admin,
+            log: log(root, sources, diagnostics),
+            response_headers: root
+                .response_headers
+                .as_ref()
+                .map_or_else(ResponseHeaders::default, Into::into),
+            upstream_headers: UpstreamHeaders::new(root.upstream_headers.as_ref(), diagnostics),
+            upstreams,
+        }
+    }
+}
+
+/// The decision log. Headers in which some source of identity reads credentials are not recorded.
+fn log(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> audit::Settings {
+    let Some(raw) = &root.log else { return audit::Settings::default() };
+    let credentials: Vec<HeaderName> =
+        root.policy.authn.iter().flat_map(|authn| authn.credential_headers()).collect();
+    audit::Settings::compile(raw, sources, &credentials, diagnostics)
+}
+
+fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> Vec<Listener> {
+    let mut listeners: Vec<(Place, Listener)> = Vec::new();
+    let short = root.server.iter().flat_map(|server| &server.listen);
+    for address in short {
+        listeners.push((address.place, Listener { address: address.value.0, tls: Vec::new() }));
+    }
+    for raw in &root.listener {
+        let path = |file: &At<ProcessPath>| sources.resolve(file.place.file, &file.value.0).into();
+        let certificate = |raw: &super::raw::RawCertificate| Certificate {
+            cert: path(&raw.cert),
+            key: path(&raw.key),
+            place: raw.place,
+        };
+        let tls = raw.tls.as_ref();
+        if let Some(tls) = tls.filter(|tls| tls.certificates.is_empty()) {
+            diagnostics.push(Code::BadValue, tls.place, "TLS needs at least one certificate");
+        }
+        let tls = tls.iter().flat_map(|tls| &tls.certificates).map(certificate).collect();
+        listeners.push((raw.address.place, Listener { address: raw.address.value.0, tls }));
+    }
+    if listeners.is_empty() {
+        diagnostics
+            .push(Code::MissingKey, root.place, "nothing to listen on")
+            .help("add `[server] listen = [\"127.0.0.1:8080\"]`");
+    }
+    for (index, (place, listener)) in listeners.iter().enumerate() {
+        // Port 0 asks the system for a free port, so it may stand twice.
+        let first = listeners[..index].iter().find(|(_, other)| other.address == listener.address);
+        if let Some((first, _)) = first.filter(|_| listener.address.port() != 0) {
+            diagnostics
+                .push(Code::Conflict, *place, format!("`{}` is listened on twice", listener.address))
+                .also(*first, "the first listener");
+        }
+    }
+    listeners.into_iter().map(|(_, listener)| listener).collect()
+}
+
+fn connection_limits(raw: Option<&RawLimits>, diagnostics: &mut Diagnostics) -> ConnectionLimits {
+    let mut limits = ConnectionLimits::default();
+    let Some(raw) = raw else { return limits };
+    for (to, from) in
+        [(&mut limits.total, raw.connections), (&mut limits.per_address, raw.connections_per_address)]
+    {
+        let Some(from) = from else { continue };
+        if from.value == 0 {
+            diagnostics.push(Code::BadValue, from.place, "a limit of 0 would refuse every connection");
+        }
+        *to = from.value;
+    }
+    limits
+}
+
+fn timeouts(raw: Option<&RawTimeouts>, diagnostics: &mut Diagnostics) -> Timeouts {
+    let mut times = Timeouts::default();
+    let Some(raw) = raw else { return times };
+    // Zero would cut everything at once; the drain times may be zero, to stop without waiting.
+    let fields = [
+        (&mut times.first_byte, raw.first_byte, false),
+        (&mut times.head, raw.head, false),
+        (&mut times.body_idle, raw.body_idle, false),
+        (&mut times.connect, raw.connect, false),
+        (&mut times.upstream_first_byte, raw.upstream_first_byte, false),
+        (&mut times.idle, raw.idle, false),
+        (&mut times.drain_delay, raw.drain_delay, true),
+        (&mut times.drain, raw.drain, true),
+    ];
+    for (to, from, zero_allowed) in fields {
+        let Some(from) = from else { continue };
+        if from.value.0.is_zero() && !zero_allowed {
+            diagnostics
+                .push(Code::BadValue, from.place, "a timeout of zero would cut everything at once")
+                .help("leave the key out for the default; there is no way to wait for ever");
+        }
+        if from.value.0 > LONGEST {
+            diagnostics.push(Code::BadValue, from.place, "a timeout of more than a day is not a timeout");
+        }
+        *to = from.value.0;
+    }
+    times
+}
+
+/// Timers take this; nothing that is waited for takes longer.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,365 @@
+//! The outermost layer: sees every reply and every client that hangs up, renders refusals, and
+//! writes the one record of each request.
+//!
+//! A refusal's record is written before its answer is sent. An allow's record is written when its
+//! answer ends, so the body carries what is known of the request until then. A request that ends in
+//! neither way (the client hung up, something panicked) is recorded when what is known of it is
+//! dropped.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http_body::{Body as _, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::admit::Arrival;
+use super::answer::{mark, must_close, panicked, render};
+use super::context::{Context, Peer, Switch};
+use super::judged::{Judged, Reply, Verdicts};
+use super::record::{CLIENT_GONE, End, Ending};
+use crate::decision::{Builtin, Denial, Stage};
+use crate::facts::Facts;
+use crate::policy::rbac::Nearest;
+use crate::upstream::{BodyFailure, Fault, ResponseBody};
+
+/// What is known of a request, and the duty to record it once.
+#[derive(Debug)]
+pub(crate) struct Held {
+    judged: Box<Judged>,
+    context: Rc<Context>,
+    /// Whether the record is still to be written.
+    due: bool,
+}
+
+impl Held {
+    /// Begins to hold.
+    pub(crate) fn new(context: &Rc<Context>, judged: Judged) -> Held {
+        Held { judged: Box::new(judged), context: Rc::clone(context), due: true }
+    }
+
+    /// Counts the request and makes its record, for the log to take.
+    fn end(&mut self, end: &End, headers: Option<&HeaderMap>, nearest: &[Nearest]) -> Vec<u8> {
+        self.due = false;
+        self.judged.count(&self.context, end);
+        self.judged.line(&self.context, end, headers, nearest)
+    }
+
+    /// Counts and records a request whose answer has gone or never comes.
+    fn record(&mut self, end: &End) {
+        let line = self.end(end, None, &[]);
+        self.context.log.push(&line);
+    }
+
+    /// An upgraded connection has closed; its change of protocol was recorded before.
+    pub(crate) fn closed(self, received: u64, sent: u64) {
+        self.judged.fate.add(received);
+        let end = End::new(101, sent, Ending::TunnelClosed);
+        self.context.log.push(&self.judged.line(&self.context, &end, None, &[]));
+    }
+}
+
+impl Deref for Held {
+    type Target = Judged;
+
+    fn deref(&self) -> &Judged {
+        &self.judged
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Judged {
+        &mut self.judged
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.due {
+            return;
+        }
+        let end = if std::thread::panicking() || self.context.panicked.get() {
+            let denial = Denial::builtin(Stage::Fault, Builtin::FaultInternal);
+            End::new(denial.status(), 0, Ending::Denied(denial))
+        } else {
+            End::new(CLIENT_GONE, 0, Ending::ClientGone)
+        };
+        self.record(&end);
+    }
+}
+
+/// The layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Audit<S> {
+    context: Rc<Context>,
+    inner: S,
+}
+
+impl<S> Audit<S> {
+    /// Around everything.
+    pub(crate) fn new(context: Rc<Context>, inner: S) -> Audit<S> {
+        Audit { context, inner }
+    }
+}
+
+impl<S> Service<Arrival> for Audit<S>
+where
+    S: Service<Arrival, Response = Reply, Error = Infallible>,
+{
+    type Response = Response<Outgoing>;
+    type Error = Infallible;
+    type Future = AuditFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, arrival: Arrival) -> AuditFuture<S::Future> {
+        let (peer, version) = (Rc::clone(&arrival.peer), arrival.request.version());
+        let inner = &mut self.inner;
+        let future = catch_unwind(AssertUnwindSafe(|| inner.call(arrival))).ok();
+        AuditFuture { future, writing: None, context: Rc::clone(&self.context), peer, version }
+    }
+}
+
+pin_project! {
+    /// A request until its answer begins.
+    pub(crate) struct AuditFuture<F> {
+        // None: it panicked.
+        #[pin]
+        future: Option<F>,
+        // A refusal whose record is being written.
+        writing: Option<Pin<Box<dyn Future<Output = Response<Outgoing>>>>>,
+        context: Rc<Context>,
+        peer: Rc<Peer>,
+        version: Version,
+    }
+}
+
+impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
+    type Output = Result<Response<Outgoing>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let finish = |response: Response<Outgoing>| {
+            let leaving = this.context.draining.get();
+            Poll::Ready(Ok(if leaving { closing(response, *this.version) } else { response }))
+        };
+        if let Some(writing) = this.writing {
+            return finish(ready!(writing.as_mut().poll(cx)));
+        }
+        let mut future = this.future;
+        let polled = match future.as_mut().as_pin_mut() {
+            Some(future) => catch_unwind(AssertUnwindSafe(|| future.poll(cx))).ok(),
+            None => None,
+        };
+        let reply = match polled {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(Ok(reply))) => reply,
+            Some(Poll::Ready(Err(never))) => match never {},
+            None => {
+                // What it knew of the request is recorded as it is dropped.
+                this.context.panicked.set(true);
+                future.set(None);
+                this.context.panicked.set(false);
+                this.context.handles.borrow().metrics().panics.inc();
+                return finish(closing(Outgoing::whole(panicked()), *this.version));
+            }
+        };
+        let Reply { mut judged, parts, verdict } = reply;
+        let (denial, fields) = match verdict {
+            Verdicts::Answered(response) => return finish(allow(judged, response)),
+            Verdicts::Switched(response, tunnel) => {
+                let response = mark(&judged, response);
+                let end = End::new(response.status().as_u16(), 0, Ending::Allowed);
+                judged.record(&end);
+                this.peer.switch.replace(Some(Switch { tunnel, held: judged }));
+                return Poll::Ready(Ok(response.map(|body| Outgoing {
+                    body,
+                    held: None,
+                    out: 0,
+                    status: 101,
+                })));
+            }
+            Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
+            Verdicts::Failed(fault) => (failed(fault), parts.map(|parts| parts.headers)),
+        };
+        let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
+        let mut writing = Box::pin(refuse(judged, denial, fields, *this.version));
+        match writing.as_mut().poll(cx) {
+            Poll::Ready(response) => finish(response),
+            Poll::Pending => {
+                *this.writing = Some(writing);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+fn failed(fault: Fault) -> Denial {
+    match fault {
+        Fault::ClientBody => Denial::builtin(Stage::Intake, fault.rule()),
+        Fault::ClientBodyTooLarge => Denial::builtin(Stage::WafBody, fault.rule()),
+        Fault::Connect | Fault::Timeout | Fault::Reset | Fault::Protocol => {
+            Denial::builtin(Stage::Fault, fault.rule())
+        }
+    }
+}
+
+/// Renders a refusal, writes its record, and only then lets the answer go.
+async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Version) -> Response<Outgoing> {
+    judged.pause();
+    let (answer, nearest) = render(&judged, &denial, &fields);
+    let grpc_status =
+        answer.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
+    let out = answer.body().len() as u64;
+    let end = End { grpc_status, ..End::new(denial.status(), out, Ending::Denied(denial)) };
+    let line = judged.end(&end, Some(&fields), &nearest);
+    // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
+    let _ = judged.context.log.write_before_answer(&line).await;
+    let response = Outgoing::whole(answer);
+    if must_close(&denial) { closing(response, version) } else { response }
+}
+
+fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgoing> {
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn allow(judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
+    let response = mark(&judged, response);
+    let status = response.status().as_u16();
+    response.map(|body| Outgoing { body, held: Some(judged), out: 0, status })
+}
+
+/// The body of an answer; that of an allow writes its record when it ends.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    body: ResponseBody,
+    held: Option<Held>,
+    out: u64,
+    status: u16,
+}
+
+impl Outgoing {
+    /// An answer of our own, which is recorded already.
+    fn whole(response: Response<Bytes>) -> Response<Outgoing> {
+        let status = response.status().as_u16();
+        response.map(|body| Outgoing {
+            body: ResponseBody::Whole(Some(body).filter(|body| !body.is_empty())),
+            held: None,
+            out: 0,
+            status,
+        })
+    }
+
+    fn finish(&mut self, ending: Ending) {
+        if let Some(mut held) = self.held.take() {
+            held.record(&End::new(self.status, self.out, ending));
+        }
+    }
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = BodyFailure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.out += data.remaining() as u64;
+                }
+                if self.body.is_end_stream() {
+                    self.finish(Ending::Allowed);
+                }
+            }
+            Some(Err(BodyFailure)) => self.finish(Ending::Cut),
+            None => self.finish(Ending::Allowed),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // hyper does not poll a body that says it has ended.
+        let ending = if self.body.is_end_stream() { Ending::Allowed } else { Ending::ClientGone };
+        self.finish(ending);
+    }
+}
+
+impl Judged {
+    /// The facts, with the header fields given anew: they went to the upstream.
+    pub(crate) fn facts<'a>(&'a self, headers: &'a HeaderMap) -> Facts<'a> {
+        self.installed.snapshot.policy.facts(&self.admitted, headers, &self.identity, &self.body, self.now)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "what a panic does is the subject")]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::facts::Scheme;
+
+    async fn answer(
+        context: &Rc<Context>,
+        future: impl Future<Output = Result<Reply, Infallible>>,
+    ) -> Response<Outgoing> {
+        let address = ([127, 0, 0, 1], 1).into();
+        let peer = Rc::new(Peer { address, scheme: Scheme::Http, switch: None.into() });
+        let audited = AuditFuture {
+            future: Some(future),
+            writing: None,
+            context: Rc::clone(context),
+            peer,
+            version: Version::HTTP_11,
+        };
+        match audited.await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_named_refusal_and_counted() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default());
+        runtime.expect("a runtime").block_on(panic_is_answered());
+    }
+
+    async fn panic_is_answered() {
+        let context = Context::for_test("version = 1\nserver.listen = [\"127.0.0.1:0\"]\n");
+        let response = answer(&context, async { panic!("on purpose") }).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::CONNECTION], "close");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        let ResponseBody::Whole(Some(body)) = &response.body().body else { panic!("a body") };
+        let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+        assert_eq!((&body["rule"], &body["status"]), (&"fault/internal".into(), &503.into()));
+        assert_eq!(context.handles.borrow().metrics().panics.get(), 1);
+        assert!(!context.panicked.get());
+    }
+}

@@ -1,0 +1,123 @@
+//! Reads the request body, bounded, and only if a rule wants it; else bounds it and lets it stream.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use tower::Service;
+
+use super::fork::Fork;
+use super::judged::{Inbound, Payload, Reply};
+use crate::decision::{Builtin, Denial, Stage};
+use crate::facts::{Body, Length};
+use crate::policy::BodyPlan;
+use crate::upstream::{BodyEnd, ClientBody, RequestBody, upgrade_wanted};
+
+/// Fills the body slot, in front of the gate that judges it.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadBody<S> {
+    inner: S,
+}
+
+impl<S> ReadBody<S> {
+    /// In front of the body gate.
+    pub(crate) fn new(inner: S) -> ReadBody<S> {
+        ReadBody { inner }
+    }
+}
+
+impl<S> Service<Inbound> for ReadBody<S>
+where
+    S: Service<Inbound, Response = Reply, Error = Infallible> + Clone + 'static,
+{
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Fork<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut inbound: Inbound) -> Fork<S::Future> {
+        if !inbound.has_body() {
+            inbound.body = Payload::Ready(RequestBody::Empty);
+            return Fork::inner(self.inner.call(inbound));
+        }
+        let policy = &inbound.judged.installed.snapshot.policy;
+        let route = policy.route(inbound.judged.admitted.route);
+        let limit = route.and_then(|route| route.body_limit);
+        let websocket = route.is_some_and(|route| route.websocket);
+        let trailers = route.is_some_and(|route| route.accept.trailers);
+        let upgrade =
+            websocket && upgrade_wanted(&inbound.parts.method, inbound.parts.version, &inbound.parts.headers);
+        let plan = policy.body_plan(&inbound.facts(), upgrade);
+        let declared = match inbound.judged.admitted.fields.length {
+            Length::Bytes(bytes) => bytes,
+            Length::None | Length::Chunked => 0,
+        };
+        let largest = match plan {
+            BodyPlan::Read(inspected) => Some(limit.map_or(inspected, |limit| limit.min(inspected))),
+            BodyPlan::Pass(_) => limit,
+        };
+        if largest.is_some_and(|largest| declared > largest) {
+            // Known from its head: nothing of it needs to be read.
+            inbound.judged.body = Body::TooLarge;
+            return Fork::inner(self.inner.call(inbound));
+        }
+        let patience = inbound.judged.installed.snapshot.settings.timeouts.body_idle;
+        let Payload::Incoming(incoming) =
+            std::mem::replace(&mut inbound.body, Payload::Ready(RequestBody::Empty))
+        else {
+            return Fork::done(inbound.fail(Builtin::FaultInternal));
+        };
+        let body = ClientBody::new(incoming, trailers, largest, patience, Rc::clone(&inbound.judged.fate));
+        match plan {
+            BodyPlan::Pass(why) => {
+                inbound.judged.progress.notes.waf.body = why;
+                inbound.judged.body = Body::Unread;
+                inbound.body = Payload::Ready(RequestBody::Stream(Box::new(body)));
+                Fork::inner(self.inner.call(inbound))
+            }
+            BodyPlan::Read(_) => {
+                let mut inner = self.inner.clone();
+                Fork::slow(async move {
+                    inbound.judged.pause();
+                    let read = read(body).await;
+                    inbound.judged.resume();
+                    inbound.judged.body = match (read, inbound.judged.fate.end()) {
+                        (Some(bytes), _) => {
+                            inbound.body = Payload::Ready(RequestBody::Whole(Some(bytes.clone())));
+                            Body::Whole(bytes)
+                        }
+                        (None, BodyEnd::TooLarge) => Body::TooLarge,
+                        // What broke off cannot be judged, and nobody waits for the answer.
+                        (None, BodyEnd::Broken | BodyEnd::Well) => {
+                            return Ok(inbound.deny(Denial::builtin(Stage::Intake, Builtin::Malformed)));
+                        }
+                    };
+                    inner.call(inbound).await
+                })
+            }
+        }
+    }
+}
+
+/// The whole body, or nothing if it is too long or breaks off.
+async fn read(mut body: ClientBody) -> Option<Bytes> {
+    let mut first: Option<Bytes> = None;
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        match first.take() {
+            // A body that comes in one piece is not copied.
+            None if whole.is_empty() => first = Some(data),
+            piece => {
+                whole.extend_from_slice(piece.as_deref().unwrap_or_default());
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Some(first.unwrap_or_else(|| whole.freeze()))
+}

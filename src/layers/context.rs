@@ -1,0 +1,222 @@
+//! What the layers of one thread share: the configuration in force, and what is kept beside it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::HeaderName;
+use tokio::sync::{Notify, Semaphore};
+
+use super::audit::Held;
+use super::ids::IdSource;
+use crate::audit::{LogHandle, Recorder};
+use crate::config::{Settings, Setup};
+use crate::facts::Scheme;
+use crate::metrics::{Handles, Metrics};
+use crate::policy::authn::TokenCache;
+use crate::policy::condition::Fact;
+use crate::policy::{Policy, World};
+use crate::upstream::{Hygiene, Pools, Tunnel};
+
+/// A configuration in force: judged by and answered with as a whole. Shared by all threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// The policy.
+    pub(crate) policy: Arc<Policy>,
+    /// Keys and revocations, which change without a new generation.
+    pub(crate) world: World,
+    /// Timeouts, header names, upstreams.
+    pub(crate) settings: Arc<Settings>,
+    /// Which header fields pass.
+    pub(crate) hygiene: Arc<Hygiene>,
+    /// How facts are taken down for the decision log.
+    pub(crate) recorder: Arc<Recorder>,
+    /// The values that the policy's conditions look at, with their names in the record.
+    pub(crate) recorded: Arc<[(String, Fact)]>,
+}
+
+/// A snapshot with what one thread keeps for it.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    /// The configuration.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Connections to upstreams; they outlive the snapshot.
+    pub(crate) pools: Rc<RefCell<Pools>>,
+}
+
+/// What the layers of one thread share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    current: Arc<ArcSwap<Snapshot>>,
+    installed: RefCell<Rc<Installed>>,
+    /// Makes request ids.
+    pub(crate) ids: RefCell<IdSource>,
+    /// Counters.
+    pub(crate) handles: RefCell<Handles>,
+    /// The decision log.
+    pub(crate) log: LogHandle,
+    /// Credentials that were verified before; shared by all threads.
+    pub(crate) tokens: Arc<TokenCache>,
+    /// Key sets that are worth a fetch.
+    pub(crate) keys_wanted: Arc<KeysWanted>,
+    /// How many passwords may be checked at once, over all threads.
+    pub(crate) passwords: Arc<Semaphore>,
+    /// Whether answers ask the client to close its connection.
+    pub(crate) draining: Cell<bool>,
+    /// Set while a request that panicked is being dropped.
+    pub(crate) panicked: Cell<bool>,
+}
+
+/// What all threads share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// The configuration in force.
+    pub(crate) current: Arc<ArcSwap<Snapshot>>,
+    /// Counters.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Credentials that were verified before.
+    pub(crate) tokens: Arc<TokenCache>,
+    /// Key sets that are worth a fetch.
+    pub(crate) keys_wanted: Arc<KeysWanted>,
+    /// How many passwords may be checked at once.
+    pub(crate) passwords: Arc<Semaphore>,
+}
+
+/// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
+#[derive(Debug, Default)]
+pub(crate) struct KeysWanted {
+    urls: Mutex<BTreeSet<Arc<str>>>,
+    changed: Notify,
+}
+
+impl KeysWanted {
+    /// Asks for a fetch that nobody waits for.
+    pub(super) fn want(&self, url: &Arc<str>) {
+        let mut urls = self.urls.lock().unwrap_or_else(PoisonError::into_inner);
+        if !urls.contains(url) {
+            urls.insert(Arc::clone(url));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until something is asked for.
+    pub(crate) async fn wait(&self) -> Vec<Arc<str>> {
+        loop {
+            let wanted = std::mem::take(&mut *self.urls.lock().unwrap_or_else(PoisonError::into_inner));
+            if !wanted.is_empty() {
+                return wanted.into_iter().collect();
+            }
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// The connection a request came over.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// The other end.
+    pub(crate) address: SocketAddr,
+    /// Whether it is encrypted.
+    pub(crate) scheme: Scheme,
+    /// Set by an answer that changes the protocol; the connection's task carries the bytes.
+    pub(crate) switch: RefCell<Option<Switch>>,
+}
+
+/// A change of protocol that was allowed.
+#[derive(Debug)]
+pub(crate) struct Switch {
+    /// The upstream's end.
+    pub(crate) tunnel: Tunnel,
+    /// What is known of the request, for the record of the end.
+    pub(crate) held: Held,
+}
+
+impl Snapshot {
+    /// What a configuration means, as generation `generation`. `key`: hashes personal data in records.
+    pub(crate) fn new(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
+        let Setup { settings, mut policy, .. } = setup;
+        policy.version.generation = generation;
+        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
+        let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
+        let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
+        let recorded =
+            policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
+        Snapshot {
+            policy: Arc::new(policy),
+            world,
+            settings: Arc::new(settings),
+            hygiene,
+            recorder,
+            recorded,
+        }
+    }
+}
+
+impl Context {
+    /// For one thread.
+    pub(crate) fn new(shared: &Shared, log: LogHandle) -> Rc<Context> {
+        let snapshot = shared.current.load_full();
+        let pools = Rc::new(RefCell::new(Pools::default()));
+        pools.borrow_mut().install(&snapshot.settings.upstreams);
+        Rc::new(Context {
+            current: Arc::clone(&shared.current),
+            installed: RefCell::new(Rc::new(Installed { snapshot, pools })),
+            ids: RefCell::default(),
+            handles: RefCell::new(Handles::new(Arc::clone(&shared.metrics))),
+            log,
+            tokens: Arc::clone(&shared.tokens),
+            keys_wanted: Arc::clone(&shared.keys_wanted),
+            passwords: Arc::clone(&shared.passwords),
+            draining: Cell::new(false),
+            panicked: Cell::new(false),
+        })
+    }
+
+    /// The configuration to judge the next request by; it stays with the request to its end.
+    pub(crate) fn installed(&self) -> Rc<Installed> {
+        let newest = self.current.load();
+        if !Arc::ptr_eq(&newest, &self.installed.borrow().snapshot) {
+            self.install(Arc::clone(&newest));
+        }
+        Rc::clone(&self.installed.borrow())
+    }
+
+    fn install(&self, snapshot: Arc<Snapshot>) {
+        let pools = Rc::clone(&self.installed.borrow().pools);
+        pools.borrow_mut().install(&snapshot.settings.upstreams);
+        let metrics = self.handles.borrow().shared();
+        self.handles.replace(Handles::new(metrics));
+        self.installed.replace(Rc::new(Installed { snapshot, pools }));
+    }
+}
+
+#[cfg(test)]
+impl Context {
+    /// For a test, with the configuration given and no log.
+    pub(crate) fn for_test(config: &str) -> Rc<Context> {
+        use std::hash::RandomState;
+
+        use crate::audit::{Log, Settings, SinkSettings};
+        use crate::policy::authn::Bounds;
+        use crate::policy::source::Sources;
+
+        let outcome = crate::config::compile(Sources::single("test.toml", config), jiff::Timestamp::now());
+        let setup = outcome.setup.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics));
+        let log = Log::open(&Settings { sink: SinkSettings::None, ..Settings::default() }).expect("no file");
+        let shared = Shared {
+            current: Arc::new(ArcSwap::from_pointee(Snapshot::new(setup, World::default(), 1, &[0; 32]))),
+            metrics: Arc::default(),
+            tokens: Arc::new(TokenCache::new(
+                Bounds { entries: 10, bytes: 1000 },
+                RandomState::new(),
+                &[0; 32],
+            )),
+            keys_wanted: Arc::default(),
+            passwords: Arc::new(Semaphore::new(1)),
+        };
+        Context::new(&shared, log.handle())
+    }
+}

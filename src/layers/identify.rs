@@ -1,0 +1,130 @@
+//! Credential → identity: the one layer that fills that slot.
+//!
+//! A token that was verified before is looked up; a new one is verified on the spot, since public
+//! key cryptography takes microseconds. Passwords are slow on purpose, so they are checked on a
+//! bounded number of blocking threads.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use tower::Service;
+
+use super::context::{Context, Snapshot};
+use super::fork::Fork;
+use super::judged::{Inbound, Reply};
+use crate::decision::{Builtin, Denial, Stage};
+use crate::facts::Identity;
+use crate::policy::authn::{PasswordCheck, Presented, Verification};
+
+/// Fills in who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Identify<S> {
+    context: Rc<Context>,
+    inner: S,
+}
+
+impl<S> Identify<S> {
+    /// In front of everything that wants to know who asks.
+    pub(crate) fn new(context: Rc<Context>, inner: S) -> Identify<S> {
+        Identify { context, inner }
+    }
+}
+
+impl<S> Service<Inbound> for Identify<S>
+where
+    S: Service<Inbound, Response = Reply, Error = Infallible> + Clone + 'static,
+{
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Fork<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut inbound: Inbound) -> Fork<S::Future> {
+        match known(&self.context, &inbound) {
+            Known::Now(identity) => {
+                inbound.judged.identity = identity;
+                Fork::inner(self.inner.call(inbound))
+            }
+            Known::Later(check) => {
+                let (context, mut inner) = (Rc::clone(&self.context), self.inner.clone());
+                Fork::slow(async move {
+                    inbound.judged.pause();
+                    let checked = run(&context, &inbound, check).await;
+                    inbound.judged.resume();
+                    match checked {
+                        Some(identity) => {
+                            inbound.judged.identity = identity;
+                            inner.call(inbound).await
+                        }
+                        None => Ok(inbound.deny(Denial::builtin(Stage::Fault, Builtin::FaultOverload))),
+                    }
+                })
+            }
+        }
+    }
+}
+
+enum Known {
+    Now(Identity),
+    Later(PasswordCheck),
+}
+
+fn known(context: &Context, inbound: &Inbound) -> Known {
+    let judged = &inbound.judged;
+    let Snapshot { policy, world, .. } = &*judged.installed.snapshot;
+    let credential =
+        match policy.authn.presented(policy.route_authn(judged.admitted.route), &inbound.parts.headers) {
+            Presented::Nothing => return Known::Now(Identity::Nobody),
+            Presented::Refused(problem) => return Known::Now(Identity::Invalid(problem)),
+            Presented::One(credential) => credential,
+        };
+    if let Some(who) = policy.recall(&context.tokens, &credential, world, judged.now) {
+        return Known::Now(Identity::Valid(who));
+    }
+    match policy.authn.verify(&credential, &world.keys, &world.revoked, judged.now) {
+        Verification::Done(Ok(holder)) => Known::Now(Identity::Valid(policy.remember(
+            &context.tokens,
+            &credential,
+            holder,
+            world,
+            judged.now,
+        ))),
+        Verification::Done(Err(problem)) => Known::Now(Identity::Invalid(problem)),
+        Verification::MissingKey { problem, url } => {
+            context.keys_wanted.want(&url);
+            Known::Now(Identity::Invalid(problem))
+        }
+        Verification::Slow(check) => Known::Later(check),
+    }
+}
+
+/// Checks a password where it blocks nobody. `None`: too many are being checked already.
+async fn run(context: &Context, inbound: &Inbound, check: PasswordCheck) -> Option<Identity> {
+    let permit = Arc::clone(&context.passwords).try_acquire_owned().ok()?;
+    let judged = &inbound.judged;
+    let Snapshot { policy, world, .. } = &*judged.installed.snapshot;
+    let revoked = Arc::clone(&world.revoked);
+    let checked = tokio::task::spawn_blocking(move || {
+        let checked = check.run(&revoked);
+        // Held by the work and not by who waits for it: a client that hangs up frees no thread.
+        drop(permit);
+        checked
+    });
+    let holder = match checked.await.ok()? {
+        Ok(holder) => holder,
+        Err(problem) => return Some(Identity::Invalid(problem)),
+    };
+    // The credential was borrowed from the fields, so it is taken from them once more.
+    let route = policy.route_authn(judged.admitted.route);
+    Some(Identity::Valid(match policy.authn.presented(route, &inbound.parts.headers) {
+        Presented::One(credential) => {
+            policy.remember(&context.tokens, &credential, holder, world, judged.now)
+        }
+        Presented::Nothing | Presented::Refused(_) => Arc::new(policy.roles.who(holder)),
+    }))
+}

@@ -1,0 +1,153 @@
+//! A request on its way in, what is known of it, and what comes back.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response, Version};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::audit::Held;
+use super::context::Installed;
+use crate::audit::Seen;
+use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
+use crate::facts::{Body, Facts, Identity};
+use crate::policy::{Admitted, Progress};
+use crate::upstream::{Fate, Fault, RequestBody, ResponseBody, Tunnel};
+
+/// A request between two layers.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    /// Method, target, fields and extensions as hyper gave them.
+    pub(crate) parts: Parts,
+    /// The body, unless it was read for inspection.
+    pub(crate) body: Payload,
+    /// What is known so far.
+    pub(crate) judged: Held,
+}
+
+/// The body of a request on its way.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    /// As it comes from the client.
+    Incoming(Incoming),
+    /// As it goes to the upstream.
+    Ready(RequestBody),
+}
+
+/// What is known of one request, from admission to its record.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// The configuration that judges it.
+    pub(crate) installed: Rc<Installed>,
+    /// When it came.
+    pub(crate) now: Timestamp,
+    /// The protocol version.
+    pub(crate) version: Version,
+    /// Our id of the decision.
+    pub(crate) decision_id: Uuid,
+    /// The id of the request: ours, or a foreign one that was taken over.
+    pub(crate) request_id: HeaderValue,
+    /// W3C trace context that is passed on.
+    pub(crate) trace_id: Option<Box<str>>,
+    /// Target, client, route.
+    pub(crate) admitted: Admitted,
+    /// Who asks.
+    pub(crate) identity: Identity,
+    /// The body, once read.
+    pub(crate) body: Body,
+    /// Scores, shadow hits.
+    pub(crate) progress: Progress,
+    /// The grant that allows it.
+    pub(crate) grant: RuleRef,
+    /// Bytes of the client's body, and how it ended.
+    pub(crate) fate: Rc<Fate>,
+    /// Fields that choose the form of an answer; the others went to the upstream.
+    pub(crate) kept: SmallVec<[(HeaderName, HeaderValue); 2]>,
+    /// What the record tells of the facts, once taken down.
+    pub(crate) seen: Option<Seen>,
+    /// How long it took to judge.
+    pub(crate) judging: Duration,
+    /// When judging began or was resumed.
+    pub(crate) lap: Instant,
+    /// How long the upstream took to the head of its answer.
+    pub(crate) upstream: Option<Duration>,
+}
+
+/// What comes back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// What is known of the request.
+    pub(crate) judged: Held,
+    /// The fields of the request, unless they went to the upstream.
+    pub(crate) parts: Option<Box<Parts>>,
+    /// What became of it.
+    pub(crate) verdict: Verdicts,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Verdicts {
+    /// Allowed and answered.
+    Answered(Response<ResponseBody>),
+    /// Allowed, and the connection changes its protocol.
+    Switched(Response<ResponseBody>, Tunnel),
+    /// Refused.
+    Denied(Denial),
+    /// Allowed, but something broke.
+    Failed(Fault),
+}
+
+impl Inbound {
+    /// Asks one gate.
+    pub(crate) fn check(&mut self, stage: Stage) -> Verdict {
+        let Judged { installed, admitted, identity, body, progress, now, grant, .. } = &mut *self.judged;
+        let policy = &installed.snapshot.policy;
+        let facts = policy.facts(admitted, &self.parts.headers, identity, body, *now);
+        let verdict = policy.check(stage, &facts, progress, None);
+        if let (Stage::Rbac, Verdict::Pass(rule)) = (stage, verdict) {
+            *grant = rule;
+        }
+        verdict
+    }
+
+    /// The facts so far.
+    pub(crate) fn facts(&self) -> Facts<'_> {
+        let Judged { installed, admitted, identity, body, now, .. } = &*self.judged;
+        installed.snapshot.policy.facts(admitted, &self.parts.headers, identity, body, *now)
+    }
+
+    /// Refuses it.
+    pub(crate) fn deny(self, denial: Denial) -> Reply {
+        Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Denied(denial) }
+    }
+
+    /// Refuses it for a fault of ours.
+    pub(crate) fn fail(self, rule: Builtin) -> Reply {
+        self.deny(Denial::builtin(Stage::Fault, rule))
+    }
+
+    /// Whether the request has a body, as far as its head tells.
+    pub(crate) fn has_body(&self) -> bool {
+        match &self.body {
+            Payload::Incoming(incoming) => !http_body::Body::is_end_stream(incoming),
+            Payload::Ready(body) => !http_body::Body::is_end_stream(body),
+        }
+    }
+}
+
+impl Judged {
+    /// Judging waits for something outside; the time does not count.
+    pub(crate) fn pause(&mut self) {
+        self.judging += self.lap.elapsed();
+    }
+
+    /// Judging goes on.
+    pub(crate) fn resume(&mut self) {
+        self.lap = Instant::now();
+    }
+}

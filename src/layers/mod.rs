@@ -1,0 +1,27 @@
+//! The tower layers a request passes, each one thin: the judgement is `Policy::check`.
+//!
+//! A request moves inwards as [`Inbound`], by value; an answer moves outwards as [`Reply`]. What is
+//! known of the request travels in one box ([`Judged`]) and comes back with the reply, because the
+//! record is written by the outermost layer. Everything here belongs to one thread.
+
+mod admit;
+mod answer;
+mod audit;
+mod body;
+mod context;
+mod fork;
+mod gate;
+mod identify;
+mod ids;
+mod judged;
+mod record;
+mod refused;
+
+pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
+pub(crate) use audit::{Audit, Held, Outgoing};
+pub(crate) use body::ReadBody;
+pub(crate) use context::{Context, KeysWanted, Peer, Shared, Snapshot, Switch};
+pub(crate) use gate::Gate;
+pub(crate) use identify::Identify;
+pub(crate) use judged::{Inbound, Judged, Payload, Reply, Verdicts};
+pub(crate) use refused::{record_head, turn_away};

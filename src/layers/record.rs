@@ -1,0 +1,221 @@
+//! From what is known of a request to its record and its counts.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Version};
+use jiff::Timestamp;
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::context::{Context, Peer, Snapshot};
+use super::ids;
+use super::judged::Judged;
+use crate::audit::{DecidedBy, Named, NamedValue, Record, Seen, Timing, Traffic};
+use crate::decision::{Builtin, Denial, Outcome, RuleRef, Stage};
+use crate::facts::{Body, Client, Fields, Identity, Target};
+use crate::metrics::Decided;
+use crate::policy::rbac::Nearest;
+use crate::policy::{Admitted, Progress};
+
+/// What nginx logs when the client has gone before an answer; never sent.
+pub(super) const CLIENT_GONE: u16 = 499;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End {
+    /// The status of the answer; 499 if nobody was there to read it.
+    pub(crate) status: u16,
+    /// The gRPC status, where the answer has one.
+    pub(crate) grpc_status: Option<u8>,
+    /// Bytes of the answer's body.
+    pub(crate) out: u64,
+    /// In which way.
+    pub(crate) ending: Ending,
+}
+
+/// In which way a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ending {
+    /// Allowed, and answered to the end.
+    Allowed,
+    /// Allowed, and the upstream's answer broke off.
+    Cut,
+    /// Refused, or failed.
+    Denied(Denial),
+    /// The client left.
+    ClientGone,
+    /// The upgraded connection closed.
+    TunnelClosed,
+}
+
+impl Judged {
+    /// What there is to say of a head that could not be read.
+    pub(crate) fn unintelligible(
+        context: &Rc<Context>,
+        peer: &Rc<Peer>,
+        rule: Builtin,
+        head: &[u8],
+    ) -> Judged {
+        let now = Timestamp::now();
+        let line =
+            head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == b' ');
+        let method = words.next().and_then(|word| Method::from_bytes(word).ok()).unwrap_or_default();
+        let target = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
+        let decision_id = context.ids.borrow_mut().next(now);
+        Judged {
+            installed: context.installed(),
+            now,
+            version: Version::HTTP_11,
+            decision_id,
+            request_id: ids::header(decision_id),
+            trace_id: None,
+            admitted: Admitted {
+                target: Target::unintelligible(&method, peer.scheme, &target, rule),
+                fields: Fields::default(),
+                client: Client::direct(SocketAddr::ip(&peer.address)),
+                route: None,
+            },
+            identity: Identity::Nobody,
+            body: Body::Absent,
+            progress: Progress::default(),
+            grant: Builtin::DefaultDeny.into(),
+            fate: Rc::default(),
+            kept: SmallVec::new(),
+            seen: None,
+            judging: Duration::ZERO,
+            lap: Instant::now(),
+            upstream: None,
+        }
+    }
+
+    /// Takes down what the record and a later answer need of the header fields, before the fields
+    /// themselves go to the upstream.
+    pub(crate) fn take_down(&mut self, context: &Context, headers: &HeaderMap) {
+        for name in [http::header::ACCEPT, http::header::CONTENT_TYPE] {
+            if let Some(value) = headers.get(&name) {
+                self.kept.push((name, value.clone()));
+            }
+        }
+        if self.is_recorded(context, true) {
+            self.seen = Some(self.see(headers));
+        }
+    }
+
+    fn is_recorded(&self, context: &Context, allowed: bool) -> bool {
+        context.log.is_on() && self.installed.snapshot.settings.log.keeps(self.decision_id, allowed)
+    }
+
+    fn see(&self, headers: &HeaderMap) -> Seen {
+        let Snapshot { policy, recorder, recorded, .. } = &*self.installed.snapshot;
+        let facts = self.facts(headers);
+        let seen = recorded.iter().filter_map(|(name, fact)| Some((name, fact.text(&facts)?)));
+        let values: SmallVec<[_; 4]> = seen.collect();
+        let named = values.iter().map(|(name, text)| Named { name, value: NamedValue::Text(text) });
+        let named: SmallVec<[_; 4]> = named.collect();
+        recorder.see(policy, &facts, self.version, &named)
+    }
+
+    /// Counts the request and its rules.
+    pub(crate) fn count(&self, context: &Context, end: &End) {
+        let mut handles = context.handles.borrow_mut();
+        let policy = &self.installed.snapshot.policy;
+        let route = self.admitted.route;
+        let by_upstream = end.decided_by() == DecidedBy::Upstream;
+        handles
+            .request(route, end.status, by_upstream, || policy.route(route).map_or("", |route| &route.name));
+        let outcome = self.outcome(end);
+        let (decided, rule) = match outcome {
+            Outcome::Allow(rule) => (Decided::Allow, rule),
+            Outcome::Deny(denial) if denial.stage == Stage::Fault => (Decided::Error, denial.rule),
+            Outcome::Deny(denial) => (Decided::Deny, denial.rule),
+        };
+        let name = |rule: RuleRef| (policy.rules.stage(rule).name(), policy.rules.name(rule));
+        handles.decision(rule, decided, false, || name(rule));
+        for hit in &self.progress.notes.shadow {
+            handles.decision(hit.rule, Decided::Deny, true, || name(hit.rule));
+        }
+        let metrics = handles.metrics();
+        metrics.decision_seconds.observe(self.judging.as_secs_f64());
+        if let Some(upstream) = self.upstream {
+            metrics.upstream_seconds.observe(upstream.as_secs_f64());
+        }
+    }
+
+    fn outcome(&self, end: &End) -> Outcome {
+        match end.ending {
+            Ending::Denied(denial) => Outcome::Deny(denial),
+            // The client left before anything was decided: its request never came to an end.
+            Ending::ClientGone if self.grant == Builtin::DefaultDeny.into() => {
+                Outcome::Deny(Denial::builtin(Stage::Intake, Builtin::Malformed))
+            }
+            Ending::Allowed | Ending::Cut | Ending::ClientGone | Ending::TunnelClosed => {
+                Outcome::Allow(self.grant)
+            }
+        }
+    }
+
+    /// The line of the decision log; empty if none is to be written. `headers`: the fields of the
+    /// request, where they are still here.
+    pub(crate) fn line(
+        &self,
+        context: &Context,
+        end: &End,
+        headers: Option<&HeaderMap>,
+        nearest: &[Nearest],
+    ) -> Vec<u8> {
+        let mut line = Vec::new();
+        let outcome = self.outcome(end);
+        if !self.is_recorded(context, matches!(outcome, Outcome::Allow(_))) {
+            return line;
+        }
+        let fresh;
+        let seen = match &self.seen {
+            Some(seen) => seen,
+            None => {
+                fresh = self.see(headers.unwrap_or(&HeaderMap::new()));
+                &fresh
+            }
+        };
+        line.reserve(1024);
+        let record = Record {
+            policy: &self.installed.snapshot.policy,
+            now: self.now,
+            request_id: self.request_id.to_str().unwrap_or(""),
+            decision_id: self.decision_id,
+            outcome,
+            notes: &self.progress.notes,
+            seen,
+            identity: &self.identity,
+            nearest,
+            rule_changed: None,
+            status: end.status,
+            grpc_status: end.grpc_status,
+            decided_by: end.decided_by(),
+            timing: Timing {
+                policy_ns: u64::try_from(self.judging.as_nanos()).unwrap_or(u64::MAX),
+                upstream_us: self.upstream.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+            },
+            bytes: Traffic { r#in: self.fate.bytes(), out: end.out },
+            trace_id: self.trace_id.as_deref(),
+        };
+        record.write(&mut line);
+        line
+    }
+}
+
+impl End {
+    /// The end of a request with nothing more to say of it.
+    pub(crate) fn new(status: u16, out: u64, ending: Ending) -> End {
+        End { status, grpc_status: None, out, ending }
+    }
+
+    fn decided_by(&self) -> DecidedBy {
+        match self.ending {
+            Ending::Allowed | Ending::Cut | Ending::TunnelClosed => DecidedBy::Upstream,
+            Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
+        }
+    }
+}

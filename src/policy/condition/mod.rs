@@ -1,0 +1,230 @@
+//! `when`: a small typed language for conditions on a request.
+//!
+//! `claims.sub == path.id`, `client.ip in office and not (method in ["PUT", "DELETE"])`. No loops,
+//! calls or patterns. Names and types are checked when the policy is loaded. A value that is
+//! absent, doubled or of another type makes the condition an error; a rule that allows then takes
+//! it as unmet and a rule that forbids as met, so that nothing is gained by withholding a value.
+
+mod check;
+mod expression;
+mod fact;
+mod lexer;
+mod number;
+mod parse;
+mod query;
+#[cfg(test)]
+mod tests;
+
+pub use expression::Truth;
+pub use fact::Fact;
+
+use std::ops::Range;
+
+use self::check::Checker;
+use self::expression::{Expression, Operand, segment};
+use super::compile::Compile;
+use super::diagnostic::{At, Place};
+use super::scope::PathPattern;
+use super::source::Sources;
+use crate::facts::Facts;
+
+/// A compiled condition.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    text: Box<str>,
+    expression: Expression,
+    /// The named segments that it looks at.
+    names: Box<[Box<str>]>,
+    /// Everything else that it looks at, each once.
+    facts: Box<[Fact]>,
+}
+
+/// The segments that the names in a condition stand for, under one path pattern.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Positions(Vec<u16>);
+
+impl Positions {
+    /// Where no segment is named.
+    pub const fn none() -> Positions {
+        Positions(Vec::new())
+    }
+}
+
+/// Something wrong with the text of a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Problem {
+    /// Where, in bytes of the text.
+    span: Range<usize>,
+    message: String,
+    help: Option<String>,
+}
+
+impl Problem {
+    fn new(span: Range<usize>, message: String) -> Problem {
+        Problem { span, message, help: None }
+    }
+
+    fn help(self, help: impl Into<String>) -> Problem {
+        Problem { help: Some(help.into()), ..self }
+    }
+}
+
+impl Condition {
+    /// Reads and checks a condition. `paths`: the patterns of the rule it stands in. `None` if
+    /// there are problems, which are reported where they stand.
+    pub fn compile(text: &At<String>, paths: &[PathPattern], cx: &mut Compile<'_>) -> Option<Condition> {
+        let place = places(text, cx.sources);
+        let tree = match parse::parse(&text.value) {
+            Ok(tree) => tree,
+            Err(problem) => {
+                check::report(vec![problem], &place, cx.diagnostics);
+                return None;
+            }
+        };
+        let mut checker = Checker { cx, paths, place: &place, names: Vec::new(), problems: Vec::new() };
+        let expression = checker.check(&tree);
+        let Checker { names, problems, .. } = checker;
+        check::report(problems, &place, cx.diagnostics);
+        let expression = expression?;
+        let mut facts = Vec::new();
+        expression.each_fact(&mut |fact| {
+            if !facts.contains(fact) {
+                facts.push(fact.clone());
+            }
+        });
+        Some(Condition {
+            text: text.value.as_str().into(),
+            expression,
+            names: names.into(),
+            facts: facts.into(),
+        })
+    }
+
+    /// Where the named segments are in a request that this pattern covers.
+    pub fn positions(&self, pattern: Option<&PathPattern>) -> Positions {
+        let position = |name: &str| pattern.and_then(|pattern| pattern.position(name));
+        // A pattern has at most 64 segments, so a position that is none is none in every request.
+        let narrow =
+            |position: Option<usize>| position.and_then(|at| u16::try_from(at).ok()).unwrap_or(u16::MAX);
+        Positions(self.names.iter().map(|name| narrow(position(name))).collect())
+    }
+
+    /// Whether it looks at segments of the path.
+    pub fn uses_path(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// What it comes to for a request.
+    #[inline]
+    pub fn evaluate(&self, facts: &Facts<'_>, positions: &Positions) -> Truth {
+        self.expression.evaluate(facts, &positions.0)
+    }
+
+    /// The facts it looks at, each once; of claims, headers and query parameters the record keeps
+    /// the values.
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    /// The condition as written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The condition with the values it sees in a request, for a trace.
+    pub fn explain(&self, facts: &Facts<'_>, positions: &Positions) -> String {
+        let mut seen: Vec<String> = Vec::new();
+        for (number, name) in self.names.iter().enumerate() {
+            let value = segment(number, facts, &positions.0);
+            seen.push(match value {
+                Ok(value) => format!("path.{name} is {value}"),
+                Err(why) => format!("path.{name} is {why}"),
+            });
+        }
+        for fact in &self.facts {
+            seen.push(match fact.read(facts) {
+                Ok(_) if fact.is_secret() => format!("{fact} is not shown"),
+                Ok(value) => format!("{fact} is {value}"),
+                Err(why) => format!("{fact} is {why}"),
+            });
+        }
+        if self.expression.uses_client() {
+            seen.push(format!("client.ip is {}", facts.client.ip));
+        }
+        format!("`{}`: {}", self.text, seen.join(", "))
+    }
+}
+
+impl Expression {
+    /// Visits every fact that is looked at.
+    fn each_fact(&self, visit: &mut impl FnMut(&Fact)) {
+        let mut operand = |operand: &Operand| {
+            if let Operand::Fact(fact) = operand {
+                visit(fact);
+            }
+        };
+        match self {
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().for_each(|part| part.each_fact(visit));
+            }
+            Expression::Not(inner) => inner.each_fact(visit),
+            Expression::Has(fact) => visit(fact),
+            Expression::Compare { left, right, .. } => {
+                operand(left);
+                operand(right);
+            }
+            Expression::Affix { text, affix, .. } => {
+                operand(text);
+                operand(affix);
+            }
+            Expression::OneOf { item, .. } => operand(item),
+            Expression::Member { item, array } => {
+                operand(item);
+                visit(array);
+            }
+            Expression::Within(_) => {}
+        }
+    }
+
+    fn uses_client(&self) -> bool {
+        match self {
+            Expression::All(parts) | Expression::Any(parts) => parts.iter().any(Expression::uses_client),
+            Expression::Not(inner) => inner.uses_client(),
+            Expression::Within(_) => true,
+            Expression::Has(_)
+            | Expression::Compare { .. }
+            | Expression::Affix { .. }
+            | Expression::OneOf { .. }
+            | Expression::Member { .. } => false,
+        }
+    }
+}
+
+/// From a stretch of the condition to where it stands in the file. TOML texts have one or three
+/// quotes before them and may have escapes in them; where the text in the file is not letter by
+/// letter the value, the place is that of the whole value.
+fn places(text: &At<String>, sources: &Sources) -> impl Fn(&Range<usize>) -> Place + use<> {
+    let whole = text.place;
+    let written =
+        sources.get(whole.file).and_then(|source| source.text.get(whole.start as usize..whole.end as usize));
+    let begins = written.and_then(|written| {
+        let quotes = if written.starts_with("\"\"\"") || written.starts_with("'''") { 3 } else { 1 };
+        let inner = written.get(quotes..)?;
+        // A line break right behind three quotes is not part of the value.
+        let skipped = match quotes {
+            3 if inner.starts_with("\r\n") => 2,
+            3 if inner.starts_with('\n') => 1,
+            _ => 0,
+        };
+        inner.get(skipped..)?.starts_with(&text.value).then_some(quotes + skipped)
+    });
+    let length = text.value.len();
+    move |span| match begins {
+        Some(begins) => Place {
+            file: whole.file,
+            start: whole.start + (begins + span.start.min(length)) as u32,
+            end: whole.start + (begins + span.end.min(length)) as u32,
+        },
+        None => whole,
+    }
+}

@@ -1,0 +1,306 @@
+//! Grants and denies by where they apply, and there by whom.
+//!
+//! The tree of patterns leads to the few places whose patterns cover a request. A place with few
+//! rules is scanned: an entry is 24 bytes and says of most rules all there is to say. A place with
+//! many is looked up by what the caller has: each of its roles, its subject, each of its scopes; a
+//! rule is filed under the rarest of the things it asks for.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::rule::{Caller, Kind, Rule};
+use crate::facts::{Facts, RoleId};
+use crate::policy::condition::Positions;
+use crate::policy::mode::Mode;
+use crate::policy::scope::{MethodMask, Scope, Trie, TrieBuilder};
+
+/// The compiled table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    trie: Trie,
+    entries: Vec<Entry>,
+    /// Places with many rules.
+    crowds: Vec<Crowd>,
+    /// What the rules' conditions call segments, for each rule at the end of each of its patterns.
+    placements: Vec<Placement>,
+}
+
+/// A rule at a place, as far as most rules need to be known.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The roles it is about, of those that share a word. A rule about whoever is about `anyone`.
+    roles: u64,
+    /// Which word of the caller's roles that is.
+    word: u16,
+    pub(super) methods: MethodMask,
+    pub(super) kind: EntryKind,
+    /// Whether the next entry belongs somewhere else.
+    last: bool,
+    /// Place in the list of rules, which is policy order.
+    pub(super) rule: u32,
+    /// Place in the list of placements.
+    pub(super) placement: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 24);
+
+/// What the entry's role and method decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    /// They allow.
+    Grant,
+    /// They forbid.
+    Deny,
+    /// They allow if the rest of the grant is satisfied.
+    DetailedGrant,
+    /// They forbid if the rest of the deny is satisfied.
+    DetailedDeny,
+}
+
+/// A rule at the end of one of its path patterns.
+#[derive(Clone, Debug)]
+struct Placement {
+    rule: u32,
+    positions: Positions,
+}
+
+/// A place with many rules.
+#[derive(Clone, Debug, Default)]
+struct Crowd {
+    /// An entry for each of them, in policy order.
+    members: Place,
+    /// Which roles have entries here, ascending by word.
+    words: Vec<RoleWord>,
+    /// The entries of each of these roles.
+    by_role: Vec<Place>,
+    by_subject: HashMap<Box<str>, Place>,
+    by_scope: HashMap<Box<str>, Place>,
+}
+
+#[derive(Clone, Debug)]
+struct RoleWord {
+    word: u16,
+    /// Where the roles of this word begin in `by_role`.
+    first: u32,
+    roles: u64,
+}
+
+/// The rules at one place: the first of their entries, or with [`CROWD`] the number of a crowd.
+pub(super) type Place = u32;
+
+/// The places that a request reaches: what is about less of the path first.
+pub(super) type Reached = SmallVec<[Place; 24]>;
+
+/// More entries than this at one place make a crowd.
+const FEW: usize = 16;
+
+/// Marks a place that is a crowd.
+const CROWD: u32 = 1 << 31;
+
+impl Table {
+    /// Files the rules. Denies that are off are left out.
+    pub(super) fn new(rules: &[(Rule, Scope)]) -> Table {
+        let mut table = Table::default();
+        let mut builder = TrieBuilder::default();
+        for ((rule, scope), number) in rules.iter().zip(0u32..) {
+            if rule.kind == Kind::Deny(Mode::Off) {
+                continue;
+            }
+            builder.add(scope, |pattern| {
+                let positions = rule.condition.as_ref().map(|condition| condition.positions(pattern));
+                table.placements.push(Placement { rule: number, positions: positions.unwrap_or_default() });
+                table.placements.len() as u32 - 1
+            });
+        }
+        let trie = builder.finish(|placements| table.lay_out(placements, rules));
+        table.trie = trie;
+        table
+    }
+
+    fn lay_out(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Place {
+        let mut entries = Vec::new();
+        for &placement in placements {
+            let number = self.placements[placement as usize].rule;
+            let (rule, _) = &rules[number as usize];
+            let mut roles = rule.roles.iter().copied().peekable();
+            if roles.peek().is_none() {
+                entries.push(entry(rule, number, placement, RoleId::ANYONE));
+            }
+            // The roles are ascending, so those of one word stand together.
+            while let Some(role) = roles.next() {
+                let mut entry = entry(rule, number, placement, role);
+                while let Some(next) = roles.next_if(|next| next.0 / 64 == entry.word) {
+                    entry.roles |= 1 << (next.0 % 64);
+                }
+                entries.push(entry);
+            }
+        }
+        if entries.len() <= FEW {
+            return self.keep(entries);
+        }
+        let crowd = self.crowd(placements, rules);
+        self.crowds.push(crowd);
+        (self.crowds.len() as u32 - 1) | CROWD
+    }
+
+    fn keep(&mut self, mut entries: Vec<Entry>) -> Place {
+        let start = self.entries.len() as u32;
+        if let Some(entry) = entries.last_mut() {
+            entry.last = true;
+        }
+        self.entries.extend(entries);
+        start
+    }
+
+    /// Files each rule under the rarest thing it asks for. That it asks for more is looked at when
+    /// it is found there.
+    fn crowd(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Crowd {
+        let mut by_role: HashMap<RoleId, Vec<Entry>> = HashMap::new();
+        let mut by_subject: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
+        let mut by_scope: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
+        let mut members = Vec::new();
+        for &placement in placements {
+            let number = self.placements[placement as usize].rule;
+            let (rule, _) = &rules[number as usize];
+            let whoever = || entry(rule, number, placement, RoleId::ANYONE);
+            members.push(whoever());
+            if !rule.subjects.is_empty() {
+                for subject in &rule.subjects {
+                    by_subject.entry(subject.clone()).or_default().push(whoever());
+                }
+            } else if !rule.roles.is_empty() {
+                for role in &rule.roles {
+                    by_role.entry(*role).or_default().push(whoever());
+                }
+            } else if !rule.scopes.is_empty() {
+                // A grant needs all its scopes, so one of them is enough to find it by.
+                let needed = if rule.kind == Kind::Grant { 1 } else { rule.scopes.len() };
+                for scope in rule.scopes.iter().take(needed) {
+                    by_scope.entry(scope.clone()).or_default().push(whoever());
+                }
+            } else {
+                by_role.entry(RoleId::ANYONE).or_default().push(whoever());
+            }
+        }
+        let mut crowd = Crowd { members: self.keep(members), ..Crowd::default() };
+        let mut by_role: Vec<_> = by_role.into_iter().collect();
+        by_role.sort_unstable_by_key(|(role, _)| *role);
+        for (role, entries) in by_role {
+            let word = role.0 / 64;
+            if crowd.words.last().is_none_or(|last| last.word != word) {
+                crowd.words.push(RoleWord { word, first: crowd.by_role.len() as u32, roles: 0 });
+            }
+            if let Some(last) = crowd.words.last_mut() {
+                last.roles |= 1 << (role.0 % 64);
+            }
+            crowd.by_role.push(self.keep(entries));
+        }
+        crowd.by_subject =
+            by_subject.into_iter().map(|(subject, entries)| (subject, self.keep(entries))).collect();
+        crowd.by_scope = by_scope.into_iter().map(|(scope, entries)| (scope, self.keep(entries))).collect();
+        crowd
+    }
+
+    /// The places whose patterns cover the request.
+    #[inline]
+    pub(super) fn reach(&self, facts: &Facts<'_>) -> Reached {
+        let mut reached = Reached::new();
+        self.trie.visit(facts.target, facts.route, |place| reached.push(place));
+        reached
+    }
+
+    /// Visits the entries at a place that are about one of the caller's roles and may be about the
+    /// method.
+    #[inline]
+    pub(super) fn each_entry(
+        &self,
+        place: Place,
+        caller: &Caller<'_>,
+        method: MethodMask,
+        visit: &mut impl FnMut(&Entry),
+    ) {
+        if place & CROWD == 0 {
+            self.scan(place, caller, method, visit);
+        } else if let Some(crowd) = self.crowds.get((place & !CROWD) as usize) {
+            self.each_of_crowd(crowd, caller, method, visit);
+        }
+    }
+
+    #[inline]
+    fn scan(&self, place: Place, caller: &Caller<'_>, method: MethodMask, visit: &mut impl FnMut(&Entry)) {
+        for entry in self.entries.get(place as usize..).unwrap_or_default() {
+            let held = caller.roles.get(usize::from(entry.word)).copied().unwrap_or(0);
+            if held & entry.roles != 0 && entry.methods.meets(method) {
+                visit(entry);
+            }
+            if entry.last {
+                break;
+            }
+        }
+    }
+
+    fn each_of_crowd(
+        &self,
+        crowd: &Crowd,
+        caller: &Caller<'_>,
+        method: MethodMask,
+        visit: &mut impl FnMut(&Entry),
+    ) {
+        for word in &crowd.words {
+            let held = caller.roles.get(usize::from(word.word)).copied().unwrap_or(0);
+            let mut hits = held & word.roles;
+            while hits != 0 {
+                let lowest = hits & hits.wrapping_neg();
+                hits ^= lowest;
+                let before = (word.roles & (lowest - 1)).count_ones();
+                if let Some(place) = crowd.by_role.get((word.first + before) as usize) {
+                    self.scan(*place, caller, method, visit);
+                }
+            }
+        }
+        let Some(holder) = caller.holder else { return };
+        if let Some(place) = crowd.by_subject.get(&holder.subject) {
+            self.scan(*place, caller, method, visit);
+        }
+        if !crowd.by_scope.is_empty() {
+            for place in holder.scopes.iter().filter_map(|scope| crowd.by_scope.get(scope)) {
+                self.scan(*place, caller, method, visit);
+            }
+        }
+    }
+
+    /// What the rule's condition calls segments, under the pattern that led to this entry.
+    pub(super) fn positions(&self, entry: &Entry) -> &Positions {
+        static NONE: Positions = Positions::none();
+        self.placements.get(entry.placement as usize).map_or(&NONE, |placement| &placement.positions)
+    }
+
+    /// The rules at a place, whomever they are about, in policy order. A rule about many roles may
+    /// have several entries, one after the other; which roles they are about says nothing here.
+    pub(super) fn members(&self, place: Place) -> impl Iterator<Item = &Entry> {
+        let crowd = || self.crowds.get((place & !CROWD) as usize).map(|crowd| crowd.members);
+        let start = if place & CROWD == 0 { Some(place) } else { crowd() };
+        let entries = start.and_then(|start| self.entries.get(start as usize..)).unwrap_or_default();
+        let mut ended = false;
+        entries.iter().take_while(move |entry| !std::mem::replace(&mut ended, entry.last))
+    }
+}
+
+fn entry(rule: &Rule, number: u32, placement: u32, role: RoleId) -> Entry {
+    let kind = match (rule.kind, rule.is_plain()) {
+        (Kind::Grant, true) => EntryKind::Grant,
+        (Kind::Grant, false) => EntryKind::DetailedGrant,
+        (Kind::Deny(_), true) => EntryKind::Deny,
+        (Kind::Deny(_), false) => EntryKind::DetailedDeny,
+    };
+    Entry {
+        roles: 1 << (role.0 % 64),
+        word: role.0 / 64,
+        methods: rule.methods.mask(),
+        kind,
+        last: false,
+        rule: number,
+        placement,
+    }
+}

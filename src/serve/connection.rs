@@ -1,0 +1,285 @@
+//! One client connection: TLS, HTTP/1.1 or HTTP/2, upgrades, and its end.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use http::{Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::{Bytes, Incoming};
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tower::Service;
+
+use super::drain::{Ask, Control};
+use super::wire::{ClientIo, Framed, Phase, Wire};
+use crate::decision::Builtin;
+use crate::layers::{Arrival, Context, Outgoing, Peer, Switch, record_head};
+use crate::upstream::BodyFailure;
+
+/// What a connection needs besides its stream.
+pub(super) struct Session<S> {
+    pub(super) context: Rc<Context>,
+    pub(super) stack: S,
+    pub(super) peer: Rc<Peer>,
+    pub(super) wire: Rc<Wire>,
+    pub(super) control: Rc<Control>,
+    /// The protocol that TLS agreed on; clear text is told by its first bytes.
+    pub(super) alpn: Option<Protocol>,
+}
+
+/// The HTTP version of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl<S> Session<S>
+where
+    S: Service<Arrival, Response = Response<Outgoing>, Error = Infallible> + 'static,
+    S::Future: 'static,
+{
+    /// Serves the connection to its end.
+    pub(super) async fn run<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T) {
+        let mut io = ClientIo::new(stream, Rc::clone(&self.wire));
+        let protocol = match self.alpn {
+            Some(protocol) => Ok(protocol),
+            None => detect(&mut io).await,
+        };
+        match protocol {
+            Ok(Protocol::Http1) => self.http1(io).await,
+            Ok(Protocol::Http2) => self.http2(io).await,
+            // Silent, gone, or broken before anything that could be recorded.
+            Err(_) => {}
+        }
+    }
+
+    async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, io: ClientIo<T>) {
+        let Session { context, stack, peer, wire, control, .. } = self;
+        let limits = context.installed().snapshot.policy.intake.limits;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(usize::try_from(limits.head).unwrap_or(usize::MAX));
+        builder.header_read_timeout(None);
+        // One more than the gate takes, so that the gate is the one to refuse and name its rule.
+        builder.max_headers(limits.fields + 1);
+        let handler = Handler { stack: stack.into(), peer: Rc::clone(&peer), wire: Rc::clone(&wire) };
+        let mut connection = builder.serve_connection(TokioIo::new(io), handler);
+        let ended = poll_fn(|cx| {
+            match control.poll(cx) {
+                Ask::Nothing => {}
+                Ask::Finish => Pin::new(&mut connection).graceful_shutdown(),
+                Ask::Cut => return Poll::Ready(Ok(())),
+            }
+            Pin::new(&mut connection).poll(cx)
+        });
+        let ended = ended.await;
+        if let Some(Switch { tunnel, held }) = peer.switch.take() {
+            wire.set_tunnel();
+            let parts = connection.into_parts();
+            let mut io = parts.io.into_inner();
+            let mut tunnel = pin!(tunnel.run(&mut io, &parts.read_buf));
+            let carried = poll_fn(|cx| match control.poll(cx) {
+                Ask::Cut => Poll::Ready((0, 0)),
+                Ask::Nothing | Ask::Finish => tunnel.as_mut().poll(cx),
+            });
+            let (sent, received) = carried.await;
+            held.closed(sent, received);
+            return;
+        }
+        if let Err(error) = &ended {
+            record_refused(&context, &peer, &wire, error);
+        }
+    }
+
+    async fn http2<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, io: ClientIo<T>) {
+        let Session { context, stack, peer, wire, control, .. } = self;
+        wire.set_http2();
+        let limits = context.installed().snapshot.policy.intake.limits;
+        let mut builder = http2::Builder::new(LocalExecutor);
+        builder
+            .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(MAX_RESETS)
+            .max_local_error_reset_streams(MAX_LOCAL_RESETS);
+        let handler = Handler { stack: stack.into(), peer, wire };
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
+        let ended = poll_fn(|cx| {
+            match control.poll(cx) {
+                Ask::Nothing => {}
+                Ask::Finish => connection.as_mut().graceful_shutdown(),
+                Ask::Cut => return Poll::Ready(Ok(())),
+            }
+            connection.as_mut().poll(cx)
+        });
+        // Errors of single streams were answered by hyper; an error of the connection has no
+        // request that could be recorded.
+        let _ = ended.await;
+    }
+}
+
+/// Streams that one client may have open; more are refused by the protocol.
+const MAX_STREAMS: u32 = 100;
+/// Bytes of a body that may wait for us on one stream, and on all of a connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Streams that a client opened and reset before they were looked at (CVE-2023-44487).
+const MAX_RESETS: usize = 20;
+/// Streams that a client made us reset (CVE-2025-8671).
+const MAX_LOCAL_RESETS: usize = 256;
+
+/// The beginning of every HTTP/2 connection (RFC 9113 section 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Tells the protocol of a clear-text connection by its first bytes, within the deadline that the
+/// stream itself keeps.
+async fn detect<T: AsyncRead + AsyncWrite + Unpin>(io: &mut ClientIo<T>) -> io::Result<Protocol> {
+    let mut bytes = Vec::with_capacity(1024);
+    loop {
+        if io.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let compared = bytes.len().min(PREFACE.len());
+        let protocol = if bytes[..compared] != PREFACE[..compared] {
+            Protocol::Http1
+        } else if compared == PREFACE.len() {
+            Protocol::Http2
+        } else {
+            continue;
+        };
+        io.unread(bytes);
+        return Ok(protocol);
+    }
+}
+
+/// hyper refused a head before any service existed; the record and the metric are made here.
+fn record_refused(context: &Rc<Context>, peer: &Rc<Peer>, wire: &Wire, error: &hyper::Error) {
+    let rule = if error.is_parse_too_large() {
+        Builtin::HeadTooLarge
+    } else if error.is_parse() || wire.in_head() || wire.expired() == Some(Phase::Head) {
+        Builtin::Malformed
+    } else {
+        return;
+    };
+    record_head(context, peer, rule, error.is_parse(), &wire.refused_head());
+}
+
+/// Spawns what HTTP/2 needs on the connection's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// The stack as hyper calls it.
+struct Handler<S> {
+    stack: std::cell::RefCell<S>,
+    peer: Rc<Peer>,
+    wire: Rc<Wire>,
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Handler<S>
+where
+    S: Service<Arrival, Response = Response<Outgoing>, Error = Infallible>,
+{
+    type Response = Response<Tracked>;
+    type Error = Infallible;
+    type Future = TrackedFuture<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let body = if request.headers().contains_key(header::TRANSFER_ENCODING) {
+            Framed::Chunked
+        } else if request.body().is_end_stream() {
+            Framed::Absent
+        } else {
+            Framed::Sized
+        };
+        let altered = self.wire.begin(request.method().as_str(), request.uri(), body);
+        let busy = Busy(Rc::clone(&self.wire));
+        // Every layer is always ready, so `poll_ready` has nothing to say.
+        let future = self.stack.borrow_mut().call(Arrival {
+            request,
+            peer: Rc::clone(&self.peer),
+            target_altered: altered.target,
+            length_dropped: altered.length,
+        });
+        TrackedFuture { future, busy: Some(busy) }
+    }
+}
+
+/// A request in flight, as the deadlines see it.
+#[derive(Debug)]
+struct Busy(Rc<Wire>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+pin_project! {
+    /// Keeps a request in flight until its answer has gone.
+    struct TrackedFuture<F> {
+        #[pin]
+        future: F,
+        busy: Option<Busy>,
+    }
+}
+
+impl<F> Future for TrackedFuture<F>
+where
+    F: Future<Output = Result<Response<Outgoing>, Infallible>>,
+{
+    type Output = Result<Response<Tracked>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let response = match ready!(this.future.poll(cx)) {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let busy = this.busy.take();
+        Poll::Ready(Ok(response.map(|body| Tracked { body, _busy: busy })))
+    }
+}
+
+/// The body of an answer that keeps its request in flight.
+#[derive(Debug)]
+struct Tracked {
+    body: Outgoing,
+    _busy: Option<Busy>,
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyFailure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,234 @@
+//! The main thread: starts the workers, listens to signals, and brings everything to its end.
+
+use std::hash::RandomState;
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::listen::{Admission, bind};
+use super::reload::{Installer, Trigger};
+use super::watch::watch as watch_files;
+use super::worker::{Bound, Lifecycle, Worker};
+use super::{keys, tls};
+use crate::audit::Log;
+use crate::config::Settings;
+use crate::layers::{Context, Shared};
+use crate::metrics::Metrics;
+use crate::policy::authn::{Bounds, TokenCache};
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    /// The decision log cannot be written.
+    #[error("the decision log cannot be written: {0}")]
+    Log(io::Error),
+    /// The admin listener's token file cannot be used.
+    #[error("the admin token cannot be used: {0}")]
+    Token(io::Error),
+    /// The system refuses threads or runtimes.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves until the process is told to end. `beside` starts what runs on the main thread beside the
+/// server (the admin listener), once the server may start.
+pub(crate) fn serve<B, F>(
+    installer: Arc<Installer>,
+    metrics: Arc<Metrics>,
+    beside: B,
+) -> Result<ExitCode, StartError>
+where
+    B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(installer, metrics, beside))
+}
+
+async fn run<B, F>(
+    installer: Arc<Installer>,
+    metrics: Arc<Metrics>,
+    beside: B,
+) -> Result<ExitCode, StartError>
+where
+    B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
+    F: Future<Output = ()> + Send + 'static,
+{
+    // Signals are caught before anything listens, so that none is lost.
+    let mut signals = Signals::new()?;
+    let settings = Arc::clone(&installer.current().load().settings);
+    let threads = match settings.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let (lifecycle, watching) = watch::channel(Lifecycle::Running);
+    let log = Log::open(&settings.log).map_err(StartError::Log)?;
+    let mut bound = bind_all(&settings, threads)?;
+    let beside = beside(watching.clone()).await?;
+    let shared = shared(&installer, &metrics, threads)?;
+    let admission = Admission::new();
+    let mut workers = Vec::with_capacity(threads);
+    for index in 0..threads {
+        let worker = Worker {
+            listeners: bound.pop().unwrap_or_default(),
+            admission: Arc::clone(&admission),
+            lifecycle: watching.clone(),
+        };
+        let (shared, log) = (shared.clone(), Arc::clone(&log));
+        workers.push(spawn(index, move || {
+            let context = Context::new(&shared, log.handle());
+            worker.run(context)
+        })?);
+    }
+    let beside = tokio::spawn(beside);
+    let losses = tokio::spawn(count_losses(Arc::clone(&log), Arc::clone(&metrics)));
+    let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
+    signals.until_term(&installer, &log).await;
+
+    tracing::info!("ending: clients are asked to leave");
+    lifecycle.send_replace(Lifecycle::Leaving);
+    let quit = signals.or_quit(sleep(settings.timeouts.drain_delay)).await;
+    lifecycle.send_replace(Lifecycle::Finishing);
+    let joined =
+        tokio::task::spawn_blocking(move || workers.into_iter().map(JoinHandle::join).all(|end| end.is_ok()));
+    tokio::pin!(joined);
+    let patience = if quit { Duration::ZERO } else { settings.timeouts.drain };
+    let clean = tokio::select! {
+        joined = timeout(patience, &mut joined) => joined.ok(),
+        () = signals.quit() => None,
+    };
+    let clean = match clean {
+        Some(clean) => clean.unwrap_or(false),
+        None => {
+            tracing::warn!("what is still in flight is cut");
+            lifecycle.send_replace(Lifecycle::Cutting);
+            joined.await.unwrap_or(false)
+        }
+    };
+    losses.abort();
+    files.abort();
+    fetching.abort();
+    beside.abort();
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(70) })
+}
+
+/// What all threads share besides the sockets.
+fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Result<Shared, StartError> {
+    let mut secret = [0; 32];
+    aws_lc_rs::rand::fill(&mut secret)
+        .map_err(|_| StartError::System(io::Error::other("no random bytes")))?;
+    Ok(Shared {
+        current: installer.current(),
+        metrics: Arc::clone(metrics),
+        tokens: Arc::new(TokenCache::new(TOKENS, RandomState::new(), &secret)),
+        keys_wanted: Arc::default(),
+        passwords: Arc::new(Semaphore::new(threads * 2)),
+    })
+}
+
+/// How many verified credentials are remembered.
+const TOKENS: Bounds = Bounds { entries: 100_000, bytes: 64 << 20 };
+
+/// Tells the metric how many records the log has given up so far.
+async fn count_losses(log: Arc<Log>, metrics: Arc<Metrics>) {
+    let mut counted = 0;
+    loop {
+        let lost = log.lost();
+        metrics.log_lost.inc_by(lost - counted);
+        counted = lost;
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The sockets of each thread.
+fn bind_all(settings: &Settings, threads: usize) -> Result<Vec<Vec<Bound>>, StartError> {
+    let mut bound: Vec<Vec<Bound>> = (0..threads).map(|_| Vec::new()).collect();
+    for listener in &settings.listeners {
+        let tls = if listener.tls.is_empty() { None } else { Some(tls::server_config(&listener.tls)?) };
+        let sockets = bind(listener.address, threads)
+            .map_err(|error| StartError::Listen { address: listener.address, error })?;
+        let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!(%address, scheme, "listening");
+        for (thread, socket) in bound.iter_mut().zip(sockets) {
+            thread.push(Bound { socket, tls: tls.clone() });
+        }
+    }
+    Ok(bound)
+}
+
+/// Starts a worker thread with a runtime of its own.
+fn spawn<F, W>(index: usize, work: W) -> io::Result<JoinHandle<()>>
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || match runtime() {
+        Ok(runtime) => runtime.block_on(async { work().await }),
+        Err(error) => tracing::error!(%error, "a worker thread has no runtime"),
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads at every SIGHUP until SIGTERM or SIGINT.
+    async fn until_term(&mut self, installer: &Arc<Installer>, log: &Arc<Log>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    log.reopen();
+                    let installer = Arc::clone(installer);
+                    let _ = tokio::task::spawn_blocking(move || installer.reload(Trigger::Signal)).await;
+                }
+            }
+        }
+    }
+
+    /// A second SIGINT.
+    async fn quit(&mut self) {
+        self.interrupt.recv().await;
+    }
+
+    /// Waits, unless a second SIGINT comes; whether it did.
+    async fn or_quit(&mut self, wait: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            () = wait => false,
+            () = self.quit() => true,
+        }
+    }
+}

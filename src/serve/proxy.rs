@@ -1,0 +1,220 @@
+//! The innermost service: an allowed request to its upstream.
+
+use std::convert::Infallible;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::Parts as UriParts;
+use http::{Request, Uri, Version};
+use tokio::time::Instant;
+
+use crate::decision::{Builtin, RuleRef};
+use crate::facts::Identity;
+use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
+use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
+
+/// Forwards a request that every gate has let pass.
+pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<Reply, Infallible> {
+    if !context.log.ready() {
+        // What cannot be recorded is not passed on.
+        inbound.judged.pause();
+        if context.log.until_ready().await.is_err() {
+            return Ok(inbound.fail(Builtin::FaultLog));
+        }
+        inbound.judged.resume();
+    }
+    let (mut judged, outbound) = match outbound(&context, inbound) {
+        Ok(prepared) => prepared,
+        Err(reply) => return Ok(*reply),
+    };
+    judged.pause();
+    let sent = Instant::now();
+    let forwarded = forward(outbound).await;
+    judged.upstream = Some(sent.elapsed());
+    let verdict = match forwarded {
+        Ok(Forwarded::Answer(response)) => Verdicts::Answered(response),
+        Ok(Forwarded::Switched(response, tunnel)) => Verdicts::Switched(response, tunnel),
+        Err(fault) => Verdicts::Failed(fault),
+    };
+    Ok(Reply { judged, parts: None, verdict })
+}
+
+type Prepared = (crate::layers::Held, Outbound);
+
+/// Makes the upstream's request of the client's: fields cleaned, ours set, the canonical target.
+fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>> {
+    let Inbound { parts, body, mut judged } = inbound;
+    let installed = Rc::clone(&judged.installed);
+    let snapshot = &installed.snapshot;
+    let route = snapshot.policy.route(judged.admitted.route);
+    let picked =
+        route.and_then(|route| installed.pools.borrow().pick(route.upstream).map(|pool| (route, pool)));
+    let Some((route, pool)) = picked else {
+        return Err(Box::new(Reply {
+            judged,
+            parts: Some(Box::new(parts)),
+            verdict: Verdicts::Failed(Fault::Connect),
+        }));
+    };
+    let upgrade = route.websocket && upgrade_wanted(&parts.method, parts.version, &parts.headers);
+    judged.take_down(context, &parts.headers);
+
+    let mut headers = parts.headers;
+    snapshot.hygiene.clean_request(&mut headers);
+    remove_credentials(&mut headers, &judged);
+    if upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    set_forwarding(&mut headers, &judged);
+    set_identity(&mut headers, &judged);
+    set_trace(context, &mut headers, &mut judged);
+    headers.insert(X_REQUEST_ID, judged.request_id.clone());
+    let host = match (&judged.admitted.target.authority, route.preserve_host) {
+        (Some(authority), true) => authority.header().clone(),
+        _ => pool.authority().clone(),
+    };
+    headers.insert(header::HOST, host);
+
+    let body = match body {
+        Payload::Ready(body) => body,
+        Payload::Incoming(_) => RequestBody::Empty,
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = origin_form(&judged);
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    let outbound = Outbound {
+        request,
+        fate: Rc::clone(&judged.fate),
+        pool,
+        timeouts: snapshot.settings.timeouts,
+        upgrade,
+    };
+    Ok((judged, outbound))
+}
+
+/// What was judged is what is forwarded: path and query of the canonical target.
+fn origin_form(judged: &Judged) -> Uri {
+    let mut parts = UriParts::default();
+    parts.path_and_query = Some(judged.admitted.target.path_and_query().clone());
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// Keys and passwords are for the gateway alone; bearer tokens pass where their source says so.
+fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
+    let policy = &judged.installed.snapshot.policy;
+    for name in policy.authn.private_headers(policy.route_authn(judged.admitted.route), &judged.identity) {
+        headers.remove(name);
+    }
+}
+
+/// Our own account of where the request comes from; the client's was removed.
+fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
+    let target = &judged.admitted.target;
+    let client = &judged.admitted.client;
+    let mut addresses = String::with_capacity(48);
+    // Writing into a string cannot fail.
+    let _ = write!(addresses, "{}", client.ip);
+    if client.ip != client.peer {
+        let _ = write!(addresses, ", {}", client.peer);
+    }
+    if let Ok(value) = HeaderValue::try_from(addresses) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));
+    if let Some(authority) = &target.authority {
+        headers.insert(X_FORWARDED_HOST, authority.header().clone());
+    }
+}
+
+/// Who asks and by which grant, under the names that the configuration gives them.
+fn set_identity(headers: &mut HeaderMap, judged: &Judged) {
+    let snapshot = &judged.installed.snapshot;
+    let names = &snapshot.settings.upstream_headers;
+    if let Identity::Valid(who) = &judged.identity {
+        if let Ok(subject) = HeaderValue::from_bytes(who.holder.subject.as_bytes()) {
+            headers.insert(names.subject.clone(), subject);
+        }
+        let mut roles = String::new();
+        for role in who.roles.iter().filter(|role| role.0 > 1) {
+            if !roles.is_empty() {
+                roles.push(',');
+            }
+            roles.push_str(snapshot.policy.roles.name(role));
+        }
+        if let Ok(roles) = HeaderValue::try_from(roles) {
+            headers.insert(names.roles.clone(), roles);
+        }
+    }
+    let rule = match judged.grant {
+        RuleRef::Builtin(builtin) => Some(HeaderValue::from_static(builtin.info().name)),
+        RuleRef::Written(_) => HeaderValue::from_str(snapshot.policy.rules.name(judged.grant)).ok(),
+    };
+    if let Some(rule) = rule {
+        headers.insert(names.rule.clone(), rule);
+    }
+}
+
+/// W3C Trace Context: a valid `traceparent` is continued, else one is begun.
+fn set_trace(context: &Context, headers: &mut HeaderMap, judged: &mut Judged) {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let given = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().filter(|text| is_traceparent(text)),
+        _ => None,
+    };
+    if let Some(given) = given {
+        judged.trace_id = Some(given[3..35].into());
+        return;
+    }
+    let mut ids = context.ids.borrow_mut();
+    let (high, low, span) = (ids.random(), ids.random(), ids.random());
+    let text = format!("00-{high:016x}{low:016x}-{span:016x}-00");
+    judged.trace_id = Some(text[3..35].into());
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+/// Version 00 of https://www.w3.org/TR/trace-context/#traceparent-header.
+fn is_traceparent(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let hex = |range: std::ops::Range<usize>| {
+        bytes.get(range).is_some_and(|part| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    };
+    bytes.len() == 55
+        && text.starts_with("00-")
+        && [bytes[35], bytes[52]] == *b"--"
+        && hex(3..35)
+        && hex(36..52)
+        && hex(53..55)
+        && !text[3..35].bytes().all(|byte| byte == b'0')
+        && !text[36..52].bytes().all(|byte| byte == b'0')
+}
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_proper_traceparent_is_continued() {
+        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for text in [
+            "",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        ] {
+            assert!(!is_traceparent(text), "{text}");
+        }
+    }
+}

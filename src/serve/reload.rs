@@ -1,0 +1,285 @@
+//! Replacing the configuration in force: whole, or not at all.
+//!
+//! A reload that fails leaves the last good configuration where it is, and is visible in the
+//! process's own log, in the status and in the metric. What cannot change while running is reported
+//! as `restart_required`, and the rest applies.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+
+use crate::audit::SinkSettings;
+use crate::config::load::{Inputs, load};
+use crate::config::{Admin, Outcome, Settings, Setup};
+use crate::decision::Version;
+use crate::layers::Snapshot;
+use crate::metrics::Metrics;
+use crate::policy::World;
+use crate::policy::authn::Keys;
+use crate::policy::code::Severity;
+use crate::policy::diagnostic::Diagnostic;
+
+/// What the command line sets over the file, also at every reload.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// Addresses to listen on instead of the configured ones.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// The admin listener's address.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Worker threads.
+    pub(crate) threads: Option<usize>,
+}
+
+/// What asked for a reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// The start of the process.
+    Start,
+    /// A file changed.
+    File,
+    /// SIGHUP.
+    Signal,
+    /// The admin interface.
+    Api,
+}
+
+/// Holds the configuration in force, and replaces it.
+#[derive(Debug)]
+pub(crate) struct Installer {
+    path: PathBuf,
+    overrides: Overrides,
+    current: Arc<ArcSwap<Snapshot>>,
+    metrics: Arc<Metrics>,
+    /// What the process was started with.
+    started: Settings,
+    /// Keys the hashes in the decision log.
+    key: [u8; 32],
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    installed_at: Timestamp,
+    inputs: Inputs,
+    last: Attempt,
+    restart_required: Vec<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+struct Attempt {
+    at: Timestamp,
+    trigger: Trigger,
+    errors: Vec<String>,
+}
+
+/// How things stand, for the admin interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    /// The policy in force.
+    pub(crate) version: Version,
+    /// Since when.
+    pub(crate) installed_at: Timestamp,
+    /// How many written rules it has.
+    pub(crate) rules: usize,
+    /// When a reload was last tried.
+    pub(crate) last_at: Timestamp,
+    /// What asked for it.
+    pub(crate) last_trigger: Trigger,
+    /// Why it failed; empty if it did not.
+    pub(crate) errors: Vec<String>,
+    /// Settings whose change waits for a restart.
+    pub(crate) restart_required: Vec<&'static str>,
+}
+
+/// A reload that was refused.
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadError {
+    /// What is wrong, one line a problem: `file:line:column: message`.
+    pub(crate) errors: Vec<String>,
+}
+
+impl Trigger {
+    /// The word in logs and status.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Trigger::Start => "start",
+            Trigger::File => "file",
+            Trigger::Signal => "signal",
+            Trigger::Api => "api",
+        }
+    }
+}
+
+impl Installer {
+    /// Puts the first configuration in force.
+    pub(crate) fn new(
+        path: PathBuf,
+        overrides: Overrides,
+        setup: Setup,
+        inputs: Inputs,
+        metrics: Arc<Metrics>,
+        key: [u8; 32],
+    ) -> Arc<Installer> {
+        let now = Timestamp::now();
+        let setup = overrides.apply(setup);
+        let started = setup.settings.clone();
+        let snapshot = Snapshot::new(setup, World::default(), 1, &key);
+        metrics.policy_installed(1);
+        let state = State {
+            installed_at: now,
+            inputs,
+            last: Attempt { at: now, trigger: Trigger::Start, errors: Vec::new() },
+            restart_required: Vec::new(),
+        };
+        Arc::new(Installer {
+            path,
+            overrides,
+            current: Arc::new(ArcSwap::from_pointee(snapshot)),
+            metrics,
+            started,
+            key,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Where the configuration in force is found by those who judge by it.
+    pub(crate) fn current(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.current)
+    }
+
+    /// The file of the decision log, if it is one.
+    pub(crate) fn log_file(&self) -> Option<PathBuf> {
+        match &self.current.load().settings.log.sink {
+            SinkSettings::File { path, .. } => Some(path.into()),
+            SinkSettings::Stdout | SinkSettings::None => None,
+        }
+    }
+
+    /// The files that were read last, whether they could be used or not.
+    pub(crate) fn inputs(&self) -> Inputs {
+        self.lock().inputs.clone()
+    }
+
+    /// How things stand.
+    pub(crate) fn status(&self) -> Status {
+        let snapshot = self.current.load();
+        let state = self.lock();
+        Status {
+            version: snapshot.policy.version,
+            installed_at: state.installed_at,
+            rules: snapshot.policy.rules.iter().len(),
+            last_at: state.last.at,
+            last_trigger: state.last.trigger,
+            errors: state.last.errors.clone(),
+            restart_required: state.restart_required.clone(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads the configuration anew and puts it in force. Blocks while it compiles.
+    pub(crate) fn reload(&self, trigger: Trigger) -> Result<Version, ReloadError> {
+        // Held throughout, so that two reloads cannot overtake each other.
+        let mut state = self.lock();
+        let now = Timestamp::now();
+        let (outcome, inputs) = load(&self.path, now);
+        state.inputs = inputs;
+        let errors = refusals(&outcome);
+        state.last = Attempt { at: now, trigger, errors: errors.clone() };
+        let setup = outcome.setup.filter(|_| errors.is_empty());
+        let Some(setup) = setup else {
+            self.metrics.policy_reload_success.set(0);
+            tracing::error!(
+                trigger = trigger.name(),
+                problems = errors.len(),
+                first = errors.first().map_or("", String::as_str),
+                "the configuration was not reloaded; the last good one stays in force"
+            );
+            return Err(ReloadError { errors });
+        };
+        let setup = self.overrides.apply(setup);
+        state.restart_required = self.restart_required(&setup.settings);
+        self.metrics.restart_required.set(i64::from(!state.restart_required.is_empty()));
+        let old = self.current.load();
+        let changed = old.policy.version.hash != setup.policy.version.hash;
+        let generation = old.policy.version.generation + u64::from(changed);
+        // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
+        let snapshot = Snapshot::new(setup, old.world.clone(), generation, &self.key);
+        let version = snapshot.policy.version;
+        if changed {
+            state.installed_at = now;
+            self.metrics.policy_installed(generation);
+            tracing::info!(trigger = trigger.name(), policy = %version, "a new policy is in force");
+        } else {
+            self.metrics.policy_reload_success.set(1);
+            tracing::info!(trigger = trigger.name(), policy = %version, "the policy is unchanged");
+        }
+        for key in &state.restart_required {
+            tracing::warn!(key, "a change takes effect only after a restart");
+        }
+        self.current.store(Arc::new(snapshot));
+        Ok(version)
+    }
+
+    /// Puts fetched keys in force, under the policy that is.
+    pub(crate) fn set_keys(&self, url: &str, keys: Keys) {
+        // The lock keeps a reload from putting the old keys back.
+        let _state = self.lock();
+        let mut snapshot = Snapshot::clone(&self.current.load());
+        snapshot.world.keys = Arc::new(snapshot.world.keys.with(url, keys));
+        self.current.store(Arc::new(snapshot));
+    }
+
+    /// Settings that are read once, and now differ from what the process was started with.
+    fn restart_required(&self, new: &Settings) -> Vec<&'static str> {
+        let old = &self.started;
+        let checks = [
+            (old.listeners != new.listeners, "listener"),
+            (old.threads != new.threads, "server.threads"),
+            (old.admin != new.admin, "admin"),
+            (old.log.sink != new.log.sink, "log.sink"),
+        ];
+        checks.into_iter().filter(|(differs, _)| *differs).map(|(_, key)| key).collect()
+    }
+}
+
+impl Overrides {
+    /// Sets what the command line says.
+    pub(crate) fn apply(&self, mut setup: Setup) -> Setup {
+        let settings = &mut setup.settings;
+        if !self.listen.is_empty() {
+            let listener =
+                |address: &SocketAddr| crate::config::Listener { address: *address, tls: Vec::new() };
+            settings.listeners = self.listen.iter().map(listener).collect();
+        }
+        if let Some(listen) = self.admin_listen {
+            match &mut settings.admin {
+                Some(admin) => admin.listen = listen,
+                none => *none = Some(Admin { listen, token_file: None, metrics_need_token: false }),
+            }
+        }
+        if let Some(threads) = self.threads {
+            settings.threads = threads;
+        }
+        setup
+    }
+}
+
+/// Why a configuration must not be used: its errors, and its lints of severity deny.
+pub(crate) fn refusals(outcome: &Outcome) -> Vec<String> {
+    let refused = |diagnostic: &&Diagnostic| diagnostic.severity >= Severity::Deny;
+    let line = |diagnostic: &Diagnostic| match diagnostic.place {
+        Some(place) => {
+            let at = outcome.sources.line_column(place);
+            let file = outcome.sources.get(place.file).map_or("?", |source| &source.name);
+            format!("{file}:{}:{}: {}", at.line, at.column, diagnostic.message)
+        }
+        None => diagnostic.message.clone(),
+    };
+    outcome.diagnostics.iter().filter(refused).map(line).collect()
+}

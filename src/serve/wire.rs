@@ -1,0 +1,487 @@
+//! The client's connection as bytes: deadlines, and a bounded copy of the current request head.
+//!
+//! hyper parses; nothing here does. But hyper answers some malformed heads itself, before any
+//! service exists, and it hands on a `Uri` that is not always what was sent (a fragment is
+//! dropped). So a small copy of the bytes of the current head is kept beside it: for the record of
+//! a head that hyper refused, and to compare the target as sent with the target as parsed.
+//!
+//! Deadlines live here too, because only here is it known that a client is silent: hyper's own
+//! header timer costs an allocation a request, and its protocol sniffing has none.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use http::Uri;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::config::Timeouts;
+use crate::decision::Builtin;
+use crate::upstream::write_flattened;
+
+/// What is known of a connection's bytes; shared by its stream, its service and its task.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    phase: Cell<Phase>,
+    /// When the phase began.
+    since: Cell<Instant>,
+    /// The bytes since the last request began (or since the start), bounded.
+    head: RefCell<Vec<u8>>,
+    /// Whether `head` begins exactly where a request head does.
+    aligned: Cell<bool>,
+    /// Whether a deadline has passed, and which.
+    expired: Cell<Option<Phase>>,
+    timeouts: Cell<Timeouts>,
+    /// HTTP/2 has frames, so its bytes are not kept, and several requests at once.
+    http2: Cell<bool>,
+    /// Requests in flight.
+    requests: Cell<usize>,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Accepted; nothing came yet. TLS counts.
+    FirstByte,
+    /// Part of a request head came.
+    Head,
+    /// A request is being judged, forwarded, answered.
+    Busy,
+    /// Kept alive between requests.
+    Idle,
+    /// No longer HTTP.
+    Tunnel,
+}
+
+/// How the body of a request is framed, as the parser understood it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framed {
+    /// No body.
+    Absent,
+    /// By its length, or by frames.
+    Sized,
+    /// Transfer-Encoding: chunked.
+    Chunked,
+}
+
+/// What a parsed head says otherwise than the head that was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Altered {
+    /// The rule that says how the request target was altered.
+    pub(crate) target: Option<Builtin>,
+    /// A Content-Length beside Transfer-Encoding, or a second one, was dropped (RFC 9112 section 6.3).
+    pub(crate) length: bool,
+}
+
+/// The longest head that is kept. A refused head is only shown cut, and a target is compared only
+/// up to the limit that the intake gate sets anyway.
+const KEPT: usize = 64 * 1024;
+
+impl Wire {
+    /// A connection that was accepted just now.
+    pub(crate) fn new(timeouts: Timeouts) -> Rc<Wire> {
+        Rc::new(Wire {
+            phase: Cell::new(Phase::FirstByte),
+            since: Cell::new(Instant::now()),
+            head: RefCell::new(Vec::new()),
+            aligned: Cell::new(true),
+            expired: Cell::new(None),
+            timeouts: Cell::new(timeouts),
+            http2: Cell::new(false),
+            requests: Cell::new(0),
+        })
+    }
+
+    /// The connection speaks HTTP/2 from here on.
+    pub(crate) fn set_http2(&self) {
+        self.http2.set(true);
+        self.head.take();
+        self.enter(Phase::Idle);
+    }
+
+    /// The connection is no longer HTTP.
+    pub(crate) fn set_tunnel(&self) {
+        self.head.take();
+        self.enter(Phase::Tunnel);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(Instant::now());
+    }
+
+    fn on_read(&self, bytes: &[u8]) {
+        match self.phase.get() {
+            Phase::FirstByte | Phase::Idle if !self.http2.get() => self.enter(Phase::Head),
+            // On HTTP/2 only requests count: neither PINGs nor a HEADERS frame that comes in drops
+            // keep an idle connection open.
+            Phase::FirstByte | Phase::Idle | Phase::Head | Phase::Busy | Phase::Tunnel => {}
+        }
+        if !self.http2.get() && self.phase.get() != Phase::Tunnel {
+            self.keep(bytes);
+        }
+    }
+
+    /// Keeps the first bytes of a head, but the last bytes of what may end in one.
+    fn keep(&self, bytes: &[u8]) {
+        let mut head = self.head.borrow_mut();
+        let room = KEPT.saturating_sub(head.len());
+        if bytes.len() <= room {
+            head.extend_from_slice(bytes);
+        } else if self.aligned.get() && self.phase.get() == Phase::Head {
+            head.extend_from_slice(&bytes[..room]);
+        } else {
+            let tail = bytes.len().min(KEPT / 2);
+            let surplus = (head.len() + tail).saturating_sub(KEPT).min(head.len());
+            head.drain(..surplus);
+            head.extend_from_slice(&bytes[bytes.len() - tail..]);
+        }
+    }
+
+    /// A request head was parsed. What of it the parser did not hand on as it was sent; the answer
+    /// is "nothing" only if the bytes say so.
+    pub(crate) fn begin(&self, method: &str, uri: &Uri, body: Framed) -> Altered {
+        self.requests.set(self.requests.get() + 1);
+        self.enter(Phase::Busy);
+        if self.http2.get() {
+            return Altered::default();
+        }
+        let mut head = self.head.borrow_mut();
+        let begin = if self.aligned.get() {
+            same_target(&head, method, uri).then_some(0)
+        } else {
+            // Behind a body the head may begin anywhere in what was kept, so its request line is
+            // looked for instead.
+            let line = format!("{method} {uri} HTTP/1.");
+            memchr::memmem::rfind(&head, line.as_bytes())
+        };
+        // A body brings its length, and the parser drops or joins what else is said of it.
+        let named = match (begin, body) {
+            (Some(begin), Framed::Sized | Framed::Chunked) => lengths_named(&head[begin..]),
+            _ => 0,
+        };
+        let altered = Altered {
+            target: match begin {
+                Some(_) => None,
+                None if self.aligned.get() && has_fragment(&head) => Some(Builtin::Fragment),
+                None => Some(Builtin::BadTarget),
+            },
+            length: match body {
+                Framed::Absent => false,
+                Framed::Sized => named > 1,
+                Framed::Chunked => named > 0,
+            },
+        };
+        let end = if body == Framed::Absent { end_of_head(&head) } else { None };
+        match end {
+            // Without a body the next head begins right behind this one.
+            Some(end) => {
+                head.drain(..end);
+                self.aligned.set(true);
+            }
+            None => {
+                head.clear();
+                self.aligned.set(false);
+            }
+        }
+        if head.is_empty() && head.capacity() > 4096 {
+            *head = Vec::new();
+        }
+        altered
+    }
+
+    /// A request was answered.
+    pub(crate) fn end(&self) {
+        self.requests.set(self.requests.get().saturating_sub(1));
+        if self.requests.get() == 0 && self.phase.get() == Phase::Busy {
+            let next_came = self.aligned.get() && !self.head.borrow().is_empty();
+            self.enter(if next_came { Phase::Head } else { Phase::Idle });
+        }
+    }
+
+    /// The bytes of a head that hyper refused, cut.
+    pub(crate) fn refused_head(&self) -> Vec<u8> {
+        self.head.borrow().iter().copied().take(1024).collect()
+    }
+
+    /// Whether part of a request head came.
+    pub(crate) fn in_head(&self) -> bool {
+        self.phase.get() == Phase::Head
+    }
+
+    /// Which deadline passed, if one did.
+    pub(crate) fn expired(&self) -> Option<Phase> {
+        self.expired.get()
+    }
+
+    /// Until when the next byte must come; none while the client has nothing to send.
+    fn read_deadline(&self) -> Option<Instant> {
+        let timeouts = self.timeouts.get();
+        let after = match self.phase.get() {
+            Phase::FirstByte => timeouts.first_byte,
+            Phase::Head => timeouts.head,
+            Phase::Idle => timeouts.idle,
+            // A body that does not come is noticed by who waits for it.
+            Phase::Busy | Phase::Tunnel => return None,
+        };
+        Some(self.since.get() + after)
+    }
+}
+
+/// Whether the bytes begin with this request line. hyper skips empty lines before it.
+fn same_target(head: &[u8], method: &str, uri: &Uri) -> bool {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    let Some(rest) = head[start..].strip_prefix(method.as_bytes()).and_then(|rest| rest.strip_prefix(b" "))
+    else {
+        return false;
+    };
+    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let sent = &rest[..end];
+    if uri.scheme().is_none() && uri.path_and_query().is_some_and(|path| path.as_str().as_bytes() == sent) {
+        return true;
+    }
+    let parsed = uri.to_string();
+    parsed.as_bytes() == sent
+        || (parsed.strip_suffix('/')).is_some_and(|bare| uri.path() == "/" && bare.as_bytes() == sent)
+}
+
+/// Whether the request line has a `#`, from which on the parser drops the target.
+fn has_fragment(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\n').find(|line| !matches!(**line, [] | [b'\r']));
+    line.is_some_and(|line| line.contains(&b'#'))
+}
+
+/// How many Content-Length fields a head has.
+fn lengths_named(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"content-length";
+    let head = &head[..end_of_head(head).unwrap_or(head.len())];
+    memchr::memchr_iter(b'\n', head)
+        .filter_map(|at| head.get(at + 1..at + 1 + NAME.len()))
+        .filter(|line| line.eq_ignore_ascii_case(NAME))
+        .count()
+}
+
+/// Where the head ends: behind the first empty line, which hyper takes with or without CR.
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    memchr::memchr_iter(b'\n', bytes).filter(|at| *at > start).find_map(|at| match bytes[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+/// The stream of a client connection: what hyper reads from and writes to.
+#[derive(Debug)]
+pub(crate) struct ClientIo<S> {
+    stream: S,
+    /// Bytes that were read to tell the protocol; they come first.
+    rewind: Vec<u8>,
+    wire: Rc<Wire>,
+    read_timer: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> ClientIo<S> {
+    /// Wraps a stream.
+    pub(crate) fn new(stream: S, wire: Rc<Wire>) -> ClientIo<S> {
+        ClientIo { stream, rewind: Vec::new(), wire, read_timer: None, write_timer: None }
+    }
+
+    /// Puts bytes back in front of the stream.
+    pub(crate) fn unread(&mut self, bytes: Vec<u8>) {
+        self.rewind = bytes;
+        self.wire.head.borrow_mut().clear();
+        // They are kept again when they are read again.
+        self.wire.phase.set(Phase::FirstByte);
+    }
+
+    fn check_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(deadline) = self.wire.read_deadline() else { return Poll::Pending };
+        let expired = poll_deadline(&mut self.read_timer, deadline, cx);
+        if expired.is_ready() {
+            self.wire.expired.set(Some(self.wire.phase.get()));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+
+    fn check_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The timer runs from the first write that found no room until one finds some.
+        let patience = self.wire.timeouts.get().body_idle;
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+    if timer.deadline() != deadline {
+        timer.as_mut().reset(deadline);
+    }
+    timer.as_mut().poll(cx)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.rewind.is_empty() {
+            let count = this.rewind.len().min(buf.remaining());
+            buf.put_slice(&this.rewind[..count]);
+            this.wire.on_read(&this.rewind[..count]);
+            this.rewind.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                let read = &buf.filled()[before..];
+                if !read.is_empty() {
+                    this.wire.on_read(read);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.check_read(cx),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            Poll::Pending => self.check_write(cx).map_ok(|()| 0),
+            done => {
+                self.write_timer = None;
+                done
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = write_flattened(Pin::new(&mut self.stream), cx, bufs);
+        match done {
+            Poll::Pending => self.check_write(cx).map_ok(|()| 0),
+            done => {
+                self.write_timer = None;
+                done
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => self.check_write(cx),
+            done => done,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            Poll::Pending => self.check_write(cx),
+            done => done,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire() -> Rc<Wire> {
+        Wire::new(Timeouts::default())
+    }
+
+    fn altered(wire: &Wire, method: &str, uri: &str, body: Framed) -> Option<Builtin> {
+        wire.begin(method, &uri.parse().expect("a target"), body).target
+    }
+
+    fn begin(wire: &Wire, method: &str, uri: &str, body: Framed) -> bool {
+        altered(wire, method, uri, body).is_none()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn the_target_as_sent_is_compared_with_the_target_as_parsed() {
+        for (sent, parsed, want) in [
+            ("GET /a HTTP/1.1\r\n\r\n", "/a", None),
+            ("\r\n\r\nGET /a?b HTTP/1.1\r\n\r\n", "/a?b", None),
+            ("GET /a#b HTTP/1.1\r\n\r\n", "/a", Some(Builtin::Fragment)),
+            ("\r\nGET /a#b HTTP/1.1\r\n\r\n", "/a", Some(Builtin::Fragment)),
+            ("GET /a HTTP/1.1\r\nX: #\r\n\r\n", "/b", Some(Builtin::BadTarget)),
+            ("GET http://h HTTP/1.1\r\n\r\n", "http://h/", None),
+            ("GET http://h/x HTTP/1.1\r\n\r\n", "http://h/x", None),
+            ("GET http://h/x#y HTTP/1.1\r\n\r\n", "http://h/x", Some(Builtin::Fragment)),
+        ] {
+            let wire = wire();
+            wire.on_read(sent.as_bytes());
+            assert_eq!(altered(&wire, "GET", parsed, Framed::Absent), want, "{sent:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn pipelined_heads_are_told_apart() {
+        let wire = wire();
+        wire.on_read(b"GET /a HTTP/1.1\r\nX: y\r\n\r\nGET /b#c HTTP/1.1\r\n\r\nGET /d HTTP/1.1\r\n\r\n");
+        assert!(begin(&wire, "GET", "/a", Framed::Absent));
+        wire.end();
+        assert!(!begin(&wire, "GET", "/b", Framed::Absent));
+        wire.end();
+        assert!(begin(&wire, "GET", "/d", Framed::Absent));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_head_behind_a_body_is_looked_for() {
+        let wire = wire();
+        wire.on_read(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
+        assert!(begin(&wire, "POST", "/a", Framed::Sized));
+        wire.on_read(b"helloGET /b HTTP/1.1\r\n\r\n");
+        wire.end();
+        assert!(begin(&wire, "GET", "/b", Framed::Absent));
+        wire.on_read(b"POST /c HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
+        assert!(begin(&wire, "POST", "/c", Framed::Sized));
+        wire.on_read(b"helloGET /d#e HTTP/1.1\r\n\r\n");
+        assert!(!begin(&wire, "GET", "/d", Framed::Absent));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_length_that_the_parser_dropped_is_seen() {
+        let altered = |head: &str| {
+            let wire = wire();
+            wire.on_read(head.as_bytes());
+            wire.begin("POST", &"/a".parse().expect("a target"), Framed::Chunked)
+        };
+        let both = "POST /a HTTP/1.1\r\nCONTENT-length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(altered(both).length);
+        assert!(!altered("POST /a HTTP/1.1\r\nX-Content-Length: 3\r\n\r\nx\ncontent-length: 3").length);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_kept_is_bounded() {
+        let wire = wire();
+        wire.on_read(b"POST /a HTTP/1.1\r\n\r\n");
+        assert!(begin(&wire, "POST", "/a", Framed::Sized));
+        for _ in 0..100 {
+            wire.on_read(&[b'x'; 8192]);
+        }
+        wire.on_read(b"GET /b HTTP/1.1\r\n\r\n");
+        assert!(wire.head.borrow().len() <= KEPT);
+        assert!(begin(&wire, "GET", "/b", Framed::Absent));
+    }
+}

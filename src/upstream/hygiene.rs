@@ -1,0 +1,296 @@
+//! Which header fields pass the gateway, and which never do.
+//!
+//! No library does this. Removed on the way in: what belongs to one hop (RFC 9110 section 7.6.1,
+//! and every field that Connection names), what only the gateway may say, and what lets a client
+//! rewrite the request behind the gateway's back. Removal comes first and ours are added after, so
+//! that `Connection: x-portcullis-subject` cannot remove what we set (CVE-2022-31813,
+//! CVE-2024-45410).
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version};
+use smallvec::SmallVec;
+
+/// The names that never pass, ready for one look at each field.
+#[derive(Clone, Debug)]
+pub(crate) struct Hygiene {
+    request: NameSet,
+    response: NameSet,
+}
+
+/// A set of names with a filter that spares almost every other name a comparison.
+#[derive(Clone, Debug)]
+struct NameSet {
+    filter: [u64; 4],
+    names: Vec<HeaderName>,
+}
+
+impl Hygiene {
+    /// For a gateway that also sets these fields towards upstreams.
+    pub(crate) fn new<'a>(set: impl IntoIterator<Item = &'a HeaderName>) -> Hygiene {
+        let fixed =
+            |list: &[&'static str]| list.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
+        let mut request = fixed(HOP_BY_HOP);
+        request.extend(fixed(REQUEST_ONLY));
+        request.extend(set.into_iter().cloned());
+        let mut response = fixed(HOP_BY_HOP);
+        response.extend(fixed(RESPONSE_ONLY));
+        Hygiene { request: NameSet::new(request), response: NameSet::new(response) }
+    }
+
+    /// Removes from a client's fields what must not reach an upstream.
+    pub(crate) fn clean_request(&self, headers: &mut HeaderMap) {
+        self.request.remove_from(headers);
+    }
+
+    /// Removes from an upstream's fields what must not reach a client.
+    pub(crate) fn clean_response(&self, headers: &mut HeaderMap) {
+        self.response.remove_from(headers);
+    }
+}
+
+impl NameSet {
+    fn new(mut names: Vec<HeaderName>) -> NameSet {
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        let mut filter = [0; 4];
+        for name in &names {
+            let bit = NameSet::bit(name.as_str());
+            filter[bit / 64] |= 1 << (bit % 64);
+        }
+        NameSet { filter, names }
+    }
+
+    /// A number from 0 to 255 from the length and the outer letters of a name.
+    fn bit(name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
+        (bytes.len() * 7 + usize::from(first) * 3 + usize::from(last) * 11) & 255
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        let bit = NameSet::bit(name);
+        self.filter[bit / 64] >> (bit % 64) & 1 == 1
+            && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+    }
+
+    fn remove_from(&self, headers: &mut HeaderMap) {
+        let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+        for name in headers.keys() {
+            let text = name.as_str();
+            // A name with `_` or `.` is compared as backends fold it.
+            let hit = self.contains(text)
+                || text.starts_with("x-forwarded-")
+                || (text.contains(['_', '.']) && self.contains(&crate::facts::fold_name(text)));
+            if hit {
+                doomed.push(name.clone());
+            }
+        }
+        if let Some(connection) = headers.get(header::CONNECTION)
+            && !is_plain_connection(connection)
+        {
+            named_by_connection(headers, &mut doomed);
+        }
+        for name in doomed {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The usual values name no field.
+fn is_plain_connection(value: &HeaderValue) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(b"keep-alive") || value.as_bytes().eq_ignore_ascii_case(b"close")
+}
+
+/// Fields that Connection names are of this hop only. The ones that say what the request is cannot
+/// be made to disappear that way: they are the end's, whatever the client claims.
+fn named_by_connection(headers: &HeaderMap, doomed: &mut SmallVec<[HeaderName; 8]>) {
+    for value in headers.get_all(header::CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',') {
+            let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) else { continue };
+            if headers.contains_key(&name) && !END_TO_END.contains(&name) {
+                doomed.push(name);
+            }
+        }
+    }
+}
+
+/// Whether the request asks for a change to WebSocket in the way RFC 6455 section 4.1 demands.
+pub(crate) fn upgrade_wanted(method: &Method, version: Version, headers: &HeaderMap) -> bool {
+    let named = |name: HeaderName, token: &[u8]| {
+        let mut tokens =
+            headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        tokens.any(|found| found.trim_ascii().eq_ignore_ascii_case(token))
+    };
+    version == Version::HTTP_11
+        && method == Method::GET
+        && headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && headers.get_all(header::UPGRADE).iter().count() == 1
+        && named(header::CONNECTION, b"upgrade")
+}
+
+/// HTTP/2 clients may send the cookie in crumbs; RFC 9113 section 8.2.3 wants one field where it is
+/// passed on over HTTP/1.1.
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// Of one hop only: RFC 9110 section 7.6.1, and what older clients use for the same.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// From clients: what only the gateway may say, and what changes the request behind its back.
+const REQUEST_ONLY: &[&str] = &[
+    "cf-connecting-ip",
+    "client-ip",
+    "content-length",
+    "expect",
+    "fastly-client-ip",
+    "forwarded",
+    "proxy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-original-path",
+    "x-forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-portcullis-decision",
+    "x-portcullis-policy",
+    "x-portcullis-reason",
+    "x-portcullis-roles",
+    "x-portcullis-rule",
+    "x-portcullis-shadow",
+    "x-portcullis-subject",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+
+/// From upstreams: what only the gateway may say.
+const RESPONSE_ONLY: &[&str] = &[
+    "proxy-authenticate",
+    "x-portcullis-decision",
+    "x-portcullis-policy",
+    "x-portcullis-reason",
+    "x-portcullis-roles",
+    "x-portcullis-rule",
+    "x-portcullis-shadow",
+    "x-portcullis-subject",
+    "x-request-id",
+];
+
+/// Fields that Connection cannot make hop-by-hop.
+const END_TO_END: [HeaderName; 6] = [
+    header::HOST,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CACHE_CONTROL,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn left(fields: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut headers = map(fields);
+        Hygiene::new(&[HeaderName::from_static("x-auth-subject")]).clean_request(&mut headers);
+        let mut names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn hop_by_hop_and_named_fields_go() {
+        let fields = [
+            ("connection", "close, X-A"),
+            ("x-a", "1"),
+            ("x-b", "2"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+        ];
+        assert_eq!(left(&fields), ["x-b"]);
+    }
+
+    #[test]
+    fn what_says_what_the_request_is_cannot_be_named_away() {
+        assert_eq!(
+            left(&[("connection", "authorization, host"), ("authorization", "x"), ("host", "y")]),
+            ["authorization", "host"]
+        );
+    }
+
+    #[test]
+    fn what_only_the_gateway_says_goes_in_every_spelling() {
+        for name in [
+            "x-auth-subject",
+            "x_auth_subject",
+            "x.auth_subject",
+            "x-forwarded-anything",
+            "x-real-ip",
+            "proxy",
+        ] {
+            assert_eq!(left(&[(name, "evil"), ("accept", "a")]), ["accept"], "{name}");
+        }
+    }
+
+    #[test]
+    fn the_filter_never_loses_a_name() {
+        let names: Vec<HeaderName> = REQUEST_ONLY.iter().map(|name| HeaderName::from_static(name)).collect();
+        let set = NameSet::new(names.clone());
+        assert!(names.iter().all(|name| set.contains(name.as_str())));
+        assert!(!set.contains("accept") && !set.contains(""));
+    }
+
+    #[test]
+    fn crumbs_become_one_cookie() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn only_a_proper_websocket_request_is_an_upgrade() {
+        let wanted = |fields: &[(&'static str, &'static str)], version| {
+            upgrade_wanted(&Method::GET, version, &map(fields))
+        };
+        let good = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
+        assert!(wanted(&good, Version::HTTP_11));
+        assert!(!wanted(&good, Version::HTTP_10));
+        assert!(!wanted(&[("connection", "Upgrade"), ("upgrade", "h2c")], Version::HTTP_11));
+        assert!(!wanted(&[("upgrade", "websocket")], Version::HTTP_11));
+        assert!(!wanted(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], Version::HTTP_11));
+    }
+}

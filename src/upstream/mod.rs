@@ -1,0 +1,23 @@
+//! The way to the services behind the gateway.
+//!
+//! A request is forwarded on its own task: the connection to the upstream is driven by whoever
+//! waits for its answer, and idle connections rest in a list of the thread. Nothing is spawned for
+//! a request, nothing is locked. Called by the stack's last service, after every gate has passed.
+
+mod body;
+mod echo;
+mod fault;
+mod flatten;
+mod forward;
+mod hygiene;
+mod link;
+mod pool;
+mod upgrade;
+
+pub(crate) use body::{BodyEnd, BodyFailure, ClientBody, Fate, RequestBody, ResponseBody};
+pub(crate) use fault::Fault;
+pub(crate) use flatten::write_flattened;
+pub(crate) use forward::{Forwarded, Outbound, forward};
+pub(crate) use hygiene::{Hygiene, join_cookies, upgrade_wanted};
+pub(crate) use pool::Pools;
+pub(crate) use upgrade::Tunnel;

@@ -1,0 +1,109 @@
+//! Connections that stop being HTTP.
+//!
+//! Bytes flow only after the upstream has answered 101; whatever a client sends before that is not
+//! passed on. The connection is not taken from a pool and never returns to one.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::time::timeout;
+
+use super::body::{RequestBody, ResponseBody};
+use super::fault::Fault;
+use super::forward::Forwarded;
+use super::link::Link;
+use super::pool::Pool;
+use crate::config::Timeouts;
+
+/// The upstream's end of a connection that changed its protocol.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    upstream: OnUpgrade,
+}
+
+impl Tunnel {
+    /// Carries bytes both ways until one side closes; how many came from the client and from the
+    /// upstream. `early` are bytes that the client sent behind its request.
+    pub(crate) async fn run(
+        self,
+        client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        early: &[u8],
+    ) -> (u64, u64) {
+        let Ok(upstream) = self.upstream.await else { return (0, 0) };
+        let mut upstream = Counted { stream: TokioIo::new(upstream), read: 0, written: 0 };
+        if upstream.write_all(early).await.is_ok() {
+            // However it ends, what was carried is counted.
+            let _ = copy_bidirectional(client, &mut upstream).await;
+        }
+        (upstream.written, upstream.read)
+    }
+}
+
+/// A stream that counts what it carries.
+struct Counted<S> {
+    stream: S,
+    read: u64,
+    written: u64,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.read += (buf.filled().len() - before) as u64;
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if let Poll::Ready(Ok(written)) = polled {
+            self.written += written as u64;
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Sends a request that asks for another protocol.
+pub(super) async fn exchange(
+    pool: &Pool,
+    request: Request<RequestBody>,
+    timeouts: Timeouts,
+) -> Result<Forwarded, Fault> {
+    let link = Link::connect(&pool.server, timeouts.connect).await?;
+    let (mut sender, driver) = link.into_halves();
+    tokio::task::spawn_local(async move {
+        // It ends when both halves of the exchange have; its error is seen by the exchange.
+        let _ = driver.with_upgrades().await;
+    });
+    let answered = timeout(timeouts.upstream_first_byte, sender.send_request(request)).await;
+    let mut response = match answered {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Err(Fault::from_hyper(&error)),
+        Err(_) => return Err(Fault::Timeout),
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Forwarded::Answer(response.map(ResponseBody::Driven)));
+    }
+    let upstream = hyper::upgrade::on(&mut response);
+    let response = Response::from_parts(response.into_parts().0, ResponseBody::Whole(None));
+    Ok(Forwarded::Switched(response, Tunnel { upstream }))
+}

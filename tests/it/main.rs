@@ -1,0 +1,24 @@
+//! Integration tests: one binary, by subject. What several subjects need is in `support`.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(unreachable_pub, reason = "one crate, whose modules are its only users")]
+
+mod support;
+
+mod bad_policies;
+mod cases;
+mod cli_admin;
+mod cli_check;
+mod cli_explain;
+mod cli_files;
+mod cli_test;
+mod cli_usage;
+mod coverage;
+mod decision_log;
+mod drain;
+mod forwarding;
+mod intake;
+mod limits;
+mod reload;
+mod tidy;
+mod upgrade;

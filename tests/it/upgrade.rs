@@ -1,0 +1,95 @@
+//! Connections that change to WebSocket: judged first, passed only where the route lists it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::support::{Gateway, Upstream, read_response};
+
+fn config(upstream: &Upstream) -> String {
+    format!(
+        r#"{}
+[[route]]
+id = "ws"
+path = "/ws/{{*rest}}"
+upstream = "origin"
+upgrade = ["websocket"]
+
+[[route]]
+id = "plain"
+path = "/plain/{{*rest}}"
+upstream = "origin"
+
+[[rbac.grant]]
+id = "all"
+roles = ["anyone"]
+paths = ["/ws/open", "/plain/{{*rest}}"]
+"#,
+        upstream.table("origin")
+    )
+}
+
+fn switching() -> Upstream {
+    Upstream::answering(|request| {
+        if request.all("upgrade").is_empty() {
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec();
+        }
+        // The upstream's first bytes may come together with its answer.
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello"
+            .to_vec()
+    })
+}
+
+fn ask(gateway: &Gateway, path: &str, behind: &str) -> (TcpStream, crate::support::Response) {
+    let mut stream = TcpStream::connect(gateway.address).expect("listens");
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n{behind}"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    let response = read_response(&mut stream, false).expect("an answer");
+    (stream, response)
+}
+
+#[test]
+fn bytes_flow_both_ways_after_the_upstream_agreed() {
+    let upstream = switching();
+    let gateway = Gateway::start(&config(&upstream));
+    let (mut stream, response) = ask(&gateway, "/ws/open", "");
+    assert_eq!((response.status, response.header("upgrade")), (101, Some("websocket")));
+    assert_eq!(response.rule(), "rbac/all");
+    let mut hello = [0; 5];
+    stream.read_exact(&mut hello).expect("the upstream's first bytes");
+    assert_eq!(&hello, b"hello");
+    // The upstream of this test reads HTTP: a line and its end come back as an answer.
+    stream.write_all(b"GET /echo HTTP/1.1\r\n\r\n").expect("sent through");
+    let mut answer = [0; 15];
+    stream.read_exact(&mut answer).expect("answered through");
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    drop(stream);
+    let records = gateway.records(2);
+    assert_eq!(records[0]["status"], 101);
+    assert_eq!(records[1]["status"], 101);
+    assert_eq!(records[1]["bytes"]["in"], 22);
+}
+
+#[test]
+fn a_refused_upgrade_never_reaches_the_upstream() {
+    let upstream = switching();
+    let gateway = Gateway::start(&config(&upstream));
+    let (_, response) = ask(&gateway, "/ws/closed", "GET /ws/open HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    assert_eq!((response.status, response.rule()), (403, "rbac/default-deny"));
+    // What was sent behind it is not looked at: whoever asks to change the protocol and is refused
+    // has no connection any more.
+    println!("{:#?}", gateway.records(1));
+    assert!(upstream.received().is_empty());
+}
+
+#[test]
+fn where_the_route_does_not_list_it_the_request_is_a_plain_one() {
+    let upstream = switching();
+    let gateway = Gateway::start(&config(&upstream));
+    let (_, response) = ask(&gateway, "/plain/x", "");
+    assert_eq!(response.status, 200);
+    let received = upstream.received().remove(0);
+    assert!(received.all("upgrade").is_empty() && received.all("connection").is_empty());
+}

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Runs the quickstart as the README shows it and compares every answer with what the README says.
+# Usage: tests/quickstart.sh PATH-TO-PORTCULLIS
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=${1:?the path of the portcullis binary}
+
+"$binary" run --config config/quickstart.toml >/dev/null 2>"${TMPDIR:-/tmp}/portcullis-quickstart.log" &
+gateway=$!
+trap 'kill "$gateway" 2>/dev/null || true; wait "$gateway" 2>/dev/null || true' EXIT
+
+for _ in $(seq 100); do
+  curl -fs -o /dev/null http://127.0.0.1:9901/readyz && break
+  kill -0 "$gateway" || { cat "${TMPDIR:-/tmp}/portcullis-quickstart.log"; exit 1; }
+  sleep 0.1
+done
+
+# The README's lines look like `curl … # 403 ip/office-only`.
+failed=0
+count=0
+while IFS= read -r line; do
+  command=${line%%  #*}
+  expected=${line##*# }
+  headers=$(eval "$command -s -o /dev/null -D -" | tr -d '\r')
+  status=$(printf '%s\n' "$headers" | sed -n '1s/^[^ ]* \([0-9]*\).*/\1/p')
+  rule=$(printf '%s\n' "$headers" | sed -n 's/^x-portcullis-rule: //p')
+  count=$((count + 1))
+  if [ "$status $rule" = "$expected" ]; then
+    echo "ok: $command -> $status $rule"
+  else
+    echo "FAILED: $command -> $status $rule, the README says $expected"
+    failed=1
+  fi
+done < <(grep -E '^curl .*# [0-9]{3} ' README.md)
+
+[ "$count" -eq 5 ] || { echo "the README has $count curl lines with an answer, not 5"; exit 1; }
+exit "$failed"
