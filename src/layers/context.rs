@@ -144,7 +144,14 @@ impl Snapshot {
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
         let recorded =
             policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
-        Snapshot { policy: Arc::new(policy), world, settings: Arc::new(settings), hygiene, recorder, recorded }
+        Snapshot {
+            policy: Arc::new(policy),
+            world,
+            settings: Arc::new(settings),
+            hygiene,
+            recorder,
+            recorded,
+        }
     }
 }
 
@@ -202,7 +209,11 @@ impl Context {
         let shared = Shared {
             current: Arc::new(ArcSwap::from_pointee(Snapshot::new(setup, World::default(), 1, &[0; 32]))),
             metrics: Arc::default(),
-            tokens: Arc::new(TokenCache::new(Bounds { entries: 10, bytes: 1000 }, RandomState::new(), &[0; 32])),
+            tokens: Arc::new(TokenCache::new(
+                Bounds { entries: 10, bytes: 1000 },
+                RandomState::new(),
+                &[0; 32],
+            )),
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
         };

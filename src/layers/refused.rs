@@ -13,7 +13,13 @@ use super::record::{CLIENT_GONE, End, Ending};
 use crate::decision::{Builtin, Denial};
 
 /// Records a head that hyper refused. `answered`: hyper answered, or else only closed.
-pub(crate) fn record_head(context: &Rc<Context>, peer: &Rc<Peer>, rule: Builtin, answered: bool, head: &[u8]) {
+pub(crate) fn record_head(
+    context: &Rc<Context>,
+    peer: &Rc<Peer>,
+    rule: Builtin,
+    answered: bool,
+    head: &[u8],
+) {
     let judged = Judged::unintelligible(context, peer, rule, head);
     let denial = Denial::builtin(rule.info().stage, rule);
     let status = if answered { denial.status() } else { CLIENT_GONE };

@@ -283,4 +283,3 @@ pub(crate) fn refusals(outcome: &Outcome) -> Vec<String> {
     };
     outcome.diagnostics.iter().filter(refused).map(line).collect()
 }
-

@@ -148,7 +148,8 @@ impl Acceptor {
                     Full::Address => "limits.connections_per_address",
                 };
                 tracing::debug!(peer = %address, limit, "a connection was closed: the limit is reached");
-                let answer = turn_away(&self.context, &Rc::new(Peer { address, scheme, switch: None.into() }));
+                let answer =
+                    turn_away(&self.context, &Rc::new(Peer { address, scheme, switch: None.into() }));
                 if self.tls.is_none() {
                     let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
                 }

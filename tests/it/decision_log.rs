@@ -84,7 +84,13 @@ fn secrets_never_reach_it() {
         ("Cookie", "session=hunter2-cookie"),
     ];
     for field in secrets {
-        request(gateway.address, "POST", "/orders/7", &[field, ("Content-Type", "text/plain")], b"hunter2-body");
+        request(
+            gateway.address,
+            "POST",
+            "/orders/7",
+            &[field, ("Content-Type", "text/plain")],
+            b"hunter2-body",
+        );
     }
     let text: String = gateway.records(secrets.len()).iter().map(ToString::to_string).collect();
     assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMjp"), "{text}");
@@ -107,8 +113,11 @@ fn what_cannot_be_recorded_is_not_passed_on_and_refusals_stay_refusals() {
     let folder = tempfile::tempdir().expect("a folder");
     let pipe = fifo(&folder);
     let upstream = Upstream::start();
-    let gateway =
-        Gateway::start_in(folder, &config(&upstream, "sink = { file = \"pipe\" }\non_error = \"block\""), &[]);
+    let gateway = Gateway::start_in(
+        folder,
+        &config(&upstream, "sink = { file = \"pipe\" }\non_error = \"block\""),
+        &[],
+    );
     // Nobody reads the pipe, so from some request on nothing is passed any more.
     let refused = wait_until(|| {
         let response = get(gateway.address, "/open/x");

@@ -49,7 +49,10 @@ fn a_connection_too_many_is_told_so_and_recorded() {
         assert_eq!(refused.json()["reason"], "overloaded");
         let record = gateway.records(2).into_iter().find(|record| record["rule"] == "fault/overload");
         assert_eq!(record.expect("a record")["status"], 503);
-        assert_eq!(metric(&gateway, "portcullis_decisions_total{stage=\"fault\",rule=\"fault/overload\""), Some(1.0));
+        assert_eq!(
+            metric(&gateway, "portcullis_decisions_total{stage=\"fault\",rule=\"fault/overload\""),
+            Some(1.0)
+        );
         drop(first);
         wait_until(|| (get(gateway.address, "/x").status == 200).then_some(()));
     }
@@ -65,7 +68,10 @@ fn who_says_nothing_is_not_waited_for() {
     assert_eq!(closes(&gateway, ""), "");
     assert_eq!(closes(&gateway, "GET /x HT"), "");
     let record = gateway.records(1).remove(0);
-    assert_eq!((record["rule"].as_str(), record["decision"].as_str()), (Some("intake/malformed"), Some("deny")));
+    assert_eq!(
+        (record["rule"].as_str(), record["decision"].as_str()),
+        (Some("intake/malformed"), Some("deny"))
+    );
     let kept = closes(&gateway, "GET /x HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert!(kept.starts_with("HTTP/1.1 200 "), "{kept}");
     assert_eq!(upstream.received().len(), 1);
@@ -96,7 +102,11 @@ fn a_body_cut_short_is_refused_and_recorded() {
         .expect("sent");
     drop(stream);
     let record = gateway.records(1).remove(0);
-    assert_eq!((record["rule"].as_str(), record["status"].as_u64()), (Some("intake/malformed"), Some(400)), "{record}");
+    assert_eq!(
+        (record["rule"].as_str(), record["status"].as_u64()),
+        (Some("intake/malformed"), Some(400)),
+        "{record}"
+    );
     assert_eq!(get(gateway.address, "/y").status, 200);
     assert!(upstream.received().iter().all(|request| request.line.contains("/y")));
 }
@@ -131,13 +141,17 @@ fn a_mebibyte_of_header_is_refused_by_name() {
     let _ = stream.write_all(big.as_bytes());
     let _ = read_response(&mut stream, false);
     let record = gateway.records(1).remove(0);
-    assert_eq!((record["rule"].as_str(), record["reason"].as_str()), (Some("intake/head-too-large"), Some("head_too_large")));
+    assert_eq!(
+        (record["rule"].as_str(), record["reason"].as_str()),
+        (Some("intake/head-too-large"), Some("head_too_large"))
+    );
     let many: String = (0..2000).map(|number| format!("X-{number}: y\r\n")).collect();
     let response = crate::support::send(
         gateway.address,
         format!("GET /x HTTP/1.1\r\nHost: app.test\r\n{many}\r\n").as_bytes(),
     );
     assert_eq!(response.status, 431);
+    assert_eq!(gateway.records(2)[1]["rule"], "intake/too-many-fields");
     assert!(upstream.received().is_empty());
     assert_eq!(get(gateway.address, "/x").status, 200);
 }
