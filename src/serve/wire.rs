@@ -203,9 +203,9 @@ impl Wire {
         }
     }
 
-    /// The bytes of a head that hyper refused, cut.
+    /// The bytes of a head that hyper refused, as far as they were kept.
     pub(crate) fn refused_head(&self) -> Vec<u8> {
-        self.head.borrow().iter().copied().take(1024).collect()
+        self.head.borrow().clone()
     }
 
     /// Whether part of a request head came.

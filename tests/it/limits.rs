@@ -151,6 +151,7 @@ fn a_mebibyte_of_header_is_refused_by_name() {
         format!("GET /x HTTP/1.1\r\nHost: app.test\r\n{many}\r\n").as_bytes(),
     );
     assert_eq!(response.status, 431);
+    assert_eq!(gateway.records(2)[1]["rule"], "intake/too-many-fields");
     assert!(upstream.received().is_empty());
     assert_eq!(get(gateway.address, "/x").status, 200);
 }

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod admin;
 mod bad_policies;
 mod cases;
 mod cli_admin;
@@ -14,9 +15,12 @@ mod cli_files;
 mod cli_test;
 mod cli_usage;
 mod coverage;
+mod credentials;
 mod decision_log;
+mod differential;
 mod drain;
 mod forwarding;
+mod http2;
 mod intake;
 mod limits;
 mod reload;

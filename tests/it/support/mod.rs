@@ -5,6 +5,7 @@
 mod client;
 pub mod command;
 mod gateway;
+pub mod http2;
 pub mod stand_in;
 pub mod tables;
 mod upstream;
