@@ -140,6 +140,7 @@ impl Table {
     /// Walks through several parts of the text at the same time, so that the look-up of one part need
     /// not wait for that of another. The parts overlap by what a literal may stand across.
     #[inline]
+    #[expect(clippy::needless_range_loop, reason = "one place in several parts at once")]
     fn lanes<const LANES: usize>(&self, text: &[u8], hits: &mut Bits) {
         let length = (text.len() + (LANES - 1) * self.overlap) / LANES;
         let parts: [&[u8]; LANES] =
