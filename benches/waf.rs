@@ -412,7 +412,8 @@ fn requests(c: &mut Criterion) {
         })
     });
     let waf = waf();
-    let models: [(&str, fn(&mut Random) -> Case); 4] =
+    type Model = fn(&mut Random) -> Case;
+    let models: [(&str, Model); 4] =
         [("get", get), ("json-1KiB", json), ("form-10KiB", form), ("attack", attack)];
     for (name, make) in models {
         let cases: Vec<Case> = (0..VARIETY).map(|_| make(&mut random)).collect();

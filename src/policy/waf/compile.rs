@@ -1,5 +1,6 @@
 //! IR → gates: operators are built, units and what they look at are put together for each gate.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::bits::Bits;
@@ -36,8 +37,9 @@ pub(super) struct Built {
 
 #[derive(Clone, Debug)]
 struct BuiltLink {
-    view: View,
-    unit: Unit,
+    view: Arc<View>,
+    /// One of these has to match.
+    units: Vec<Unit>,
 }
 
 /// All rules of a policy, ready to judge.
@@ -63,8 +65,12 @@ pub(super) struct Gate {
     exclusions: Vec<GateExclusion>,
     /// The units that need the body.
     in_body: Bits,
-    /// The first units of all rules.
+    /// The units of the first links of all rules.
     heads: Bits,
+    /// The units of each link, in the order of the rules.
+    links: Vec<Range<usize>>,
+    /// By unit: its link.
+    link_of: Vec<usize>,
 }
 
 /// A rule at a gate.
@@ -74,7 +80,7 @@ pub(super) struct GateRule {
     pub(super) mode: Mode,
     pub(super) action: Action,
     pub(super) msg: Box<str>,
-    /// Its first unit; the units of its chain follow.
+    /// Its first link among all links of the gate; those of its chain follow.
     pub(super) first: usize,
     pub(super) links: usize,
 }
@@ -138,8 +144,10 @@ fn build_link(
     }
     let complete = conditions.len() == link.test.conditions().len();
     let test = CompiledTest { conditions: conditions.into(), any: matches!(link.test, Test::Any(_)) };
-    view.filter(|_| complete)
-        .map(|view| BuiltLink { view, unit: Unit { transforms: link.transforms.as_slice().into(), test } })
+    view.filter(|_| complete).map(|view| BuiltLink {
+        view: Arc::new(view),
+        units: Unit { transforms: link.transforms.as_slice().into(), test }.alternatives(),
+    })
 }
 
 fn report(problem: OperatorProblem, place: Place, diagnostics: &mut Diagnostics) {
@@ -175,7 +183,7 @@ impl Engine {
             .enumerate()
             .filter_map(|(at, (written, built))| Some((at, *written, built.as_ref().filter(runs)?)))
             .collect();
-        let views = running.iter().flat_map(|(_, _, built)| built.links.iter()).map(|link| &link.view);
+        let views = running.iter().flat_map(|(_, _, built)| built.links.iter()).map(|link| &*link.view);
         let headers = Wanted::header_names(views);
         let mut gate = |phase: Phase| {
             let rules = running.iter().filter(|(_, _, built)| built.rule.phase == phase);
@@ -198,27 +206,35 @@ impl Gate {
         diagnostics: &mut Diagnostics,
     ) -> Gate {
         let (mut rules, mut views, mut units, mut scopes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut links, mut link_of) = (Vec::<Range<usize>>::new(), Vec::new());
         // By place among all entries: the units of that rule.
         let mut places = std::collections::HashMap::new();
         for (at, written, built) in running {
-            places.insert(*at, units.len()..units.len() + built.links.len());
+            let before = units.len();
             rules.push(GateRule {
                 written: *written,
                 mode: built.rule.mode,
                 action: built.rule.action,
                 msg: built.rule.msg.as_text().unwrap_or_default().into(),
-                first: units.len(),
+                first: links.len(),
                 links: built.links.len(),
             });
             for link in built.links.iter() {
-                views.push(link.view.clone());
-                units.push(link.unit.clone());
-                scopes.push(&built.rule.scope);
+                let first = units.len();
+                for unit in &link.units {
+                    units.push(unit.clone());
+                    views.push(Arc::clone(&link.view));
+                    scopes.push(&built.rule.scope);
+                    link_of.push(links.len());
+                }
+                links.push(first..units.len());
             }
+            places.insert(*at, before..units.len());
         }
         let size = units.len();
         let (mut unscoped, mut in_body, mut heads) = (Bits::none(size), Bits::none(size), Bits::none(size));
-        rules.iter().for_each(|rule: &GateRule| heads.insert(rule.first));
+        let first = |rule: &GateRule| links.get(rule.first).cloned().unwrap_or_default();
+        rules.iter().flat_map(first).for_each(|unit| heads.insert(unit));
         let mut scoped: Vec<(Scope, Bits)> = Vec::new();
         for (unit, scope) in scopes.into_iter().enumerate() {
             let bits = match scoped.iter_mut().find(|(known, _)| known == scope) {
@@ -278,6 +294,8 @@ impl Gate {
             exclusions,
             in_body,
             heads,
+            links,
+            link_of,
         }
     }
 
@@ -299,26 +317,36 @@ impl Gate {
         Active { units, exclusions }
     }
 
-    /// The first links of the rules that run.
+    /// The units of the first links of the rules that run.
     pub(super) fn heads(&self, active: &Active<'_>) -> Bits {
         let mut heads = self.heads.clone();
         heads.keep(&active.units);
         heads
     }
 
-    /// The further links of the rules whose first unit is among these.
-    pub(super) fn followers<'a>(&self, heads: impl Iterator<Item = &'a usize>) -> Bits {
-        let mut followers = Bits::none(self.matcher.units().len());
+    /// The units of the further links of the rules whose first link is among these.
+    pub(super) fn followers(&self, heads: impl Iterator<Item = usize>) -> Bits {
+        let mut followers = Bits::none(self.link_of.len());
         for head in heads {
             let rule = self
                 .rules
-                .binary_search_by_key(head, |rule| rule.first)
+                .binary_search_by_key(&head, |rule| rule.first)
                 .ok()
                 .and_then(|at| self.rules.get(at));
             let links = rule.into_iter().flat_map(|rule| rule.first + 1..rule.first + rule.links);
-            links.for_each(|unit| followers.insert(unit));
+            links.flat_map(|link| self.units_of(link)).for_each(|unit| followers.insert(unit));
         }
         followers
+    }
+
+    /// The link that a unit is of.
+    pub(super) fn link_of(&self, unit: usize) -> usize {
+        self.link_of.get(unit).copied().unwrap_or_default()
+    }
+
+    /// The units of a link.
+    pub(super) fn units_of(&self, link: usize) -> Range<usize> {
+        self.links.get(link).cloned().unwrap_or_default()
     }
 
     /// Whether any of the units that run needs the body.

@@ -89,7 +89,7 @@ pub(super) const fn fold(byte: u8) -> u8 {
 // === clauses ===
 
 /// How many clauses an operator keeps: the rarest.
-const MAX_CLAUSES: usize = 6;
+const MAX_CLAUSES: usize = 10;
 
 /// Sets such that every match has a byte of each.
 fn clauses(hir: &Hir) -> Vec<ByteSet> {

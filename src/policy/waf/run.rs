@@ -42,10 +42,18 @@ pub struct Carried {
     shadow_scores: SmallVec<[(Written, u32); 2]>,
 }
 
-/// A rule that matched, and on which texts, one for each link.
+/// A link that matched: by which of its units, and on which text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    link: usize,
+    unit: usize,
+    text: usize,
+}
+
+/// A rule that matched, by all of its links.
 struct Matched<'a> {
     rule: &'a GateRule,
-    texts: &'a [(usize, usize)],
+    hits: &'a [Hit],
 }
 
 /// What judging at one gate needs.
@@ -99,10 +107,10 @@ impl Run<'_, '_> {
         }
         self.notes.waf.threshold = self.engine.settings.threshold;
         gate.wanted.collect(self.facts, &mut carried.has, &mut carried.values);
-        let mut texts = Vec::new();
-        let exhausted = self.find(gate, &active, carried, &mut texts).is_err();
-        texts.sort_unstable();
-        let verdict = self.weigh(gate, &texts, carried);
+        let mut hits = Vec::new();
+        let exhausted = self.find(gate, &active, carried, &mut hits).is_err();
+        hits.sort_unstable();
+        let verdict = self.weigh(gate, &hits, carried);
         match (exhausted, &verdict) {
             (true, Verdict::Pass(_)) => {
                 self.refuse(Builtin::WafBudget, "the budget is used up").unwrap_or(verdict)
@@ -111,18 +119,18 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Finds the units that match, each with the first text on which it does. The further links of a
+    /// Finds the links that match, each with the first text on which it does. The further links of a
     /// chain are looked for only where its first one was found.
     fn find(
         &self,
         gate: &Gate,
         active: &Active<'_>,
         carried: &mut Carried,
-        texts: &mut Vec<(usize, usize)>,
+        hits: &mut Vec<Hit>,
     ) -> Result<(), Exhausted> {
-        self.pass(gate, active, gate.heads(active), carried, texts)?;
-        let followers = gate.followers(texts.iter().map(|(unit, _)| unit));
-        if followers.is_empty() { Ok(()) } else { self.pass(gate, active, followers, carried, texts) }
+        self.pass(gate, active, gate.heads(active), carried, hits)?;
+        let followers = gate.followers(hits.iter().map(|hit| hit.link));
+        if followers.is_empty() { Ok(()) } else { self.pass(gate, active, followers, carried, hits) }
     }
 
     /// Looks at every text for the units that are left to find.
@@ -132,13 +140,16 @@ impl Run<'_, '_> {
         active: &Active<'_>,
         mut left: Bits,
         carried: &mut Carried,
-        texts: &mut Vec<(usize, usize)>,
+        hits: &mut Vec<Hit>,
     ) -> Result<(), Exhausted> {
         let Carried { values, scratch, spent, .. } = carried;
         let mut budget = Budget(self.engine.settings.budget.checked_sub(*spent).ok_or(Exhausted)?);
         let mut wanted = Bits::default();
         for at in 0..values.len() {
             let Some(value) = values.get(at) else { break };
+            if gate.sight.blind(value.kind) {
+                continue;
+            }
             gate.sight.units(value, values, &mut wanted);
             wanted.keep(&left);
             if wanted.is_empty() {
@@ -149,8 +160,9 @@ impl Run<'_, '_> {
                     && gate.sight.sees(unit, value, values)
                     && !active.excludes(unit, value, values)
                 {
-                    left.take(unit);
-                    texts.push((unit, at));
+                    let link = gate.link_of(unit);
+                    gate.units_of(link).for_each(|unit| left.take(unit));
+                    hits.push(Hit { link, unit, text: at });
                 }
             })?;
         }
@@ -159,9 +171,9 @@ impl Run<'_, '_> {
     }
 
     /// Reads the matches in policy order.
-    fn weigh(&mut self, gate: &Gate, texts: &[(usize, usize)], carried: &mut Carried) -> Verdict {
+    fn weigh(&mut self, gate: &Gate, hits: &[Hit], carried: &mut Carried) -> Verdict {
         let mut refusal: Option<Denial> = None;
-        for matched in matched_rules(gate, texts) {
+        for matched in matched_rules(gate, hits) {
             let rule = matched.rule;
             let alone = rule.mode.in_shadow(self.facts.now);
             self.record(gate, &matched, alone, &carried.values);
@@ -238,20 +250,21 @@ impl Run<'_, '_> {
     }
 
     fn record(&mut self, gate: &Gate, matched: &Matched<'_>, alone: bool, values: &Values) {
-        let Some((unit, value)) = matched.texts.first().and_then(|(unit, at)| Some((unit, values.get(*at)?)))
+        let Some((unit, value)) =
+            matched.hits.first().and_then(|hit| Some((hit.unit, values.get(hit.text)?)))
         else {
             return;
         };
         let rule = matched.rule;
-        let unit = gate.matcher.units().get(*unit);
+        let unit = gate.matcher.units().get(unit);
         let entry = self.recorder.entry(rule, unit, value, values, alone || self.shadow);
         self.notes.waf.matched.push(entry);
     }
 
     fn step(&mut self, gate: &Gate, matched: &Matched<'_>, outcome: StepOutcome, values: &Values) {
         let Some(trace) = self.trace.as_deref_mut() else { return };
-        let links = matched.texts.iter().filter_map(|(unit, at)| {
-            Some(self.recorder.steps(gate.matcher.units().get(*unit)?, values.get(*at)?, values))
+        let links = matched.hits.iter().filter_map(|hit| {
+            Some(self.recorder.steps(gate.matcher.units().get(hit.unit)?, values.get(hit.text)?, values))
         });
         let note = links.collect::<Vec<_>>().join("; and ");
         trace.rule(self.stage, matched.rule.written, outcome, note);
@@ -262,19 +275,19 @@ fn clean() -> Verdict {
     Verdict::Pass(Builtin::WafClean.into())
 }
 
-/// The rules of which every link matched, in policy order. `texts` is sorted by unit.
-fn matched_rules<'a>(gate: &'a Gate, texts: &'a [(usize, usize)]) -> impl Iterator<Item = Matched<'a>> {
-    let mut rest = texts;
+/// The rules of which every link matched, in policy order. `hits` is sorted by link.
+fn matched_rules<'a>(gate: &'a Gate, hits: &'a [Hit]) -> impl Iterator<Item = Matched<'a>> {
+    let mut rest = hits;
     std::iter::from_fn(move || {
         loop {
-            let (unit, _) = rest.first()?;
-            let at = gate.rules.partition_point(|rule| rule.first <= *unit).checked_sub(1)?;
+            let link = rest.first()?.link;
+            let at = gate.rules.partition_point(|rule| rule.first <= link).checked_sub(1)?;
             let rule = gate.rules.get(at)?;
-            let end = rest.partition_point(|(unit, _)| *unit < rule.first + rule.links);
-            let texts;
-            (texts, rest) = rest.split_at(end);
-            if texts.len() == rule.links {
-                return Some(Matched { rule, texts });
+            let end = rest.partition_point(|hit| hit.link < rule.first + rule.links);
+            let hits;
+            (hits, rest) = rest.split_at(end);
+            if hits.len() == rule.links {
+                return Some(Matched { rule, hits });
             }
         }
     })

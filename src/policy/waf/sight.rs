@@ -4,6 +4,8 @@
 //! on names, paths of JSON and XML, and what `!` takes away are read one by one, and only for a rule
 //! that has found something otherwise.
 
+use std::sync::Arc;
+
 use regex_automata::meta;
 
 use super::bits::Bits;
@@ -21,7 +23,9 @@ pub(super) struct Sight {
     /// By kind of text: units of which [`Sight::sees`] must be asked.
     picky: Vec<Bits>,
     /// By unit.
-    views: Vec<View>,
+    views: Vec<Arc<View>>,
+    /// The kinds of text that nobody looks at, as bits.
+    blind: u32,
     size: usize,
 }
 
@@ -143,6 +147,38 @@ impl CompiledTarget {
     }
 }
 
+/// The fields that nearly every request has.
+const COMMON_FIELDS: [&str; 28] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "dnt",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "origin",
+    "pragma",
+    "priority",
+    "referer",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "te",
+    "upgrade-insecure-requests",
+    "user-agent",
+];
+
 /// The expression of a selector.
 fn selector(pattern: &str) -> Result<meta::Regex, OperatorProblem> {
     let config =
@@ -167,11 +203,17 @@ impl Named {
 
 impl Sight {
     /// Puts the views of all units together.
-    pub(super) fn new(views: Vec<View>) -> Sight {
+    pub(super) fn new(views: Vec<Arc<View>>) -> Sight {
         let size = views.len();
         let empty = || vec![Bits::none(size); Kind::COUNT];
-        let mut sight =
-            Sight { broad: empty(), named: vec![Vec::new(); Kind::COUNT], picky: empty(), views, size };
+        let mut sight = Sight {
+            broad: empty(),
+            named: vec![Vec::new(); Kind::COUNT],
+            picky: empty(),
+            views,
+            blind: 0,
+            size,
+        };
         for (unit, view) in sight.views.iter().enumerate() {
             for collection in Collection::ALL {
                 for kind in [Kind::new(collection, false), Kind::new(collection, true)] {
@@ -206,6 +248,14 @@ impl Sight {
                             CompiledSelector::Name(name) if !by_path => {
                                 Named::of(&mut sight.named[at], name, size).fewer.insert(unit);
                             }
+                            CompiledSelector::Pattern(pattern) if collection == Collection::Header => {
+                                // Decided once for the fields that nearly every request has.
+                                let names = COMMON_FIELDS.iter().map(|name| name.as_bytes());
+                                for name in names.filter(|name| pattern.is_match(*name)) {
+                                    Named::of(&mut sight.named[at], name, size).fewer.insert(unit);
+                                }
+                                picky = true;
+                            }
                             _ => picky = true,
                         }
                     }
@@ -215,7 +265,18 @@ impl Sight {
                 }
             }
         }
+        for at in 0..Kind::COUNT {
+            if sight.broad[at].is_empty() && sight.named[at].is_empty() {
+                sight.blind |= 1 << at;
+            }
+        }
         sight
+    }
+
+    /// Whether nobody looks at texts of this kind.
+    #[inline]
+    pub(super) fn blind(&self, kind: Kind) -> bool {
+        self.blind & 1 << kind.index() != 0
     }
 
     /// Sets `units` to those that may look at a text.
@@ -244,7 +305,7 @@ impl Sight {
     }
 
     /// The view of a unit.
-    pub(super) fn views(&self) -> &[View] {
+    pub(super) fn views(&self) -> &[Arc<View>] {
         &self.views
     }
 }

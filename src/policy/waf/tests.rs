@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
         Request { uri, ..Request::default() }
     }
 
-    fn post(content_type: &str, body: &str) -> Self {
+    pub(super) fn post(content_type: &str, body: &str) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
         Request {
             method: "POST",

@@ -8,6 +8,10 @@ use crate::policy::waf::transforms::Transform;
 #[derive(Clone, Debug)]
 pub(super) struct Chains {
     pub(super) nodes: Vec<Node>,
+    /// The triggers of all transformations; a text with none of them stays as it is.
+    triggers: Features,
+    /// Whether some transformation must be asked about every text.
+    eager: bool,
 }
 
 /// A chain's last transformation, or the root.
@@ -61,6 +65,15 @@ impl Chains {
             let last = !nodes.iter().any(|node| node.parent == at && node.transform.is_some());
             nodes[at].deletes = last && nodes[at].transform.is_some_and(|transform| transform.info().deletes);
         }
-        Chains { nodes }
+        let transforms = nodes.iter().filter(|node| node.transform.is_some());
+        let triggers = transforms.clone().fold(0, |all, node| all | node.triggers);
+        let eager = transforms.clone().any(|node| node.triggers == 0);
+        Chains { nodes, triggers, eager }
+    }
+
+    /// Whether any transformation could change a text of these features.
+    #[inline]
+    pub(super) fn may_change(&self, features: Features) -> bool {
+        self.eager || self.triggers & features != 0
     }
 }

@@ -12,13 +12,14 @@ mod prefilter;
 use self::chains::Chains;
 use self::features::{FeatureTable, Features};
 use self::prefilter::Prefilter;
-use super::bits::{Bits, ones};
+use super::bits::Bits;
 use super::bytes::ByteSet;
 use super::needs::Needs;
 use super::operators::Operator;
 use super::transforms::Transform;
 
-/// What the matcher judges: a test on a text, behind a chain of transformations. One link of a rule.
+/// What the matcher judges: a test on a text, behind a chain of transformations. A link of a rule is
+/// one unit, or several of which one has to match.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub(super) transforms: Box<[Transform]>,
@@ -57,7 +58,12 @@ pub(super) struct Matcher {
     unfiltered: Bits,
     /// What texts of few different bytes cannot match, from the plainest on.
     plain: [Plain; 2],
+    /// By length, for short texts: the units that may match on one.
+    short: [Bits; SHORT],
 }
+
+/// Texts below this length are short.
+const SHORT: usize = 12;
 
 /// Texts of these bytes alone, and the units that may match on them.
 #[derive(Clone, Debug)]
@@ -137,6 +143,27 @@ impl CompiledTest {
 }
 
 impl Unit {
+    /// Units of which one matches where this one does, each with needs of its own.
+    pub(super) fn alternatives(self) -> Vec<Unit> {
+        let conditions = &self.test.conditions;
+        let divisible = self.test.any || conditions.len() == 1;
+        if !divisible || conditions.iter().any(|condition| condition.negated) {
+            return vec![self];
+        }
+        let operators = conditions.iter().flat_map(|condition| match &condition.operator {
+            Operator::Regex(regex) => regex.alternatives().into_iter().map(Operator::Regex).collect(),
+            other => vec![other.clone()],
+        });
+        let unit = |operator| Unit {
+            transforms: self.transforms.clone(),
+            test: CompiledTest {
+                conditions: Box::new([CompiledCondition { operator, negated: false }]),
+                any: false,
+            },
+        };
+        operators.map(unit).collect()
+    }
+
     /// The text that the test sees.
     pub(super) fn transform(&self, text: &[u8]) -> Vec<u8> {
         self.transforms.iter().fold(text.to_vec(), |text, transform| transform.apply(&text).unwrap_or(text))
@@ -166,6 +193,12 @@ impl Matcher {
                 .for_each(|(unit, _)| units.insert(unit));
             Plain { others: features.bit(allowed.complement()), units }
         });
+        let short = std::array::from_fn(|length| {
+            let mut units = Bits::none(size);
+            let fits = all.iter().enumerate().filter(|(_, needs)| needs.min_len <= length);
+            fits.for_each(|(unit, _)| units.insert(unit));
+            units
+        });
         // The bits are few: every unit gets one before any gets a second.
         let mut needs = vec![0; size];
         for round in 0..all.iter().map(|needs| needs.clauses.len()).max().unwrap_or(0) {
@@ -177,7 +210,7 @@ impl Matcher {
         }
         let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
         let first = all.iter().map(|needs| needs.first.unwrap_or(ByteSet::FULL)).collect();
-        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain }
+        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain, short }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
@@ -204,10 +237,9 @@ impl Matcher {
                 continue;
             }
             hits.reset(self.units.len());
-            let filtered = |(units, unfiltered): (&u64, &u64)| units & !unfiltered != 0;
-            if units.words().iter().zip(self.unfiltered.words()).any(filtered) {
+            if units.exceeds(&self.unfiltered) {
                 budget.take(text.len())?;
-                self.prefilter.scan(text, |unit| hits.insert(unit as usize));
+                self.prefilter.scan(text, hits);
             }
             hits.add(&self.unfiltered);
             hits.keep(units);
@@ -228,6 +260,9 @@ impl Matcher {
         {
             units.keep(&plain.units);
         }
+        if let Some(short) = self.short.get(text.len()) {
+            units.keep(short);
+        }
         if units.len() <= FEW {
             units.retain(|unit| self.may_match(unit, features, text));
         }
@@ -242,10 +277,7 @@ impl Matcher {
     }
 
     fn any_may_match(&self, here: &Bits, wanted: &Bits, features: Features) -> bool {
-        let words = here.words().iter().zip(wanted.words()).enumerate();
-        words
-            .flat_map(|(index, (here, wanted))| ones(here & wanted).map(move |bit| index * 64 + bit))
-            .any(|unit| self.needs[unit] & !features == 0)
+        here.iter().any(|unit| self.needs[unit] & !features == 0 && wanted.contains(unit))
     }
 
     /// Undoes what the wanted units want undone; returns how many different haystacks there are.
@@ -261,7 +293,12 @@ impl Matcher {
         if haystacks.is_empty() {
             haystacks.push(Haystack::default());
         }
-        haystacks[0].features = self.features.of(text);
+        let features = self.features.of(text);
+        haystacks[0].features = features;
+        if !self.chains.may_change(features) {
+            haystacks[0].units.clone_from(wanted);
+            return Ok(1);
+        }
         haystacks[0].units.reset(self.units.len());
         places.clear();
         let mut count = 1;
@@ -269,8 +306,8 @@ impl Matcher {
             let parent = places.get(node.parent).copied().unwrap_or(0);
             let mut place = parent;
             if let Some(transform) = node.transform
-                && node.below.meets(wanted)
                 && (node.triggers == 0 || node.triggers & haystacks[parent].features != 0)
+                && node.below.meets(wanted)
                 && (!node.deletes || self.any_may_match(&node.here, wanted, haystacks[parent].features))
             {
                 if haystacks.len() == count {
@@ -288,12 +325,7 @@ impl Matcher {
                 }
             }
             places.push(place);
-            let units = &mut haystacks[place].units;
-            for ((all, here), wanted) in
-                units.words_mut().iter_mut().zip(node.here.words()).zip(wanted.words())
-            {
-                *all |= here & wanted;
-            }
+            haystacks[place].units.add_common(&node.here, wanted);
         }
         Ok(count)
     }

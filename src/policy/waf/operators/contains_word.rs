@@ -38,8 +38,8 @@ impl Operate for Op {
     fn find(&self, value: &[u8]) -> Option<Range<usize>> {
         let inner =
             |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        let places = self.0.find_iter(value).map(|at| at..at + self.0.needle().len());
-        places.filter(|place| !inner(value[..place.start].last()) && !inner(value.get(place.end))).next()
+        let mut places = self.0.find_iter(value).map(|at| at..at + self.0.needle().len());
+        places.find(|place| !inner(value[..place.start].last()) && !inner(value.get(place.end)))
     }
 
     fn needs(&self) -> Needs {

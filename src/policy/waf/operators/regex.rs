@@ -33,9 +33,16 @@ documented! {
 pub(in crate::policy::waf) struct Op {
     /// Tables of all states, for expressions whose tables are small: one, or one for each of several
     /// groups of alternatives. They say yes or no without building anything while a request waits.
-    tables: Option<Arc<[Table]>>,
+    tables: Option<Arc<[Alternative]>>,
     /// The general engine; its cache is bounded.
     engine: meta::Regex,
+    needs: Needs,
+}
+
+/// A group of alternatives.
+#[derive(Clone, Debug)]
+struct Alternative {
+    table: Table,
     needs: Needs,
 }
 
@@ -69,6 +76,24 @@ pub(in crate::policy::waf) fn parse(pattern: &str) -> Result<Hir, OperatorProble
     })
 }
 
+impl Op {
+    /// Operators that together match what this one matches, each with needs of its own: a value that
+    /// has what one group of alternatives needs is not asked about the others.
+    pub(in crate::policy::waf) fn alternatives(&self) -> Vec<Op> {
+        match &self.tables {
+            Some(tables) if tables.len() > 1 => tables
+                .iter()
+                .map(|one| Op {
+                    needs: one.needs.clone(),
+                    tables: Some([one.clone()].into()),
+                    engine: self.engine.clone(),
+                })
+                .collect(),
+            _ => vec![self.clone()],
+        }
+    }
+}
+
 impl Operate for Op {
     fn build(argument: &Argument, tables: &mut TableBudget) -> Result<Op, OperatorProblem> {
         let Argument::Text(pattern) = argument else { return Err(OperatorProblem::wrong_argument()) };
@@ -99,7 +124,7 @@ impl Operate for Op {
         // A table gives up only where Unicode word boundaries are asked for, and then none is made;
         // should one give up all the same, the engine answers.
         match &self.tables {
-            Some(tables) => tables.iter().any(|table| match table.try_search_fwd(&input) {
+            Some(tables) => tables.iter().any(|one| match one.table.try_search_fwd(&input) {
                 Ok(found) => found.is_some(),
                 Err(_) => self.engine.is_match(input.clone()),
             }),
@@ -117,14 +142,14 @@ impl Operate for Op {
 }
 
 /// Makes the tables of an expression; false where they would be too large or too many.
-fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Table>) -> bool {
+fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Alternative>) -> bool {
     if made.len() == MAX_TABLES {
         return false;
     }
     let halves = halves(hir);
     if let Some(table) = table(hir, halves.is_some(), budget.0.min(MAX_TABLE)) {
         budget.0 -= table.memory_usage().min(budget.0);
-        made.push(table);
+        made.push(Alternative { table, needs: Needs::of(hir) });
         return true;
     }
     halves.is_some_and(|halves| halves.iter().all(|half| make_tables(half, budget, made)))

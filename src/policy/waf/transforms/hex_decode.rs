@@ -21,7 +21,7 @@ documented! {
 
 fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
     let digits = input.strip_prefix(b"0x").or_else(|| input.strip_prefix(b"0X")).unwrap_or(input);
-    if digits.is_empty() || digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return false;
     }
     let value = |byte: u8| hex_value(byte).unwrap_or(0);

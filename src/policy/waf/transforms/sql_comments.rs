@@ -20,6 +20,10 @@ documented! {
 }
 
 fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
+    // Most of the texts with a slash or a line feed have no comment.
+    if memchr::memmem::find(input, b"/*").is_none() && memchr::memchr(b'\n', input).is_none() {
+        return false;
+    }
     let mut rest = input;
     let mut changed = false;
     let mut executed = false;
