@@ -24,5 +24,6 @@ mod http2;
 mod intake;
 mod limits;
 mod reload;
+mod shipped;
 mod tidy;
 mod upgrade;

@@ -24,7 +24,7 @@ pub struct Gateway {
 }
 
 /// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Gateway {
     /// Starts a gateway. The configuration is completed with a version, a listener on port 0, an
