@@ -109,6 +109,45 @@ fn lost(gateway: &Gateway) -> f64 {
 }
 
 #[test]
+fn a_file_that_takes_no_more_tears_no_record_and_loses_none() {
+    let upstream = Upstream::start();
+    // The limit is met in the middle of a record, as the end of a disk is.
+    let gateway = Gateway::start_after(
+        "trap '' XFSZ; ulimit -S -f 8",
+        tempfile::tempdir().expect("a folder"),
+        &config(&upstream, "sink = { file = \"decisions.jsonl\" }"),
+    );
+    let mut passed = Vec::new();
+    let mut pass = || {
+        let response = get(gateway.address, "/open/x");
+        let id = response.header("x-request-id").expect("an id").to_owned();
+        if response.status == 200 {
+            passed.push(id);
+            return None;
+        }
+        Some((response.status, response.rule().to_owned(), id))
+    };
+    let (status, rule, refused) = wait_until(&mut pass);
+    assert_eq!((status, rule.as_str()), (503, "fault/log"));
+    let limit = ["--pid", &gateway.id().to_string(), "--fsize=unlimited"].map(str::to_owned);
+    assert!(Command::new("prlimit").args(limit).status().expect("prlimit runs").success());
+    wait_until(|| pass().is_none().then_some(()));
+    gateway.signal("TERM");
+    let mut gateway = gateway;
+    assert_eq!(gateway.wait(), Some(0));
+    let text = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("a log");
+    assert!(text.ends_with('\n'));
+    let id = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a whole record");
+        record["request_id"].as_str().expect("an id").to_owned()
+    };
+    let recorded: Vec<String> = text.lines().map(id).collect();
+    for id in passed.iter().chain([&refused]) {
+        assert_eq!(recorded.iter().filter(|other| *other == id).count(), 1, "{id}");
+    }
+}
+
+#[test]
 fn what_cannot_be_recorded_is_not_passed_on_and_refusals_stay_refusals() {
     let folder = tempfile::tempdir().expect("a folder");
     let pipe = fifo(&folder);
