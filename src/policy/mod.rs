@@ -99,6 +99,8 @@ pub struct Frame {
     pub managed_headers: Vec<http::HeaderName>,
     /// The upstreams that routes may name.
     pub upstreams: Vec<String>,
+    /// How many bytes of a text that a WAF rule matched are kept for the record.
+    pub waf_data: usize,
     /// The hash over the canonical content.
     pub hash: u32,
 }
@@ -185,7 +187,9 @@ impl Policy {
                 )
                 .help("allow something: `[[rbac.grant]]` with `id`, `roles = [\"anyone\"]` and `path`");
         }
-        let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
+        let (mut waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
+        waf.data_limit = frame.waf_data;
+        waf.credentials = authn.key_headers().cloned().collect();
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
         let contact = raw.contact.as_ref().and_then(|contact| disclosure::contact(contact, cx.diagnostics));
         cx.networks.report_unused(cx.diagnostics);

@@ -96,6 +96,31 @@ fn secrets_never_reach_it() {
     assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMjp"), "{text}");
 }
 
+#[test]
+fn what_a_waf_rule_matched_is_kept_only_where_asked_for_and_never_of_credentials() {
+    let waf = r#"
+[waf]
+[[waf.rule]]
+id = "evil"
+action = "deny"
+targets = ["query", "header.values"]
+match = { regex = "evil[a-z]*" }
+"#;
+    let data = |log: &str, field: (&str, &str), path: &str| {
+        let upstream = Upstream::start();
+        let log = format!("sink = {{ file = \"decisions.jsonl\" }}\n{log}\n{waf}");
+        let gateway = Gateway::start(&config(&upstream, &log));
+        assert_eq!(request(gateway.address, "GET", path, &[field], b"").rule(), "waf/evil");
+        let record = gateway.records(1).remove(0);
+        record["waf"]["matched"][0]["data"].as_str().map(str::to_owned)
+    };
+    let field = ("X-Other", "1");
+    assert_eq!(data("", field, "/open/x?q=1evilest2"), None);
+    assert_eq!(data("waf_data = 64", field, "/open/x?q=1evilest2").as_deref(), Some("evilest"));
+    assert_eq!(data("waf_data = 6", field, "/open/x?q=1evilest2").as_deref(), Some("eviles"));
+    assert_eq!(data("waf_data = 64", ("X-Api-Key", "evil"), "/open/x"), None);
+}
+
 fn fifo(gateway: &tempfile::TempDir) -> std::path::PathBuf {
     let path = gateway.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
