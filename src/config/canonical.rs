@@ -70,7 +70,7 @@ impl Digest {
 
     fn mark(&mut self, kind: u8, length: usize) {
         self.add(&[kind]);
-        self.add(&(length as u64).to_le_bytes());
+        self.add(&(length as u32).to_le_bytes());
     }
 
     fn add(&mut self, bytes: &[u8]) {
