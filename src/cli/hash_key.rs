@@ -1,15 +1,14 @@
 //! `hash-key`: what a policy file holds instead of an API key or a password.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use argon2::{Argon2, PasswordHasher};
-use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::files;
 use super::reply::{Exit, Reply};
+use crate::policy::authn;
 
 /// Hash an API key or a password for the configuration.
 #[derive(Debug, clap::Args)]
@@ -51,7 +50,7 @@ pub(super) fn hash_key(args: &Args) -> Reply {
     if args.password {
         return password(&secret);
     }
-    let reply = Reply::exact(Exit::Fine, sha256(&secret) + "\n");
+    let reply = Reply::exact(Exit::Fine, authn::hash_key(&secret) + "\n");
     if secret.len() < SHORT {
         let note =
             "note: this key is short enough to be guessed from its hash; `--generate` makes a better one";
@@ -66,7 +65,7 @@ fn generate() -> Reply {
         return Reply::failure(Exit::Internal, "the system gives no random numbers");
     }
     let key = URL_SAFE_NO_PAD.encode(bytes);
-    Reply::exact(Exit::Fine, format!("key  {key}\nhash {}\n", sha256(key.as_bytes())))
+    Reply::exact(Exit::Fine, format!("key  {key}\nhash {}\n", authn::hash_key(key.as_bytes())))
         .with_err("note: the key is shown only now; give it to its holder and keep the hash\n")
 }
 
@@ -75,16 +74,6 @@ fn password(secret: &[u8]) -> Reply {
         Ok(hash) => Reply::exact(Exit::Fine, format!("{hash}\n")),
         Err(error) => Reply::failure(Exit::Internal, error),
     }
-}
-
-/// The hash of an API key as `[[authn.api_key]] hash` takes it.
-fn sha256(key: &[u8]) -> String {
-    let mut text = "sha256:".to_owned();
-    for byte in digest(&SHA256, key).as_ref() {
-        // Writing into a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]
@@ -97,7 +86,7 @@ mod tests {
     fn a_key_is_hashed_with_sha256() {
         // FIPS 180-4, the digest of "abc".
         let want = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256(b"abc"), want);
+        assert_eq!(authn::hash_key(b"abc"), want);
     }
 
     #[test]
@@ -105,7 +94,7 @@ mod tests {
         let reply = generate();
         let lines: Vec<&str> = reply.out.lines().collect();
         let (key, hash) = (lines[0].strip_prefix("key  ").unwrap(), lines[1].strip_prefix("hash ").unwrap());
-        assert_eq!(sha256(key.as_bytes()), hash);
+        assert_eq!(authn::hash_key(key.as_bytes()), hash);
         assert_eq!(URL_SAFE_NO_PAD.decode(key).unwrap().len(), KEY_BYTES);
         assert_ne!(reply.out, generate().out);
     }

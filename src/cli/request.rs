@@ -22,6 +22,8 @@ pub(super) struct Request {
     pub(super) method: Method,
     /// The request target as sent: `/path?query`, or a whole URL for the absolute form.
     pub(super) target: Uri,
+    /// Whether a fragment was sent with it.
+    pub(super) fragment: bool,
     pub(super) version: Version,
     pub(super) scheme: Scheme,
     /// The Host field; none: `localhost`, unless the fields have one.
@@ -53,7 +55,7 @@ impl Request {
     /// The sample of this request. Adds a Host and a Content-Length where none are given, and
     /// writes the client's address where a trusted peer would.
     pub(super) fn sample(self, policy: &Policy, now: Timestamp, caller: Caller) -> Sample {
-        let Request { method, target, version, scheme, host, mut headers, body, peer, ip } = self;
+        let Request { method, target, fragment, version, scheme, host, mut headers, body, peer, ip } = self;
         let local = || HeaderValue::from_static("localhost");
         if host.is_some() || !headers.contains_key(header::HOST) {
             headers.insert(header::HOST, host.unwrap_or_else(local));
@@ -68,7 +70,7 @@ impl Request {
             headers.entry(name).or_insert(value);
         }
         let peer = peer.unwrap_or(ip);
-        Sample { now, scheme, method, uri: target, version, headers, body, peer, caller }
+        Sample { now, scheme, method, uri: target, fragment, version, headers, body, peer, caller }
     }
 }
 
@@ -116,6 +118,7 @@ mod tests {
         let mut request = Request {
             method: Method::GET,
             target: Uri::from_static("/"),
+            fragment: false,
             version: Version::HTTP_11,
             scheme: Scheme::Http,
             host: None,

@@ -83,7 +83,7 @@ fn prepare(args: &Args, common: &Common) -> Result<(Read, PathBuf, Overrides), R
 fn start_log(filter: &str) -> Result<(), Reply> {
     let filter = filter
         .parse::<EnvFilter>()
-        .map_err(|error| Reply::failure(Exit::Usage, &format!("`{filter}` is not a log filter: {error}")))?;
+        .map_err(|error| Reply::failure(Exit::Usage, format!("`{filter}` is not a log filter: {error}")))?;
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let subscriber =
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour);
@@ -118,5 +118,5 @@ fn serve((setup, inputs): Read, path: PathBuf, overrides: Overrides) -> ExitCode
             }
         })
     });
-    served.unwrap_or_else(|error| Reply::failure(Exit::Internal, &error.to_string()).write())
+    served.unwrap_or_else(|error| Reply::failure(Exit::Internal, error.to_string()).write())
 }

@@ -7,6 +7,7 @@ use super::settings::Settings;
 use crate::policy::Policy;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::Diagnostics;
+use crate::policy::route::WafBodyWord;
 
 /// Looks for what is dangerous or useless although every table is right by itself.
 pub(super) fn check(
@@ -17,7 +18,52 @@ pub(super) fn check(
 ) {
     upstream_addresses(settings, diagnostics);
     let Some(policy) = policy else { return };
-    trusted_proxies(root, policy, diagnostics);
+    unused_upstreams(settings, policy, diagnostics);
+    demo_keys(settings, policy, diagnostics);
+    uninspected_routes(root, policy, diagnostics);
+}
+
+fn unused_upstreams(settings: &Settings, policy: &Policy, diagnostics: &mut Diagnostics) {
+    for upstream in policy.routes.unused_upstreams().filter_map(|at| settings.upstreams.get(at)) {
+        let message = format!("no route names the upstream `{}`", upstream.name);
+        diagnostics.push(Code::UnusedName, upstream.place, message);
+    }
+}
+
+/// Keys that ship with portcullis are known to everybody; on loopback that does no harm.
+fn demo_keys(settings: &Settings, policy: &Policy, diagnostics: &mut Diagnostics) {
+    let reachable = settings.listeners.iter().find(|listener| !listener.address.ip().is_loopback());
+    let Some(listener) = reachable else { return };
+    for source in policy.authn.demo_keys_used() {
+        diagnostics
+            .push(
+                Code::DemoKey,
+                source.place,
+                format!(
+                    "`{}` has a key for demonstrations, and others can reach {}",
+                    source.value, listener.address
+                ),
+            )
+            .help("make a key of your own: `portcullis hash-key --generate`");
+    }
+}
+
+fn uninspected_routes(root: &Root, policy: &Policy, diagnostics: &mut Diagnostics) {
+    if !policy.waf.inspects_bodies() {
+        return;
+    }
+    for route in &root.policy.route {
+        let why = match (route.waf_body, route.upgrade.is_empty()) {
+            (Some(WafBodyWord::Off), _) => "`waf_body` is off",
+            (_, false) => "what flows after an upgrade is not inspected",
+            _ => continue,
+        };
+        diagnostics.push(
+            Code::NotInspected,
+            route.id.place,
+            format!("WAF rules do not see all bodies of the route `{}`: {why}", route.id.value),
+        );
+    }
 }
 
 /// A request to such an upstream would go round in a circle, or reach the admin interface.
@@ -53,13 +99,70 @@ fn upstream_addresses(settings: &Settings, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn trusted_proxies(root: &Root, policy: &Policy, diagnostics: &mut Diagnostics) {
-    let Some(first) = root.server.as_ref().and_then(|server| server.trusted_proxies.first()) else { return };
-    // Whoever can reach us from anywhere could then name any address as its own.
-    let anywhere = [IpAddr::from([8, 8, 8, 8]), IpAddr::from([0x2001, 0x4860, 0, 0, 0, 0, 0, 1])];
-    if anywhere.into_iter().any(|address| policy.proxies.trusts(address)) {
-        diagnostics
-            .push(Code::TrustsTheWorld, first.place, "every address is trusted to name the client's address")
-            .help("list the addresses of your own proxies");
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use crate::config::compile;
+    use crate::policy::code::Code;
+    use crate::policy::source::Sources;
+
+    const BASE: &str = "version = 1\n[[route]]\nid = \"all\"\npath = \"/{*rest}\"\nupstream = \"app\"\n\
+                        [[rbac.grant]]\nid = \"all\"\nroles = [\"anyone\"]\n";
+
+    #[track_caller]
+    fn check(text: &str, want: &[Code]) {
+        let outcome = compile(Sources::single("p.toml", format!("{BASE}{text}")), Timestamp::UNIX_EPOCH);
+        let codes: Vec<Code> = outcome.diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+        assert_eq!(codes, want, "{:#?}", outcome.diagnostics);
+    }
+
+    fn with(listen: &str, server: &str, more: &str) -> String {
+        format!("[server]\nlisten = [\"{listen}\"]\n[upstream.app]\nservers = [\"{server}\"]\n{more}")
+    }
+
+    #[test]
+    fn an_upstream_that_is_us_is_refused() {
+        check(&with("127.0.0.1:80", "http://127.0.0.1:81", ""), &[]);
+        check(&with("127.0.0.1:80", "http://localhost", ""), &[Code::UpstreamIsSelf]);
+        check(&with("0.0.0.0:80", "http://127.0.0.1", ""), &[Code::UpstreamIsSelf]);
+        let admin = "[admin]\nlisten = \"127.0.0.1:9901\"\n";
+        check(&with("127.0.0.1:80", "http://127.0.0.1:9901", admin), &[Code::UpstreamIsAdmin]);
+    }
+
+    #[test]
+    fn a_demo_key_may_only_be_used_where_nobody_else_is() {
+        let hash = crate::policy::authn::hash_key(b"demo-reader-key");
+        let key = format!("[[authn.api_key]]\nid = \"k\"\nheader = \"x-api-key\"\nhash = \"{hash}\"\n");
+        check(&with("127.0.0.1:80", "builtin:echo", &key), &[]);
+        check(&with("0.0.0.0:80", "builtin:echo", &key), &[Code::DemoKey]);
+    }
+
+    #[test]
+    fn names_that_nothing_uses_are_listed() {
+        check(
+            &with("127.0.0.1:80", "builtin:echo", "[upstream.old]\nservers = [\"http://old\"]\n"),
+            &[Code::UnusedName],
+        );
+    }
+
+    #[test]
+    fn trusting_every_address_is_refused() {
+        for nets in ["\"0.0.0.0/0\"", "\"::/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\""] {
+            let text = format!(
+                "[server]\nlisten = [\"127.0.0.1:80\"]\ntrusted_proxies = [{nets}]\n\
+                 [upstream.app]\nservers = [\"builtin:echo\"]\n"
+            );
+            check(&text, &[Code::TrustsTheWorld]);
+        }
+    }
+
+    #[test]
+    fn routes_whose_bodies_nobody_looks_at_are_listed_where_rules_would() {
+        let rule = "[waf]\npacks = []\n[[waf.rule]]\nid = \"x\"\nscore = 5\ntargets = [\"form\"]\n\
+                    match = { contains = \"x\" }\n";
+        let route = "[[route]]\nid = \"up\"\npath = \"/up\"\nupstream = \"app\"\nwaf_body = \"off\"\n";
+        check(&with("127.0.0.1:80", "builtin:echo", route), &[]);
+        check(&with("127.0.0.1:80", "builtin:echo", &format!("{route}{rule}")), &[Code::NotInspected]);
     }
 }

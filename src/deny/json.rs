@@ -1,16 +1,15 @@
 //! Problem details for HTTP APIs (RFC 9457), with members of our own.
 //!
 //! Refusals are answered at the rate at which attackers send requests, so the members are written by
-//! hand, one a line: most of them are words of ours that need no escaping.
+//! hand: most of them are words of ours that need no escaping. The document stands on one line, since
+//! most readers are programs, and an answer that fits in few bytes can be sent in one piece.
 
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
-use serde_json::ser::Formatter;
 
 use super::Change;
 use super::shape::{NearestShape, ShadowShape, WafShape};
@@ -53,7 +52,7 @@ fn rule_members(view: &View<'_>, rule: &RuleView<'_>, body: &mut Members) {
         body.key(key!("needs"));
         body.push("{\"");
         body.push(needs.kind());
-        body.push("\": ");
+        body.push("\":");
         body.list(needs.names(), Members::string);
         body.push("}");
     }
@@ -111,15 +110,15 @@ impl Serialize for ChangedIn {
 
 // === writing ===
 
-/// The key of a member with all that stands round it.
+/// The key of a member with what stands round it.
 macro_rules! key {
     ($name:literal) => {
-        concat!("\n  \"", $name, "\": ")
+        concat!("\"", $name, "\":")
     };
 }
 use key;
 
-/// The members of an object, one a line. Keys are made by [`key!`].
+/// The members of an object. Keys are made by [`key!`].
 struct Members(Vec<u8>);
 
 impl Members {
@@ -173,21 +172,21 @@ impl Members {
     fn list<T>(&mut self, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T)) {
         self.push("[");
         for (index, item) in items.enumerate() {
-            self.push(if index == 0 { "" } else { ", " });
+            self.push(if index == 0 { "" } else { "," });
             write(self, item);
         }
         self.push("]");
     }
 
-    /// Anything else, on one line.
+    /// Anything else.
     fn value(&mut self, key: &'static str, value: &impl Serialize) {
         self.key(key);
         // Writing into a vector does not fail, and all keys of our objects are strings.
-        let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut self.0, Spaced));
+        let _ = serde_json::to_writer(&mut self.0, value);
     }
 
     fn end(mut self) -> Bytes {
-        self.push("\n}\n");
+        self.push("}\n");
         self.0.into()
     }
 }
@@ -214,21 +213,4 @@ fn escaped(out: &mut Vec<u8>, text: &str) {
 /// compiler can do many at a time.
 fn is_plain(text: &str) -> bool {
     !text.bytes().fold(false, |special, byte| special | (byte < b' ') | (byte == b'"') | (byte == b'\\'))
-}
-
-/// JSON on one line, with the spaces that people put there.
-struct Spaced;
-
-impl Formatter for Spaced {
-    fn begin_object_key<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
-
-    fn begin_object_value<W: io::Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
-
-    fn begin_array_value<W: io::Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        writer.write_all(if first { b"" } else { b", " })
-    }
 }

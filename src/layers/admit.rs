@@ -32,8 +32,8 @@ pub(crate) struct Arrival {
     pub(crate) request: Request<Incoming>,
     /// The connection.
     pub(crate) peer: Rc<Peer>,
-    /// Whether the target that was parsed is another than the one that was sent.
-    pub(crate) target_altered: bool,
+    /// The rule that says how the target that was parsed differs from the one that was sent.
+    pub(crate) target_altered: Option<Builtin>,
     /// Whether a Content-Length was dropped while parsing.
     pub(crate) length_dropped: bool,
 }
@@ -89,9 +89,9 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         address,
     );
     admitted.fields.framing_conflict |= length_dropped;
-    if target_altered || scheme.is_none() {
-        // Whatever was dropped or rewritten, an upstream or a log would read it differently.
-        admitted.target.refuse(Builtin::BadTarget, &parts.uri);
+    // Whatever was dropped or rewritten, an upstream or a log would read it differently.
+    if let Some(rule) = target_altered.or(scheme.is_none().then_some(Builtin::BadTarget)) {
+        admitted.target.refuse(rule, &parts.uri);
     }
     if parts.version == http::Version::HTTP_2 {
         crate::upstream::join_cookies(&mut parts.headers);
@@ -100,7 +100,6 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let request_id =
         request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
     let judged = Judged {
-        peer,
         now,
         version: parts.version,
         decision_id,

@@ -15,18 +15,18 @@ use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::admit::Arrival;
-use super::context::{Context, Installed, Peer, Switch};
+use super::answer::{mark, must_close, panicked, render};
+use super::context::{Context, Peer, Switch};
 use super::judged::{Judged, Reply, Verdicts};
-use super::record::{End, Ending};
-use crate::decision::{Builtin, Denial, RuleRef, Stage};
-use crate::deny::{self, Allowance, Refusal};
-use crate::facts::{Facts, Identity};
+use super::record::{CLIENT_GONE, End, Ending};
+use crate::decision::{Builtin, Denial, Stage};
+use crate::facts::Facts;
 use crate::policy::rbac::Nearest;
 use crate::upstream::{BodyFailure, Fault, ResponseBody};
 
@@ -79,9 +79,6 @@ impl DerefMut for Held {
         &mut self.judged
     }
 }
-
-/// What nginx logs when the client has gone before an answer; never sent.
-const CLIENT_GONE: u16 = 499;
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -151,11 +148,9 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let finish = |mut response: Response<Outgoing>| {
-            if this.context.draining.get() {
-                close(&mut response, *this.version);
-            }
-            Poll::Ready(Ok(response))
+        let finish = |response: Response<Outgoing>| {
+            let leaving = this.context.draining.get();
+            Poll::Ready(Ok(if leaving { closing(response, *this.version) } else { response }))
         };
         if let Some(writing) = this.writing {
             return finish(ready!(writing.as_mut().poll(cx)));
@@ -175,14 +170,14 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 future.set(None);
                 this.context.panicked.set(false);
                 this.context.handles.borrow().metrics().panics.inc();
-                return finish(panicked(*this.version));
+                return finish(closing(Outgoing::whole(panicked()), *this.version));
             }
         };
         let Reply { mut judged, parts, verdict } = reply;
         let (denial, fields) = match verdict {
             Verdicts::Answered(response) => return finish(allow(judged, response)),
             Verdicts::Switched(response, tunnel) => {
-                let response = mark(&mut judged, response);
+                let response = mark(&judged, response);
                 let end = End::new(response.status().as_u16(), 0, Ending::Allowed);
                 judged.record(&end);
                 this.peer.switch.replace(Some(Switch { tunnel, held: judged }));
@@ -221,28 +216,7 @@ fn failed(fault: Fault) -> Denial {
 /// Renders a refusal, writes its record, and only then lets the answer go.
 async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Version) -> Response<Outgoing> {
     judged.pause();
-    let (answer, nearest) = {
-        let facts = judged.facts(&fields);
-        let policy = &judged.installed.snapshot.policy;
-        let level = policy.disclosure.level(&facts, Some(denial.stage));
-        let wanted = deny::wants_nearest(&denial, facts.identity, level) || denial.stage == Stage::Rbac;
-        let nearest = if wanted { policy.rbac.nearest(&facts) } else { Vec::new() };
-        let answer = deny::answer(&Refusal {
-            policy,
-            facts: &facts,
-            denial: &denial,
-            notes: &judged.progress.notes,
-            level,
-            request_id: &judged.request_id,
-            decision_id: judged.decision_id,
-            nearest: &nearest,
-            challenges: policy.authn.challenges(policy.route_authn(facts.route)).into(),
-            headers: judged.installed.snapshot.settings.response_headers,
-            change: None,
-            upstream: None,
-        });
-        (answer, nearest)
-    };
+    let (answer, nearest) = render(&judged, &denial, &fields);
     let grpc_status =
         answer.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
     let out = answer.body().len() as u64;
@@ -250,88 +224,21 @@ async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Ve
     let line = judged.end(&end, Some(&fields), &nearest);
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
     let _ = judged.context.log.write_before_answer(&line).await;
-    let status = answer.status().as_u16();
-    let mut response = answer.map(|body| Outgoing {
-        body: ResponseBody::Whole(Some(body).filter(|body| !body.is_empty())),
-        held: None,
-        out: 0,
-        status,
-    });
-    if must_close(&denial) {
-        close(&mut response, version);
-    }
-    response
+    let response = Outgoing::whole(answer);
+    if must_close(&denial) { closing(response, version) } else { response }
 }
 
-/// Behind these, nobody knows where the next request begins.
-fn must_close(denial: &Denial) -> bool {
-    matches!(
-        denial.rule,
-        RuleRef::Builtin(
-            Builtin::FramingConflict | Builtin::Malformed | Builtin::FaultInternal | Builtin::BodyTooLarge
-        )
-    )
-}
-
-fn close(response: &mut Response<Outgoing>, version: Version) {
+fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgoing> {
     if version < Version::HTTP_2 {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-/// The answer to a request whose judging panicked: a refusal, and nothing that could be wrong.
-fn panicked(version: Version) -> Response<Outgoing> {
-    let info = Builtin::FaultInternal.info();
-    let reason = info.reason.info();
-    let body = format!(
-        "{{\"type\":\"urn:portcullis:reason:{}\",\"title\":\"{}\",\"status\":{},\"rule\":\"{}\"}}",
-        reason.code, reason.title, reason.status, info.name
-    );
-    let body = ResponseBody::Whole(Some(Bytes::from(body)));
-    let mut response = Response::new(Outgoing { body, held: None, out: 0, status: reason.status });
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    close(&mut response, version);
     response
 }
 
-fn allow(mut judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
-    let response = mark(&mut judged, response);
+fn allow(judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
+    let response = mark(&judged, response);
     let status = response.status().as_u16();
     response.map(|body| Outgoing { body, held: Some(judged), out: 0, status })
-}
-
-/// Cleans the upstream's fields and adds our words about the allow.
-fn mark(judged: &mut Held, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let Installed { snapshot, .. } = &*judged.installed;
-    let headers = response.headers_mut();
-    snapshot.hygiene.clean_response(headers);
-    if switching {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    let empty = HeaderMap::new();
-    let facts = judged.facts(&empty);
-    let personal = match facts.identity {
-        Identity::Valid(who) => !who.holder.bearer,
-        Identity::Nobody | Identity::Invalid(_) => snapshot.policy.ip.looked_at(&facts),
-    };
-    deny::mark(
-        headers,
-        &Allowance {
-            policy: &snapshot.policy,
-            rule: judged.grant,
-            notes: &judged.progress.notes,
-            level: snapshot.policy.disclosure.level(&facts, None),
-            request_id: &judged.request_id,
-            headers: snapshot.settings.response_headers,
-            personal,
-        },
-    );
-    response
 }
 
 /// The body of an answer; that of an allow writes its record when it ends.
@@ -344,6 +251,17 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
+    /// An answer of our own, which is recorded already.
+    fn whole(response: Response<Bytes>) -> Response<Outgoing> {
+        let status = response.status().as_u16();
+        response.map(|body| Outgoing {
+            body: ResponseBody::Whole(Some(body).filter(|body| !body.is_empty())),
+            held: None,
+            out: 0,
+            status,
+        })
+    }
+
     fn finish(&mut self, ending: Ending) {
         if let Some(mut held) = self.held.take() {
             held.record(&End::new(self.status, self.out, ending));
@@ -392,32 +310,56 @@ impl Drop for Outgoing {
     }
 }
 
-/// A request head that hyper refused before any service existed.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    /// The rule that names the refusal.
-    pub(crate) rule: Builtin,
-    /// Whether hyper answered, or the connection was closed.
-    pub(crate) answered: bool,
-    /// The head as far as it came.
-    pub(crate) head: Vec<u8>,
-}
-
-impl Refused {
-    /// Writes the record and counts the decision.
-    pub(crate) fn record(self, context: &Rc<Context>, peer: &Rc<Peer>) {
-        let judged = Judged::unintelligible(context, peer, self.rule, &self.head);
-        let denial = Denial::builtin(Stage::Intake, self.rule);
-        let status = if self.answered { denial.status() } else { CLIENT_GONE };
-        let end = End::new(status, 0, Ending::Denied(denial));
-        judged.count(context, &end);
-        context.log.push(&judged.line(context, &end, None, &[]));
-    }
-}
-
 impl Judged {
     /// The facts, with the header fields given anew: they went to the upstream.
     pub(crate) fn facts<'a>(&'a self, headers: &'a HeaderMap) -> Facts<'a> {
         self.installed.snapshot.policy.facts(&self.admitted, headers, &self.identity, &self.body, self.now)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic, reason = "what a panic does is the subject")]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::facts::Scheme;
+
+    async fn answer(
+        context: &Rc<Context>,
+        future: impl Future<Output = Result<Reply, Infallible>>,
+    ) -> Response<Outgoing> {
+        let address = ([127, 0, 0, 1], 1).into();
+        let peer = Rc::new(Peer { address, scheme: Scheme::Http, switch: None.into() });
+        let audited = AuditFuture {
+            future: Some(future),
+            writing: None,
+            context: Rc::clone(context),
+            peer,
+            version: Version::HTTP_11,
+        };
+        match audited.await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_named_refusal_and_counted() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build_local(Default::default());
+        runtime.expect("a runtime").block_on(panic_is_answered());
+    }
+
+    async fn panic_is_answered() {
+        let context = Context::for_test("version = 1\nserver.listen = [\"127.0.0.1:0\"]\n");
+        let response = answer(&context, async { panic!("on purpose") }).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::CONNECTION], "close");
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        let ResponseBody::Whole(Some(body)) = &response.body().body else { panic!("a body") };
+        let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+        assert_eq!((&body["rule"], &body["status"]), (&"fault/internal".into(), &503.into()));
+        assert_eq!(context.handles.borrow().metrics().panics.get(), 1);
+        assert!(!context.panicked.get());
     }
 }

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use tokio::sync::{Notify, Semaphore};
 
 use super::audit::Held;
 use super::ids::IdSource;
 use crate::audit::{LogHandle, Recorder};
-use crate::config::Settings;
+use crate::config::{Settings, Setup};
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
@@ -133,6 +134,27 @@ pub(crate) struct Switch {
     pub(crate) held: Held,
 }
 
+impl Snapshot {
+    /// What a configuration means, as generation `generation`. `key`: hashes personal data in records.
+    pub(crate) fn new(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
+        let Setup { settings, mut policy, .. } = setup;
+        policy.version.generation = generation;
+        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
+        let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
+        let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
+        let recorded =
+            policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
+        Snapshot {
+            policy: Arc::new(policy),
+            world,
+            settings: Arc::new(settings),
+            hygiene,
+            recorder,
+            recorded,
+        }
+    }
+}
+
 impl Context {
     /// For one thread.
     pub(crate) fn new(shared: &Shared, log: LogHandle) -> Rc<Context> {
@@ -168,5 +190,33 @@ impl Context {
         let metrics = self.handles.borrow().shared();
         self.handles.replace(Handles::new(metrics));
         self.installed.replace(Rc::new(Installed { snapshot, pools }));
+    }
+}
+
+#[cfg(test)]
+impl Context {
+    /// For a test, with the configuration given and no log.
+    pub(crate) fn for_test(config: &str) -> Rc<Context> {
+        use std::hash::RandomState;
+
+        use crate::audit::{Log, Settings, SinkSettings};
+        use crate::policy::authn::Bounds;
+        use crate::policy::source::Sources;
+
+        let outcome = crate::config::compile(Sources::single("test.toml", config), jiff::Timestamp::now());
+        let setup = outcome.setup.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics));
+        let log = Log::open(&Settings { sink: SinkSettings::None, ..Settings::default() }).expect("no file");
+        let shared = Shared {
+            current: Arc::new(ArcSwap::from_pointee(Snapshot::new(setup, World::default(), 1, &[0; 32]))),
+            metrics: Arc::default(),
+            tokens: Arc::new(TokenCache::new(
+                Bounds { entries: 10, bytes: 1000 },
+                RandomState::new(),
+                &[0; 32],
+            )),
+            keys_wanted: Arc::default(),
+            passwords: Arc::new(Semaphore::new(1)),
+        };
+        Context::new(&shared, log.handle())
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::audit::Held;
-use super::context::{Installed, Peer};
+use super::context::Installed;
 use crate::audit::Seen;
 use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
 use crate::facts::{Body, Facts, Identity};
@@ -44,8 +44,6 @@ pub(crate) enum Payload {
 pub(crate) struct Judged {
     /// The configuration that judges it.
     pub(crate) installed: Rc<Installed>,
-    /// The connection it came over.
-    pub(crate) peer: Rc<Peer>,
     /// When it came.
     pub(crate) now: Timestamp,
     /// The protocol version.

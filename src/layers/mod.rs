@@ -5,6 +5,7 @@
 //! record is written by the outermost layer. Everything here belongs to one thread.
 
 mod admit;
+mod answer;
 mod audit;
 mod body;
 mod context;
@@ -14,11 +15,13 @@ mod identify;
 mod ids;
 mod judged;
 mod record;
+mod refused;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
-pub(crate) use audit::{Audit, Held, Outgoing, Refused};
+pub(crate) use audit::{Audit, Held, Outgoing};
 pub(crate) use body::ReadBody;
 pub(crate) use context::{Context, KeysWanted, Peer, Shared, Snapshot, Switch};
 pub(crate) use gate::Gate;
 pub(crate) use identify::Identify;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, Verdicts};
+pub(crate) use refused::{record_head, turn_away};

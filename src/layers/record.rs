@@ -19,6 +19,9 @@ use crate::metrics::Decided;
 use crate::policy::rbac::Nearest;
 use crate::policy::{Admitted, Progress};
 
+/// What nginx logs when the client has gone before an answer; never sent.
+pub(super) const CLIENT_GONE: u16 = 499;
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
@@ -64,7 +67,6 @@ impl Judged {
         let decision_id = context.ids.borrow_mut().next(now);
         Judged {
             installed: context.installed(),
-            peer: Rc::clone(peer),
             now,
             version: Version::HTTP_11,
             decision_id,

@@ -382,9 +382,19 @@ impl Policy {
         let who = Arc::new(self.roles.who(holder));
         if let Some(window) = window {
             let stamp = self.authn.stamp(&world.keys);
-            cache.put(credential, stamp, self.version, window, who.clone(), now);
+            cache.put(credential, stamp, self.version, window, who.clone());
         }
         who
+    }
+
+    /// What a sample says about itself.
+    pub fn admit_sample(&self, sample: &Sample) -> Admitted {
+        let Sample { scheme, method, uri, fragment, version, headers, peer, .. } = sample;
+        let mut admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
+        if *fragment {
+            admitted.target.refuse(Builtin::Fragment, uri);
+        }
+        admitted
     }
 
     /// Who asks in a sample. Where a route reads no credentials, an assumed one is not read either.
@@ -398,8 +408,8 @@ impl Policy {
 
     /// Asks all gates about a sample, in the order of the server.
     pub fn decide(&self, sample: &Sample, world: &World, mut trace: Option<&mut Trace>) -> Decision {
-        let Sample { now, scheme, method, uri, version, headers, body, peer, caller: _ } = sample;
-        let admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
+        let Sample { now, headers, body, .. } = sample;
+        let admitted = self.admit_sample(sample);
         let mut progress = Progress::default();
         let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
         let mut rule: RuleRef = Builtin::DefaultDeny.into();

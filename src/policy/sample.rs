@@ -18,8 +18,10 @@ pub struct Sample {
     pub scheme: Scheme,
     /// The method.
     pub method: Method,
-    /// The request target.
+    /// The request target, without a fragment.
     pub uri: Uri,
+    /// Whether a fragment was sent with the target. [`Uri`] has no place for one.
+    pub fragment: bool,
     /// The protocol version.
     pub version: Version,
     /// The header fields.

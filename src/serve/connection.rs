@@ -20,7 +20,7 @@ use tower::Service;
 use super::drain::{Ask, Control};
 use super::wire::{ClientIo, Framed, Phase, Wire};
 use crate::decision::Builtin;
-use crate::layers::{Arrival, Context, Outgoing, Peer, Refused, Switch};
+use crate::layers::{Arrival, Context, Outgoing, Peer, Switch, record_head};
 use crate::upstream::BodyFailure;
 
 /// What a connection needs besides its stream.
@@ -163,15 +163,18 @@ async fn detect<T: AsyncRead + AsyncWrite + Unpin>(io: &mut ClientIo<T>) -> io::
 
 /// hyper refused a head before any service existed; the record and the metric are made here.
 fn record_refused(context: &Rc<Context>, peer: &Rc<Peer>, wire: &Wire, error: &hyper::Error) {
+    let head = wire.refused_head();
     let rule = if error.is_parse_too_large() {
-        Builtin::HeadTooLarge
+        // The parser has one name for both limits, and the lines tell them apart.
+        let fields = memchr::memchr_iter(b'\n', &head).count().saturating_sub(1);
+        let most = context.installed().snapshot.policy.intake.limits.fields;
+        if fields > most { Builtin::TooManyFields } else { Builtin::HeadTooLarge }
     } else if error.is_parse() || wire.in_head() || wire.expired() == Some(Phase::Head) {
         Builtin::Malformed
     } else {
         return;
     };
-    let answered = error.is_parse();
-    Refused { rule, answered, head: wire.refused_head() }.record(context, peer);
+    record_head(context, peer, rule, error.is_parse(), &head);
 }
 
 /// Spawns what HTTP/2 needs on the connection's own thread.

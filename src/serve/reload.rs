@@ -9,10 +9,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use http::HeaderName;
 use jiff::Timestamp;
 
-use crate::audit::{Recorder, SinkSettings};
+use crate::audit::SinkSettings;
 use crate::config::load::{Inputs, load};
 use crate::config::{Admin, Outcome, Settings, Setup};
 use crate::decision::Version;
@@ -22,7 +21,6 @@ use crate::policy::World;
 use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
-use crate::upstream::Hygiene;
 
 /// What the command line sets over the file, also at every reload.
 #[derive(Clone, Debug, Default)]
@@ -128,7 +126,7 @@ impl Installer {
         let now = Timestamp::now();
         let setup = overrides.apply(setup);
         let started = setup.settings.clone();
-        let snapshot = snapshot(setup, World::default(), 1, &key);
+        let snapshot = Snapshot::new(setup, World::default(), 1, &key);
         metrics.policy_installed(1);
         let state = State {
             installed_at: now,
@@ -211,7 +209,7 @@ impl Installer {
         let changed = old.policy.version.hash != setup.policy.version.hash;
         let generation = old.policy.version.generation + u64::from(changed);
         // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
-        let snapshot = snapshot(setup, old.world.clone(), generation, &self.key);
+        let snapshot = Snapshot::new(setup, old.world.clone(), generation, &self.key);
         let version = snapshot.policy.version;
         if changed {
             state.installed_at = now;
@@ -284,15 +282,4 @@ pub(crate) fn refusals(outcome: &Outcome) -> Vec<String> {
         None => diagnostic.message.clone(),
     };
     outcome.diagnostics.iter().filter(refused).map(line).collect()
-}
-
-fn snapshot(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
-    let Setup { settings, mut policy, .. } = setup;
-    policy.version.generation = generation;
-    let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
-    let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
-    let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
-    let recorded =
-        policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
-    Snapshot { policy: Arc::new(policy), world, settings: Arc::new(settings), hygiene, recorder, recorded }
 }

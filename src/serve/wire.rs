@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::config::Timeouts;
+use crate::decision::Builtin;
 use crate::upstream::write_flattened;
 
 /// What is known of a connection's bytes; shared by its stream, its service and its task.
@@ -70,8 +71,8 @@ pub(crate) enum Framed {
 /// What a parsed head says otherwise than the head that was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Altered {
-    /// The request target.
-    pub(crate) target: bool,
+    /// The rule that says how the request target was altered.
+    pub(crate) target: Option<Builtin>,
     /// A Content-Length beside Transfer-Encoding, or a second one, was dropped (RFC 9112 section 6.3).
     pub(crate) length: bool,
 }
@@ -164,7 +165,11 @@ impl Wire {
             _ => 0,
         };
         let altered = Altered {
-            target: begin.is_none(),
+            target: match begin {
+                Some(_) => None,
+                None if self.aligned.get() && has_fragment(&head) => Some(Builtin::Fragment),
+                None => Some(Builtin::BadTarget),
+            },
             length: match body {
                 Framed::Absent => false,
                 Framed::Sized => named > 1,
@@ -198,9 +203,9 @@ impl Wire {
         }
     }
 
-    /// The bytes of a head that hyper refused, cut.
+    /// The bytes of a head that hyper refused, as far as they were kept.
     pub(crate) fn refused_head(&self) -> Vec<u8> {
-        self.head.borrow().iter().copied().take(1024).collect()
+        self.head.borrow().clone()
     }
 
     /// Whether part of a request head came.
@@ -242,6 +247,12 @@ fn same_target(head: &[u8], method: &str, uri: &Uri) -> bool {
     let parsed = uri.to_string();
     parsed.as_bytes() == sent
         || (parsed.strip_suffix('/')).is_some_and(|bare| uri.path() == "/" && bare.as_bytes() == sent)
+}
+
+/// Whether the request line has a `#`, from which on the parser drops the target.
+fn has_fragment(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\n').find(|line| !matches!(**line, [] | [b'\r']));
+    line.is_some_and(|line| line.contains(&b'#'))
 }
 
 /// How many Content-Length fields a head has.
@@ -398,24 +409,29 @@ mod tests {
         Wire::new(Timeouts::default())
     }
 
+    fn altered(wire: &Wire, method: &str, uri: &str, body: Framed) -> Option<Builtin> {
+        wire.begin(method, &uri.parse().expect("a target"), body).target
+    }
+
     fn begin(wire: &Wire, method: &str, uri: &str, body: Framed) -> bool {
-        !wire.begin(method, &uri.parse().expect("a target"), body).target
+        altered(wire, method, uri, body).is_none()
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn the_target_as_sent_is_compared_with_the_target_as_parsed() {
         for (sent, parsed, want) in [
-            ("GET /a HTTP/1.1\r\n\r\n", "/a", true),
-            ("\r\n\r\nGET /a?b HTTP/1.1\r\n\r\n", "/a?b", true),
-            ("GET /a#b HTTP/1.1\r\n\r\n", "/a", false),
-            ("GET /a HTTP/1.1\r\n\r\n", "/b", false),
-            ("GET http://h HTTP/1.1\r\n\r\n", "http://h/", true),
-            ("GET http://h/x HTTP/1.1\r\n\r\n", "http://h/x", true),
-            ("GET http://h/x#y HTTP/1.1\r\n\r\n", "http://h/x", false),
+            ("GET /a HTTP/1.1\r\n\r\n", "/a", None),
+            ("\r\n\r\nGET /a?b HTTP/1.1\r\n\r\n", "/a?b", None),
+            ("GET /a#b HTTP/1.1\r\n\r\n", "/a", Some(Builtin::Fragment)),
+            ("\r\nGET /a#b HTTP/1.1\r\n\r\n", "/a", Some(Builtin::Fragment)),
+            ("GET /a HTTP/1.1\r\nX: #\r\n\r\n", "/b", Some(Builtin::BadTarget)),
+            ("GET http://h HTTP/1.1\r\n\r\n", "http://h/", None),
+            ("GET http://h/x HTTP/1.1\r\n\r\n", "http://h/x", None),
+            ("GET http://h/x#y HTTP/1.1\r\n\r\n", "http://h/x", Some(Builtin::Fragment)),
         ] {
             let wire = wire();
             wire.on_read(sent.as_bytes());
-            assert_eq!(begin(&wire, "GET", parsed, Framed::Absent), want, "{sent:?}");
+            assert_eq!(altered(&wire, "GET", parsed, Framed::Absent), want, "{sent:?}");
         }
     }
 

@@ -2,15 +2,17 @@
 //!
 //! A request never leaves the thread that accepted it, so nothing of it is locked or sent.
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::{Instant, interval, sleep, timeout_at};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Protocol, Session};
@@ -19,7 +21,7 @@ use super::listen::{Admission, Full};
 use super::stack::stack;
 use super::wire::Wire;
 use crate::facts::Scheme;
-use crate::layers::{Context, Peer};
+use crate::layers::{Context, Peer, turn_away};
 
 /// How far the end of the process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +80,7 @@ impl Worker {
             until(&mut lifecycle, Lifecycle::Cutting).await;
             connections.ask(Ask::Cut);
             // A cut task needs one more turn to end.
-            let _ = tokio::time::timeout(Duration::from_secs(1), connections.all_closed()).await;
+            let _ = timeout(Duration::from_secs(1), connections.all_closed()).await;
         };
         tokio::select! {
             () = connections.all_closed() => {}
@@ -137,6 +139,7 @@ impl Acceptor {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let installed = self.context.installed();
         let settings = &installed.snapshot.settings;
+        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let _seat = match self.admission.enter(address.ip(), settings.connections) {
             Ok(seat) => seat,
             Err(full) => {
@@ -145,6 +148,11 @@ impl Acceptor {
                     Full::Address => "limits.connections_per_address",
                 };
                 tracing::debug!(peer = %address, limit, "a connection was closed: the limit is reached");
+                let answer =
+                    turn_away(&self.context, &Rc::new(Peer { address, scheme, switch: None.into() }));
+                if self.tls.is_none() {
+                    let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
+                }
                 return;
             }
         };
@@ -155,7 +163,6 @@ impl Acceptor {
         let deadline = Instant::now() + settings.timeouts.first_byte;
         let wire = Wire::new(settings.timeouts);
         drop(installed);
-        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let session = |alpn| Session {
             context: Rc::clone(&self.context),
             stack: stack(&self.context),
@@ -177,6 +184,18 @@ impl Acceptor {
             Err(_) => tracing::debug!(peer = %address, "TLS took too long"),
         }
     }
+}
+
+/// How long a connection for which there is no room may take to read why.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Answers whatever the client asks. What it has sent is read, because closing a connection with
+/// unread bytes takes the answer back.
+async fn farewell(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(answer).await?;
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 4096]).await? > 0 {}
+    Ok(())
 }
 
 /// Counts an open connection in the gauge.

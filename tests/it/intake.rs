@@ -37,7 +37,7 @@ const REFUSED: &[(&str, u16, &str)] = &[
     ("GET /a%zz HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "intake/bad-percent"),
     ("GET /%c0%ae HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "intake/bad-utf8"),
     ("GET /a%0ab HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "intake/bad-target"),
-    ("GET /a#b HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "intake/bad-target"),
+    ("GET /a#b HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "intake/fragment"),
     ("OPTIONS * HTTP/1.1\r\nHost: app.test\r\n\r\n", 400, "intake/bad-target"),
     ("GET / HTTP/1.1\r\n\r\n", 400, "intake/authority-missing"),
     ("GET / HTTP/1.1\r\nHost:\r\n\r\n", 400, "intake/authority-missing"),

@@ -5,6 +5,8 @@
 
 mod support;
 
+mod admin;
+mod bad_policies;
 mod cases;
 mod cli_admin;
 mod cli_check;
@@ -12,9 +14,15 @@ mod cli_explain;
 mod cli_files;
 mod cli_test;
 mod cli_usage;
+mod coverage;
+mod credentials;
+mod decision_log;
+mod differential;
 mod drain;
 mod forwarding;
+mod http2;
 mod intake;
+mod limits;
 mod reload;
 mod tidy;
 mod upgrade;

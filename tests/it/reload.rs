@@ -49,11 +49,6 @@ fn a_changed_file_is_a_new_generation_and_an_unchanged_one_is_not() {
     let before = status(&gateway)["reload"]["at"].clone();
     gateway.write_config(&format!("{}\n# a comment\n", config("/b")));
     wait_until(|| (status(&gateway)["reload"]["at"] != before).then_some(()));
-    println!(
-        "{} {}",
-        fs::read_to_string(gateway.folder().join("portcullis.toml")).unwrap(),
-        status(&gateway)
-    );
     assert_eq!(generation(&gateway), 2);
 }
 

@@ -59,13 +59,12 @@ impl<'a> Account<'a> {
         let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
         let mut trace = Trace::default();
         let decision = policy.decide(&sample, &world, Some(&mut trace));
-        let Sample { method, scheme, uri, version, headers, peer, .. } = &sample;
-        let admitted = policy.admit(method, *scheme, uri, *version, headers, *peer);
+        let admitted = policy.admit_sample(&sample);
         let reached = |stage| passage(&decision, stage) != Passage::NotReached;
         let identity = reached(Stage::Authn).then(|| policy.identify_sample(admitted.route, &sample, &world));
         let nearest = match &identity {
             Some(identity) if passage(&decision, Stage::Rbac) == Passage::Refused => {
-                policy.rbac.nearest(&policy.facts(&admitted, headers, identity, &Body::Absent, now))
+                policy.rbac.nearest(&policy.facts(&admitted, &sample.headers, identity, &Body::Absent, now))
             }
             _ => Vec::new(),
         };

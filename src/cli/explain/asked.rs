@@ -110,6 +110,7 @@ impl RequestArgs {
         let request = Request {
             method: self.method.clone().unwrap_or(if posts { Method::POST } else { Method::GET }),
             target: url.target,
+            fragment: false,
             version: Version::HTTP_11,
             scheme: if self.https || url.https { Scheme::Https } else { Scheme::Http },
             host,

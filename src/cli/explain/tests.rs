@@ -82,6 +82,7 @@ impl Scene {
         let request = Request {
             method: Method::DELETE,
             target: Uri::from_static("/orders/42"),
+            fragment: false,
             version: Version::HTTP_11,
             scheme: Scheme::Http,
             host: Some(http::HeaderValue::from_static("api.example.com")),

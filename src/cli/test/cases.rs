@@ -153,11 +153,6 @@ fn person(raw: RawIdentity) -> Person {
 fn read_request(raw: RawRequest, diagnostics: &mut Diagnostics) -> Option<Request> {
     let target: Option<Uri> =
         parse(&raw.path, "a request target", "write a path such as \"/orders/7?x=1\"", diagnostics);
-    if raw.path.contains('#') {
-        diagnostics
-            .push(Code::BadValue, raw.path.place, "a request target in a case has no fragment")
-            .help("clients keep fragments to themselves; one that is sent all the same is refused before it is parsed");
-    }
     let ip = |text: &At<String>, diagnostics: &mut Diagnostics| {
         parse::<IpAddr>(text, "an address", "write an address without port", diagnostics)
     };
@@ -184,6 +179,7 @@ fn read_request(raw: RawRequest, diagnostics: &mut Diagnostics) -> Option<Reques
     Some(Request {
         method: method?,
         target: target?,
+        fragment: raw.path.contains('#'),
         version: match raw.version {
             Some(VersionWord::Http10) => Version::HTTP_10,
             Some(VersionWord::Http2) => Version::HTTP_2,

@@ -29,14 +29,7 @@ pub fn judge(case: &Case, policy: &Policy, world: &World, now: Timestamp) -> Jud
     let sample = case.sample(policy, now);
     let mut trace = Trace::default();
     let decision = policy.decide(&sample, world, Some(&mut trace));
-    let admitted = policy.admit(
-        &sample.method,
-        sample.scheme,
-        &sample.uri,
-        sample.version,
-        &sample.headers,
-        sample.peer,
-    );
+    let admitted = policy.admit_sample(&sample);
     let route = policy.route(admitted.route).map(|route| &*route.name);
     let mut problems = Vec::new();
     compare(case, &decision, route, policy, &mut problems);

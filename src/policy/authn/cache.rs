@@ -8,8 +8,8 @@
 //! - `exp` and `nbf` are asked at every hit here, revocations by the caller;
 //! - only what was verified comes in. Garbage is neither kept nor makes room for itself.
 //!
-//! The hash reads the end of a token, which is its signature, and the length. Two tokens of equal
-//! hash push each other out; to make one on purpose takes a second valid signature with the same last
+//! The hash reads the end of a token, which is its signature. Two tokens of equal hash push each other
+//! out; to make one on purpose takes a second valid signature with the same last
 //! 32 characters. The comparison stops at the first difference, which would tell a guesser something
 //! only after those 32 characters were right.
 //!
@@ -138,7 +138,6 @@ impl TokenCache {
         policy: Version,
         window: Window,
         who: Arc<Who>,
-        now: Timestamp,
     ) {
         let mut tag = [0; TAG];
         let Some(key) = self.key(credential, &mut tag) else { return };
@@ -160,7 +159,7 @@ impl TokenCache {
             marked: AtomicBool::new(false),
         };
         let mut shard = self.shard(hash).write().unwrap_or_else(PoisonError::into_inner);
-        shard.insert(hash, entry, self.bounds, now);
+        shard.insert(hash, entry, self.bounds);
     }
 
     /// Replaces the roles of a hit by those of another policy.
@@ -214,7 +213,6 @@ impl TokenCache {
     fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.last_chunk::<32>().map_or(key, |tail| tail));
-        hasher.write_usize(key.len());
         hasher.finish()
     }
 
@@ -241,10 +239,10 @@ impl Entry {
 }
 
 impl Shard {
-    fn insert(&mut self, hash: u64, mut entry: Entry, bounds: Bounds, now: Timestamp) {
+    fn insert(&mut self, hash: u64, mut entry: Entry, bounds: Bounds) {
         self.remove(hash);
         while self.entries.len() >= bounds.entries || self.bytes + entry.weight as usize > bounds.bytes {
-            self.evict(entry.stamp, now);
+            self.evict();
         }
         entry.place = self.free.pop().unwrap_or_else(|| {
             self.ring.push(None);
@@ -255,10 +253,10 @@ impl Shard {
         self.entries.insert(hash, entry);
     }
 
-    /// Makes room for one entry: the first that is past its time, of another stamp, or was not used
-    /// since the hand last passed. Looks at no more than [`SWEEP`] of them, so that a full cache of
-    /// busy entries does not make one request wait.
-    fn evict(&mut self, stamp: Stamp, now: Timestamp) {
+    /// Makes room: removes the first entry that was not used since the hand last passed. What is past
+    /// its end or of another stamp is never a hit, so it goes by itself. Looks at no more than [`SWEEP`]
+    /// entries, so that a full cache of busy ones does not make one request wait.
+    fn evict(&mut self) {
         let mut looked = 0;
         loop {
             if self.hand >= self.ring.len() {
@@ -268,9 +266,7 @@ impl Shard {
             self.hand += 1;
             let Some(hash) = self.ring.get(place).copied().flatten() else { continue };
             looked += 1;
-            let busy = self.entries.get(&hash).is_some_and(|entry| {
-                entry.stamp == stamp && now.as_second() < entry.until && entry.marked.swap(false, Relaxed)
-            });
+            let busy = self.entries.get(&hash).is_some_and(|entry| entry.marked.swap(false, Relaxed));
             if !busy || looked >= SWEEP {
                 self.remove(hash);
                 return;

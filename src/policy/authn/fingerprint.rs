@@ -63,3 +63,32 @@ impl Parts {
         Fingerprint([(); 2].map(|()| words.next().copied().map_or(0, u64::from_le_bytes)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(parts: &[&str]) -> Fingerprint {
+        let mut fingerprint = Parts::new();
+        parts.iter().for_each(|part| {
+            fingerprint.add(part);
+        });
+        fingerprint.finish()
+    }
+
+    fn of_lists(lists: &[&[&str]]) -> Fingerprint {
+        let mut fingerprint = Parts::new();
+        lists.iter().for_each(|list| {
+            fingerprint.add_all(list.iter());
+        });
+        fingerprint.finish()
+    }
+
+    #[test]
+    fn parts_and_lists_do_not_run_together() {
+        assert_eq!(of(&["ab", "c"]), of(&["ab", "c"]));
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["ab", ""]), of(&["ab"]));
+        assert_ne!(of_lists(&[&["a", "b"], &[]]), of_lists(&[&["a"], &["b"]]));
+    }
+}

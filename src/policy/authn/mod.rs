@@ -229,8 +229,7 @@ impl Authn {
     ) -> impl Iterator<Item = &HeaderName> {
         let read = route != AuthnWord::Off;
         let forwarded = identity.who().is_some_and(|who| {
-            who.holder.bearer
-                && self.jwt.iter().any(|issuer| issuer.forward && issuer.id == who.holder.source)
+            self.jwt.iter().any(|issuer| issuer.forward && issuer.id == who.holder.source)
         });
         let authorization = Some(&AUTHORIZATION).filter(|_| read && !forwarded);
         let keys = self.headers.iter().filter(move |_| read).map(|header| &header.name);

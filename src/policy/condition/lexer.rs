@@ -61,7 +61,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, Problem> {
                     Problem::new(at..at + length, format!("`{shown}` has no meaning in a condition"));
                 return Err(match habit {
                     Some((_, instead)) => problem.help(format!("write `{instead}`")),
-                    None => problem,
+                    None => problem.help("texts and times stand in quotes"),
                 });
             }
         };

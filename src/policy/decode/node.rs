@@ -169,8 +169,9 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// Reports the keys that were not asked for.
-    pub fn finish(self, diagnostics: &mut Diagnostics) {
+    /// Reports the keys that were not asked for. Whether there were none.
+    pub fn finish(self, diagnostics: &mut Diagnostics) -> bool {
+        let before = diagnostics.len();
         for key in self.table.keys() {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {
@@ -178,6 +179,7 @@ impl<'a> TableReader<'a> {
             }
             unknown_key(place(self.file, &key.span()), name, self.what, &self.asked, diagnostics);
         }
+        diagnostics.len() == before
     }
 }
 

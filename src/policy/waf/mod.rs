@@ -1,59 +1,227 @@
 //! WAF rules: intermediate representation, front ends, compiled engine.
+//!
+//! ```text
+//! raw ── toml ──▶ ir ── compile ──▶ gates {sight, matcher} ── run ──▶ verdict, notes, trace
+//!                                             ▲
+//!                       facts ── collect, body ── values
+//! ```
+//!
+//! Two gates: the head (line, header fields, cookies, query) and the body, which also runs when there
+//! is none. A rule runs once, at the earliest gate where all its texts are known. Without rules none of
+//! this costs anything.
 
+mod bits;
+mod body;
+pub mod bytes;
+mod collect;
+mod compile;
+mod documented;
+pub mod ir;
+mod matcher;
+mod needs;
+pub mod operators;
+mod pack;
 mod raw;
+mod record;
+mod run;
+mod sight;
+pub mod targets;
+mod toml;
+pub mod transforms;
+mod values;
 
-pub use raw::RawWaf;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod tests;
 
+use std::sync::Arc;
+
+use http::HeaderName;
+
+pub use self::raw::{
+    ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
+    RawWafRule, TargetWord, TransformWord,
+};
+pub use self::run::Carried;
+
+use self::body::Bounds;
+use self::compile::{Engine, Settings, build};
+use self::operators::TableBudget;
+use self::record::Recorder;
+use self::run::Run;
+use super::code::Code;
 use super::compile::Compile;
+use super::diagnostic::At;
 use super::mode::Mode;
-use crate::decision::{Builtin, Notes, Trace, Verdict};
-use crate::facts::Facts;
+use crate::decision::{Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict};
+use crate::facts::{Body, Facts};
 
 /// The compiled WAF rules.
-#[derive(Clone, Debug, Default)]
-pub struct Waf {}
+#[derive(Clone, Default)]
+pub struct Waf {
+    engine: Option<Arc<Engine>>,
+    bounds: Bounds,
+    /// How many bytes of a matched text are kept for the record (`log.waf_data`); none by default.
+    pub data_limit: usize,
+    /// Header fields that carry credentials, besides the standard ones; never recorded.
+    pub credentials: Vec<HeaderName>,
+}
 
-/// What the head gate leaves for the body gate.
-#[derive(Clone, Debug, Default)]
-pub struct Carried {}
+/// The work that one request may cause unless `waf.budget` says otherwise.
+const BUDGET: u64 = 32_000_000;
+/// The sum of scores at which a request is refused unless `waf.threshold` says otherwise.
+const THRESHOLD: u32 = 5;
+/// How much memory the tables of expressions may take, over all rules that users write.
+const TABLES: usize = 64 << 20;
 
 impl Waf {
     /// Compiles `[waf]`; the mode is that of the whole stage.
-    pub fn compile(_raw: Option<&RawWaf>, _cx: &mut Compile<'_>) -> (Waf, Mode) {
-        (Waf {}, Mode::Enforce)
+    pub fn compile(raw: Option<&RawWaf>, cx: &mut Compile<'_>) -> (Waf, Mode) {
+        let Some(raw) = raw else { return (Waf::default(), Mode::Enforce) };
+        let mode = cx.stage_mode(&raw.mode);
+        let settings = settings(raw, cx);
+        let mut entries = Vec::new();
+        let mut packs: Vec<PackWord> = Vec::new();
+        for pack in raw.packs.iter().flat_map(|packs| &packs.value) {
+            if packs.contains(&pack.value) {
+                cx.diagnostics.push(
+                    Code::BadValue,
+                    pack.place,
+                    format!("the pack `{}` is named twice", pack.value.word()),
+                );
+                continue;
+            }
+            packs.push(pack.value);
+            entries.extend(pack::add(pack, cx));
+        }
+        let mut tables = TableBudget(TABLES);
+        for (written, rule) in toml::rules(&raw.rule, cx) {
+            let built = rule.and_then(|rule| build(rule, &mut tables, cx.diagnostics));
+            entries.push((written, built));
+        }
+        let all: Vec<_> = entries.iter().map(|(written, _)| *written).collect();
+        toml::distinct(&raw.exclude, cx);
+        let exclusions: Vec<_> =
+            raw.exclude.iter().map(|exclude| toml::exclusion(exclude, &all, cx)).collect();
+        let engine = Engine::new(&entries, &exclusions, settings, cx.diagnostics);
+        let engine = (!engine.is_empty()).then(|| Arc::new(engine));
+        (Waf { engine, bounds: settings.bounds, ..Waf::default() }, mode)
     }
 
-    /// Judges the request line, headers, cookies and query.
+    /// Judges the request line, headers, cookies and query. `shadow`: the stage or the route is in
+    /// shadow.
     pub fn check_head(
         &self,
-        _facts: &Facts<'_>,
-        _shadow: bool,
-        _carried: &mut Carried,
-        _notes: &mut Notes,
-        _trace: Option<&mut Trace>,
+        facts: &Facts<'_>,
+        shadow: bool,
+        carried: &mut Carried,
+        notes: &mut Notes,
+        trace: Option<&mut Trace>,
     ) -> Verdict {
-        Verdict::Pass(Builtin::WafClean.into())
+        match &self.engine {
+            None => Verdict::Pass(Builtin::WafClean.into()),
+            Some(engine) => {
+                let recorder = self.recorder();
+                Run { engine, stage: Stage::Waf, facts, shadow, recorder, notes, trace }.head(carried)
+            }
+        }
     }
 
     /// Whether any rule wants the body of this request read.
-    pub fn wants_body(&self, _facts: &Facts<'_>) -> bool {
-        false
+    pub fn wants_body(&self, facts: &Facts<'_>) -> bool {
+        let Some(engine) = &self.engine else { return false };
+        !engine.body.rules.is_empty() && engine.body.needs_body(&engine.body.active(facts))
+    }
+
+    /// Whether any rule could want a body read.
+    pub fn inspects_bodies(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| !engine.body.rules.is_empty())
     }
 
     /// The largest body that is read for inspection.
     pub fn body_limit(&self) -> u64 {
-        128 * 1024
+        self.bounds.limit
     }
 
-    /// Judges the body; also runs when there is none.
+    /// Judges the body; also runs when there is none. Where it was not read, rules still see the
+    /// texts of the head.
     pub fn check_body(
         &self,
-        _facts: &Facts<'_>,
-        _shadow: bool,
-        _carried: &mut Carried,
-        _notes: &mut Notes,
-        _trace: Option<&mut Trace>,
+        facts: &Facts<'_>,
+        shadow: bool,
+        carried: &mut Carried,
+        notes: &mut Notes,
+        trace: Option<&mut Trace>,
     ) -> Verdict {
-        Verdict::Pass(Builtin::WafClean.into())
+        if *facts.body == Body::TooLarge {
+            let denial = Denial::builtin(Stage::WafBody, Builtin::BodyTooLarge);
+            if let Some(trace) = trace {
+                let why = Builtin::BodyTooLarge.info().text;
+                trace.rule(Stage::WafBody, Builtin::BodyTooLarge, StepOutcome::Deny(denial.reason), why);
+            }
+            return Verdict::Deny(denial);
+        }
+        match &self.engine {
+            None => Verdict::Pass(Builtin::WafClean.into()),
+            Some(engine) => {
+                let recorder = self.recorder();
+                Run { engine, stage: Stage::WafBody, facts, shadow, recorder, notes, trace }.body(carried)
+            }
+        }
+    }
+
+    fn recorder(&self) -> Recorder<'_> {
+        Recorder { data_limit: self.data_limit, credentials: &self.credentials }
+    }
+}
+
+impl std::fmt::Debug for Waf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = |engine: &Arc<Engine>| engine.head.rules.len() + engine.body.rules.len();
+        f.debug_struct("Waf").field("rules", &self.engine.as_ref().map_or(0, count)).finish_non_exhaustive()
+    }
+}
+
+fn settings(raw: &RawWaf, cx: &mut Compile<'_>) -> Settings {
+    let mut bounds = Bounds::default();
+    if let Some(body) = &raw.body {
+        let within = |value: Option<At<u64>>, (least, most): (u64, u64), key: &str, cx: &mut Compile<'_>| {
+            let value = value?;
+            if (least..=most).contains(&value.value) {
+                return Some(value.value);
+            }
+            let message = format!("`waf.body.{key}` is {}, and not from {least} to {most}", value.value);
+            cx.diagnostics.push(Code::BadValue, value.place, message);
+            None
+        };
+        let limit = within(body.limit.map(|limit| limit.map(|size| size.0)), (1, 1 << 30), "limit", cx);
+        let depth = within(body.depth.map(|depth| depth.map(u64::from)), (1, 100), "depth", cx);
+        let fields = within(body.fields.map(|fields| fields.map(u64::from)), (1, 1 << 20), "fields", cx);
+        bounds.limit = limit.unwrap_or(bounds.limit);
+        bounds.depth = depth.and_then(|depth| depth.try_into().ok()).unwrap_or(bounds.depth);
+        bounds.fields = fields.and_then(|fields| fields.try_into().ok()).unwrap_or(bounds.fields);
+    }
+    for (zero, key, place) in [
+        (
+            raw.threshold.is_some_and(|threshold| threshold.value == 0),
+            "threshold",
+            raw.threshold.map(|at| at.place),
+        ),
+        (raw.budget.is_some_and(|budget| budget.value == 0), "budget", raw.budget.map(|at| at.place)),
+    ] {
+        if zero {
+            cx.diagnostics.push(
+                Code::BadValue,
+                place,
+                format!("`waf.{key}` is 0, which would refuse every request"),
+            );
+        }
+    }
+    Settings {
+        paranoia: raw.paranoia.and_then(|level| toml::level_of(level, cx)).unwrap_or(1),
+        threshold: raw.threshold.map_or(THRESHOLD, |threshold| threshold.value),
+        budget: raw.budget.map_or(BUDGET, |budget| budget.value),
+        bounds,
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -83,11 +83,6 @@ impl Gateway {
                 Err(_) => panic!("`{text}` was not logged; what was:\n{}", self.seen.join("\n")),
             }
         }
-    }
-
-    /// Forgets what was logged so far.
-    pub fn forget(&mut self) {
-        self.seen.clear();
     }
 
     /// Its folder.
@@ -190,9 +185,4 @@ fn lines(stderr: std::process::ChildStderr) -> Receiver<String> {
 fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("address=").unwrap_or_else(|| panic!("no address in {line}"));
     rest.split_whitespace().next().and_then(|text| text.parse().ok()).expect("an address")
-}
-
-/// A path as the configuration writes it.
-pub fn shown(path: &Path) -> String {
-    PathBuf::from(path).display().to_string()
 }

@@ -5,9 +5,11 @@
 mod client;
 pub mod command;
 mod gateway;
+pub mod http2;
 pub mod stand_in;
+pub mod tables;
 mod upstream;
 
 pub use client::{Response, exchange, get, get_local, read_response, request, send};
 pub use gateway::{Gateway, wait_until};
-pub use upstream::{Received, Upstream};
+pub use upstream::Upstream;

@@ -131,6 +131,18 @@ fn a_revoked_user_is_refused_after_the_password_only() {
 }
 
 #[test]
+fn the_list_of_the_policy_itself_counts_too() {
+    let text = format!(
+        "[authn.revoked]\nfile = \"revoked\"\n[[authn.basic]]\nid = \"p\"\nuser = [{{ name = \"bob\", hash = \"{}\" }}]",
+        bcrypt("hunter2")
+    );
+    let authn = authn(&text, &[("revoked", "subjects = { bob = 2026-01-01T00:00:00Z }")]);
+    let value = format!("Basic {}", STANDARD.encode("bob:hunter2"));
+    let problem = identify(&authn, &[("authorization", &value)]).unwrap().unwrap_err();
+    assert_eq!(problem.rule, Builtin::Revoked);
+}
+
+#[test]
 fn hashes_that_are_guessed_in_no_time_are_refused_with_their_name() {
     let line = |hash: &str| {
         let text = "[[authn.basic]]\nid = \"people\"\nusers = { file = \"htpasswd\" }";

@@ -31,7 +31,7 @@ fn credential<'h>(authn: &Authn, headers: &'h HeaderMap) -> Credential<'h> {
 fn put(cache: &TokenCache, authn: &Authn, credential: &Credential<'_>, holder: Arc<Holder>) {
     let window = authn.window(&holder, now()).unwrap();
     let who = Arc::new(Who { holder, ..Who::default() });
-    cache.put(credential, authn.stamp(&KeyRing::default()), Version::default(), window, who, now());
+    cache.put(credential, authn.stamp(&KeyRing::default()), Version::default(), window, who);
 }
 
 fn get(
@@ -70,6 +70,38 @@ fn what_was_verified_is_found_until_its_end() {
     assert_eq!(found(&cache, &lab, &token, now()), Some(bearer(&lab, &token).unwrap()));
     // `exp` is 13:00:00, `nbf` 11:59:50, the leeway 60 s.
     for (time, there) in [("13:00:59", true), ("13:01:00", false), ("11:58:50", true), ("11:58:49", false)] {
+        assert_eq!(
+            found(&cache, &lab, &token, at(&format!("2026-11-24T{time}Z"))).is_some(),
+            there,
+            "{time}"
+        );
+    }
+}
+
+#[test]
+fn within_the_second_of_its_beginning_and_end_a_token_is_not_found_but_verified() {
+    let (lab, cache) = (lab(), cache(ROOMY));
+    let seconds = now().as_second() as f64;
+    let token =
+        rsa().token(&with(claims(), &[("nbf", json!(seconds + 60.5)), ("exp", json!(seconds + 100.5))]));
+    let fields = token_headers(&token);
+    let credential = credential(&lab, &fields);
+    let holder = Holder {
+        source: "lab".into(),
+        bearer: true,
+        not_before: Some(at("2026-11-24T12:01:00.5Z")),
+        expires_at: Some(at("2026-11-24T12:01:40.5Z")),
+        ..Holder::default()
+    };
+    put(&cache, &lab, &credential, Arc::new(holder));
+    // With leeway the token is good from 12:00:00.5 to 12:02:40.5.
+    for (time, there) in [
+        ("12:00:00.2", false),
+        ("12:00:00.7", false),
+        ("12:00:01", true),
+        ("12:02:39.9", true),
+        ("12:02:40", false),
+    ] {
         assert_eq!(
             found(&cache, &lab, &token, at(&format!("2026-11-24T{time}Z"))).is_some(),
             there,

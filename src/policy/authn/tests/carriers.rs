@@ -81,6 +81,14 @@ fn authorization_is_one_scheme_one_space_and_one_credential() {
 }
 
 #[test]
+fn a_scheme_alone_is_said_to_be_one() {
+    for value in ["Bearer", "Bearer ", "Basic"] {
+        let problem = identify(&lab(), &[("authorization", value)]).unwrap().unwrap_err();
+        assert_eq!(&*problem.note, "Authorization has a scheme and no credential");
+    }
+}
+
+#[test]
 fn an_api_key_is_known_or_not() {
     assert_eq!(rule(&[("x-api-key", "LAB-USER-KEY")]), Some(Builtin::KeyUnknown));
     assert_eq!(rule(&[("x-api-key", "lab-user-key,lab-user-key")]), Some(Builtin::KeyUnknown));

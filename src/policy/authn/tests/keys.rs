@@ -48,6 +48,12 @@ fn weak_and_broken_keys_are_left_out() {
         altered(&[("n", json!(short))]),
         Some("is an RSA key of less than 2048 or more than 8192 bits")
     );
+    // 2047 bits.
+    let seven = format!("f{}w", "_".repeat(340));
+    assert_eq!(
+        altered(&[("n", json!(seven))]),
+        Some("is an RSA key of less than 2048 or more than 8192 bits")
+    );
     assert_eq!(altered(&[("n", json!("a+b"))]), Some("is not encoded in base64url"));
     assert_eq!(altered(&[("e", json!("AA"))]), Some("is not a valid RSA key"));
     let ec = |x: &str| left_out(with(issuer_keys()[2].public.clone(), &[("x", json!(x))]));
@@ -198,6 +204,10 @@ fn stamps_tell_keys_and_sources_apart_and_nothing_else() {
         );
         assert_ne!(lab().stamp(&empty), other.stamp(&empty), "{new}");
     }
+    let another = bcrypt::hash_with_salt("another", 4, [7; 16]).unwrap();
+    let users = format!("alice:{}", another.format_for_version(bcrypt::Version::TwoY));
+    let (other, _, _) = compile(LAB, &[("jwks.json", &key_set(issuer_keys())), ("htpasswd", &users)]);
+    assert_ne!(lab().stamp(&empty), other.stamp(&empty));
     let (other, _, _) = compile(LAB, &[("jwks.json", &key_set([rsa()])), ("htpasswd", &htpasswd())]);
     assert_ne!(lab().stamp(&empty), other.stamp(&empty));
     let (other, _, _) = compile(

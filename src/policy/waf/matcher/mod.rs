@@ -1,0 +1,335 @@
+//! Which units match on which text: the part of the engine that has to be fast.
+//!
+//! For each text: its features; the transformations that change it, each at most once; one pass of the
+//! prefilter; and only for the units that are left, the operators. What is left out is left out
+//! because it cannot match (`needs.rs`); a property test compares all of this with the plain loop.
+//! Nothing here is built, grown or cached depending on what requests send.
+
+mod chains;
+mod features;
+mod prefilter;
+
+use self::chains::Chains;
+use self::features::{FeatureTable, Features};
+use self::prefilter::Prefilter;
+use super::bits::Bits;
+use super::bytes::ByteSet;
+use super::needs::Needs;
+use super::operators::Operator;
+use super::transforms::Transform;
+
+/// What the matcher judges: a test on a text, behind a chain of transformations. A link of a rule is
+/// one unit, or several of which one has to match.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) transforms: Box<[Transform]>,
+    pub(super) test: CompiledTest,
+}
+
+/// What a text must be.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledTest {
+    pub(super) conditions: Box<[CompiledCondition]>,
+    /// Whether one condition is enough.
+    pub(super) any: bool,
+}
+
+/// An operator, and whether it must not match.
+#[derive(Clone, Debug)]
+pub(super) struct CompiledCondition {
+    pub(super) operator: Operator,
+    pub(super) negated: bool,
+}
+
+/// The units of a gate, ready to run.
+#[derive(Clone, Debug)]
+pub(super) struct Matcher {
+    units: Vec<Unit>,
+    /// By unit: the features it needs, all of them.
+    needs: Vec<Features>,
+    /// By unit: the least length it needs.
+    min_len: Vec<u32>,
+    /// By unit: the bytes that a text must begin with.
+    first: Vec<ByteSet>,
+    features: FeatureTable,
+    chains: Chains,
+    prefilter: Prefilter,
+    /// The units that the prefilter does not know.
+    unfiltered: Bits,
+    /// What texts of few different bytes cannot match, from the plainest on.
+    plain: [Plain; 2],
+    /// By length, for short texts: the units that may match on one.
+    short: [Bits; SHORT],
+}
+
+/// Texts below this length are short.
+const SHORT: usize = 12;
+
+/// Texts of these bytes alone, and the units that may match on them.
+#[derive(Clone, Debug)]
+struct Plain {
+    /// The feature of texts that have other bytes.
+    others: Features,
+    units: Bits,
+}
+
+/// Numbers, names, tokens.
+const TOKEN: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+/// And plain sentences.
+const PROSE: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ,!?+@";
+/// So few units are asked for all they need before the text is looked through for literals.
+const FEW: u32 = 24;
+
+/// Buffers that a request uses again for each of its texts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scratch {
+    /// The transformed texts; the first one stands for the text as it came and stays empty.
+    haystacks: Vec<Haystack>,
+    /// By chain node: its haystack.
+    places: Vec<usize>,
+    hits: Bits,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Haystack {
+    text: Vec<u8>,
+    features: Features,
+    units: Bits,
+}
+
+/// The work that one request may still cause, in steps of a byte looked at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget(pub(super) u64);
+
+/// The budget is used up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exhausted;
+
+impl Budget {
+    /// Takes the work on a text of this length, which is at least a few steps.
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<(), Exhausted> {
+        self.0 = self.0.checked_sub(length as u64 + FIXED_COST).ok_or(Exhausted)?;
+        Ok(())
+    }
+}
+
+/// What looking at even an empty text costs.
+const FIXED_COST: u64 = 16;
+
+impl CompiledTest {
+    #[inline]
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
+        let holds = |condition: &CompiledCondition| condition.operator.matches(text) != condition.negated;
+        match self.any {
+            true => self.conditions.iter().any(holds),
+            false => self.conditions.iter().all(holds),
+        }
+    }
+
+    /// The part of a matching text that made it match; the whole, where no part stands out.
+    pub(super) fn find(&self, text: &[u8]) -> std::ops::Range<usize> {
+        let positive = self.conditions.iter().filter(|condition| !condition.negated);
+        positive.filter_map(|condition| condition.operator.find(text)).next().unwrap_or(0..text.len())
+    }
+
+    fn needs(&self) -> Needs {
+        let needs = self.conditions.iter().map(|condition| match condition.negated {
+            true => Needs::default(),
+            false => condition.operator.needs(),
+        });
+        if self.any { Needs::any(needs) } else { Needs::all(needs) }
+    }
+}
+
+impl Unit {
+    /// Units of which one matches where this one does, each with needs of its own.
+    pub(super) fn alternatives(self) -> Vec<Unit> {
+        let conditions = &self.test.conditions;
+        let divisible = self.test.any || conditions.len() == 1;
+        if !divisible || conditions.iter().any(|condition| condition.negated) {
+            return vec![self];
+        }
+        let operators = conditions.iter().flat_map(|condition| match &condition.operator {
+            Operator::Regex(regex) => regex.alternatives().into_iter().map(Operator::Regex).collect(),
+            other => vec![other.clone()],
+        });
+        let unit = |operator| Unit {
+            transforms: self.transforms.clone(),
+            test: CompiledTest {
+                conditions: Box::new([CompiledCondition { operator, negated: false }]),
+                any: false,
+            },
+        };
+        operators.map(unit).collect()
+    }
+
+    /// The text that the test sees.
+    pub(super) fn transform(&self, text: &[u8]) -> Vec<u8> {
+        self.transforms.iter().fold(text.to_vec(), |text, transform| transform.apply(&text).unwrap_or(text))
+    }
+}
+
+impl Matcher {
+    pub(super) fn new(units: Vec<Unit>) -> Matcher {
+        let size = units.len();
+        let mut features = FeatureTable::new();
+        let chains = Chains::new(units.iter().map(|unit| &*unit.transforms), size, &mut features);
+        let all: Vec<Needs> = units.iter().map(|unit| unit.test.needs()).collect();
+        let prefilter = Prefilter::new(all.iter().map(|needs| needs.literals.as_deref()));
+        let mut unfiltered = Bits::none(size);
+        for (unit, needs) in all.iter().enumerate() {
+            if needs.literals.is_none() || prefilter.is_empty() {
+                unfiltered.insert(unit);
+            }
+        }
+        let plain = [TOKEN, PROSE].map(|bytes| {
+            let allowed = ByteSet::of(bytes);
+            let possible = |needs: &Needs| needs.clauses.iter().all(|set| set.meets(&allowed));
+            let mut units = Bits::none(size);
+            all.iter()
+                .enumerate()
+                .filter(|(_, needs)| possible(needs))
+                .for_each(|(unit, _)| units.insert(unit));
+            Plain { others: features.bit(allowed.complement()), units }
+        });
+        let short = std::array::from_fn(|length| {
+            let mut units = Bits::none(size);
+            let fits = all.iter().enumerate().filter(|(_, needs)| needs.min_len <= length);
+            fits.for_each(|(unit, _)| units.insert(unit));
+            units
+        });
+        // The bits are few: every unit gets one before any gets a second.
+        let mut needs = vec![0; size];
+        for round in 0..all.iter().map(|needs| needs.clauses.len()).max().unwrap_or(0) {
+            for (unit, clause) in
+                all.iter().enumerate().filter_map(|(unit, needs)| Some((unit, needs.clauses.get(round)?)))
+            {
+                needs[unit] |= features.bit(*clause);
+            }
+        }
+        let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
+        let first = all.iter().map(|needs| needs.first.unwrap_or(ByteSet::FULL)).collect();
+        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain, short }
+    }
+
+    pub(super) fn units(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Calls `found` with every unit of `wanted` that matches on a text.
+    #[inline]
+    pub(super) fn run(
+        &self,
+        text: &[u8],
+        wanted: &Bits,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+        mut found: impl FnMut(usize),
+    ) -> Result<(), Exhausted> {
+        let count = self.transform(text, wanted, scratch, budget)?;
+        let Scratch { haystacks, hits, .. } = scratch;
+        for (index, haystack) in haystacks.iter_mut().take(count).enumerate() {
+            let text = if index == 0 { text } else { &haystack.text };
+            let (features, units) = (haystack.features, &mut haystack.units);
+            self.narrow(features, text, units);
+            if units.is_empty() {
+                continue;
+            }
+            hits.reset(self.units.len());
+            if units.exceeds(&self.unfiltered) {
+                budget.take(text.len())?;
+                self.prefilter.scan(text, hits);
+            }
+            hits.add(&self.unfiltered);
+            hits.keep(units);
+            for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text)) {
+                budget.take(text.len())?;
+                if self.units[unit].test.matches(text) {
+                    found(unit);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away units that cannot match on a text of these features.
+    #[inline]
+    fn narrow(&self, features: Features, text: &[u8], units: &mut Bits) {
+        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
+        {
+            units.keep(&plain.units);
+        }
+        if let Some(short) = self.short.get(text.len()) {
+            units.keep(short);
+        }
+        if units.len() <= FEW {
+            units.retain(|unit| self.may_match(unit, features, text));
+        }
+    }
+
+    /// Whether a text of these features has what a unit needs, literals apart.
+    #[inline]
+    fn may_match(&self, unit: usize, features: Features, text: &[u8]) -> bool {
+        self.needs[unit] & !features == 0
+            && self.min_len[unit] as usize <= text.len()
+            && text.first().is_none_or(|byte| self.first[unit].contains(*byte))
+    }
+
+    fn any_may_match(&self, here: &Bits, wanted: &Bits, features: Features) -> bool {
+        here.iter().any(|unit| self.needs[unit] & !features == 0 && wanted.contains(unit))
+    }
+
+    /// Undoes what the wanted units want undone; returns how many different haystacks there are.
+    fn transform(
+        &self,
+        text: &[u8],
+        wanted: &Bits,
+        scratch: &mut Scratch,
+        budget: &mut Budget,
+    ) -> Result<usize, Exhausted> {
+        budget.take(text.len())?;
+        let Scratch { haystacks, places, .. } = scratch;
+        if haystacks.is_empty() {
+            haystacks.push(Haystack::default());
+        }
+        let features = self.features.of(text);
+        haystacks[0].features = features;
+        if !self.chains.may_change(features) {
+            haystacks[0].units.clone_from(wanted);
+            return Ok(1);
+        }
+        haystacks[0].units.reset(self.units.len());
+        places.clear();
+        let mut count = 1;
+        for node in &self.chains.nodes {
+            let parent = places.get(node.parent).copied().unwrap_or(0);
+            let mut place = parent;
+            if let Some(transform) = node.transform
+                && (node.triggers == 0 || node.triggers & haystacks[parent].features != 0)
+                && node.below.meets(wanted)
+                && (!node.deletes || self.any_may_match(&node.here, wanted, haystacks[parent].features))
+            {
+                if haystacks.len() == count {
+                    haystacks.push(Haystack::default());
+                }
+                let (before, after) = haystacks.split_at_mut(count);
+                let input = if parent == 0 { text } else { &before[parent].text };
+                budget.take(input.len())?;
+                after[0].text.clear();
+                if (transform.info().apply)(input, &mut after[0].text) {
+                    after[0].features = self.features.of(&after[0].text);
+                    after[0].units.reset(self.units.len());
+                    place = count;
+                    count += 1;
+                }
+            }
+            places.push(place);
+            haystacks[place].units.add_common(&node.here, wanted);
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;

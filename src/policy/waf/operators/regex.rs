@@ -1,0 +1,199 @@
+//! `regex`
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::{Input, meta};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind};
+
+use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget};
+use crate::policy::code::Code;
+use crate::policy::waf::documented::documented;
+use crate::policy::waf::needs::Needs;
+
+documented! {
+    /// A regular expression.
+    ///
+    /// *Matches*: values in which it matches anywhere, in time linear in the value's length.
+    /// *Argument*: the expression, in the syntax of Rust's `regex`, over bytes: `\w`, `\b` and `(?i)` are
+    /// about ASCII, and `.` matches a line feed too. No look-around, no back-references.
+    /// *Example*: `{ regex = '''(?i)\bunion\s+select\b''' }`
+    pub(super) const INFO: OperatorInfo = |DOC| OperatorInfo {
+        name: "regex",
+        doc: DOC,
+        argument: ArgumentKind::Text,
+    };
+}
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub(in crate::policy::waf) struct Op {
+    /// Tables of all states, for expressions whose tables are small: one, or one for each of several
+    /// groups of alternatives. They say yes or no without building anything while a request waits.
+    tables: Option<Arc<[Alternative]>>,
+    /// The general engine; its cache is bounded.
+    engine: meta::Regex,
+    needs: Needs,
+}
+
+/// A group of alternatives.
+#[derive(Clone, Debug)]
+struct Alternative {
+    table: Table,
+    needs: Needs,
+}
+
+type Table = dense::DFA<Vec<u32>>;
+
+/// The largest program of one expression.
+const MAX_PROGRAM: usize = 4 << 20;
+/// The largest table.
+const MAX_TABLE: usize = 256 << 10;
+/// How many tables one expression may have; each is a pass over the text.
+const MAX_TABLES: usize = 10;
+/// Programs of more states are divided without trying, where they can be: their tables are nearly
+/// always too large, and finding that out is what compiling would spend its time on.
+const MAX_STATES: usize = 240;
+/// What the general engine may keep of states it has seen.
+const MAX_CACHE: usize = 256 << 10;
+
+/// Reads an expression over bytes.
+pub(in crate::policy::waf) fn parse(pattern: &str) -> Result<Hir, OperatorProblem> {
+    let mut parser = ParserBuilder::new().utf8(false).unicode(false).dot_matches_new_line(true).build();
+    parser.parse(pattern).map_err(|error| {
+        let (what, at) = match &error {
+            regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.offset),
+            regex_syntax::Error::Translate(error) => (error.kind().to_string(), error.span().start.offset),
+            _ => ("it cannot be read".to_owned(), 0),
+        };
+        OperatorProblem::bad(
+            format!("this is not a regular expression: {what}, at byte {at}"),
+            "the syntax is that of Rust's `regex`; write it between ''' so that TOML leaves `\\` alone",
+        )
+    })
+}
+
+impl Op {
+    /// Operators that together match what this one matches, each with needs of its own: a value that
+    /// has what one group of alternatives needs is not asked about the others.
+    pub(in crate::policy::waf) fn alternatives(&self) -> Vec<Op> {
+        match &self.tables {
+            Some(tables) if tables.len() > 1 => tables
+                .iter()
+                .map(|one| Op {
+                    needs: one.needs.clone(),
+                    tables: Some([one.clone()].into()),
+                    engine: self.engine.clone(),
+                })
+                .collect(),
+            _ => vec![self.clone()],
+        }
+    }
+}
+
+impl Operate for Op {
+    fn build(argument: &Argument, tables: &mut TableBudget) -> Result<Op, OperatorProblem> {
+        let Argument::Text(pattern) = argument else { return Err(OperatorProblem::wrong_argument()) };
+        let hir = parse(pattern)?;
+        if hir.properties().minimum_len().is_none() {
+            return Err(OperatorProblem::bad("this expression matches nothing", ""));
+        }
+        let config = meta::Config::new()
+            .utf8_empty(false)
+            .nfa_size_limit(Some(MAX_PROGRAM))
+            .hybrid_cache_capacity(MAX_CACHE)
+            // The table below takes the place of the engine's own.
+            .dfa(false);
+        let engine =
+            meta::Builder::new().configure(config).build_from_hir(&hir).map_err(|_| OperatorProblem {
+                code: Code::Limit,
+                message: "this expression is too large once it is compiled".to_owned(),
+                help: "make its counted repetitions smaller, or split it",
+            })?;
+        let mut made = Vec::new();
+        let tables = make_tables(&hir, tables, &mut made).then(|| made.into());
+        Ok(Op { tables, engine, needs: Needs::of(&hir) })
+    }
+
+    #[inline]
+    fn matches(&self, value: &[u8]) -> bool {
+        let input = Input::new(value).earliest(true);
+        // A table gives up only where Unicode word boundaries are asked for, and then none is made;
+        // should one give up all the same, the engine answers.
+        match &self.tables {
+            Some(tables) => tables.iter().any(|one| match one.table.try_search_fwd(&input) {
+                Ok(found) => found.is_some(),
+                Err(_) => self.engine.is_match(input.clone()),
+            }),
+            None => self.engine.is_match(input),
+        }
+    }
+
+    fn find(&self, value: &[u8]) -> Option<Range<usize>> {
+        self.engine.find(value).map(|found| found.range())
+    }
+
+    fn needs(&self) -> Needs {
+        self.needs.clone()
+    }
+}
+
+/// Makes the tables of an expression; false where they would be too large or too many.
+fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Alternative>) -> bool {
+    if made.len() == MAX_TABLES {
+        return false;
+    }
+    let halves = halves(hir);
+    if let Some(table) = table(hir, halves.is_some(), budget.0.min(MAX_TABLE)) {
+        budget.0 -= table.memory_usage().min(budget.0);
+        made.push(Alternative { table, needs: Needs::of(hir) });
+        return true;
+    }
+    halves.is_some_and(|halves| halves.iter().all(|half| make_tables(half, budget, made)))
+}
+
+/// Two expressions that together match what this one matches: its alternatives, or those of its part
+/// with the most of them, cut in two.
+fn halves(hir: &Hir) -> Option<[Hir; 2]> {
+    let width = |part: &Hir| match part.kind() {
+        HirKind::Alternation(branches) => branches.len(),
+        _ => 0,
+    };
+    match hir.kind() {
+        HirKind::Alternation(branches) => {
+            let (first, second) = branches.split_at(branches.len() / 2);
+            Some([first, second].map(|half| Hir::alternation(half.to_vec())))
+        }
+        HirKind::Concat(parts) => {
+            let (at, widest) = parts.iter().enumerate().max_by_key(|(_, part)| width(part))?;
+            let with = |half: Hir| {
+                let mut parts = parts.clone();
+                parts[at] = half;
+                Hir::concat(parts)
+            };
+            halves(widest).filter(|_| width(widest) > 1).map(|halves| halves.map(with))
+        }
+        HirKind::Capture(capture) => halves(&capture.sub),
+        _ => None,
+    }
+}
+
+/// The table of all states, if it is no larger than this.
+fn table(hir: &Hir, divisible: bool, limit: usize) -> Option<Table> {
+    let program = thompson::Config::new()
+        .utf8(false)
+        .nfa_size_limit(Some(MAX_PROGRAM))
+        .which_captures(WhichCaptures::None);
+    let program = thompson::Compiler::new().configure(program).build_from_hir(hir).ok()?;
+    if divisible && program.states().len() > MAX_STATES {
+        return None;
+    }
+    let config = dense::Config::new()
+        .start_kind(StartKind::Unanchored)
+        .dfa_size_limit(Some(limit))
+        .determinize_size_limit(Some(limit * 2));
+    dense::Builder::new().configure(config).build_from_nfa(&program).ok()
+}

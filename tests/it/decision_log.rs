@@ -1,0 +1,154 @@
+//! The decision log: whole, without secrets, and what happens when it cannot be written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::process::Command;
+
+use crate::support::{Gateway, Upstream, get, get_local, request, wait_until};
+
+fn config(upstream: &Upstream, log: &str) -> String {
+    format!(
+        r#"{}
+[[route]]
+id = "all"
+path = "/{{*rest}}"
+upstream = "origin"
+
+[[authn.api_key]]
+id = "batch"
+header = "x-api-key"
+hash = "sha256:8bc9d88cbe06eae7f6ab60d77b2e7b51b409ca053fc6c38ee31a5bf589653cb3"
+roles = ["reader"]
+
+[rbac.role.reader]
+
+[[rbac.grant]]
+id = "read"
+roles = ["reader"]
+path = "/orders/{{*rest}}"
+
+[[rbac.grant]]
+id = "open"
+roles = ["anyone"]
+path = "/open/{{*rest}}"
+
+[log]
+{log}
+"#,
+        upstream.table("origin")
+    )
+}
+
+const KEY: &str = "the-key-for-tests";
+
+#[test]
+fn a_record_says_who_asked_for_what_and_which_rule_decided() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(
+        &upstream,
+        "sink = { file = \"decisions.jsonl\" }\nheaders = [\"user-agent\"]",
+    ));
+    request(
+        gateway.address,
+        "POST",
+        "/orders/7?x=1",
+        &[("X-Api-Key", KEY), ("User-Agent", "curl/8"), ("Content-Type", "text/plain")],
+        b"hello",
+    );
+    let mut record = gateway.records(1).remove(0);
+    for (pointer, stable) in [
+        ("/ts", "[time]"),
+        ("/request_id", "[id]"),
+        ("/decision_id", "[id]"),
+        ("/policy/hash", "[hash]"),
+        ("/rule_at", "[place]"),
+        ("/timing/policy_ns", "[ns]"),
+        ("/timing/upstream_us", "[us]"),
+        ("/trace_id", "[trace]"),
+    ] {
+        let value = record.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}"));
+        assert!(!value.is_null(), "{pointer} is null");
+        *value = stable.into();
+    }
+    insta::assert_json_snapshot!(record);
+}
+
+#[test]
+fn secrets_never_reach_it() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(&upstream, "sink = { file = \"decisions.jsonl\" }"));
+    let secrets = [
+        ("X-Api-Key", "hunter2-key"),
+        ("Authorization", "Bearer hunter2-token"),
+        ("Authorization", "Basic aHVudGVyMjpodW50ZXIy"),
+        ("Cookie", "session=hunter2-cookie"),
+    ];
+    for field in secrets {
+        request(
+            gateway.address,
+            "POST",
+            "/orders/7",
+            &[field, ("Content-Type", "text/plain")],
+            b"hunter2-body",
+        );
+    }
+    let text: String = gateway.records(secrets.len()).iter().map(ToString::to_string).collect();
+    assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMjp"), "{text}");
+}
+
+fn fifo(gateway: &tempfile::TempDir) -> std::path::PathBuf {
+    let path = gateway.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+    path
+}
+
+fn lost(gateway: &Gateway) -> f64 {
+    let text = get_local(gateway.admin.expect("an admin listener"), "/metrics").text();
+    let line = text.lines().find(|line| line.starts_with("portcullis_log_lost_total ")).map(str::to_owned);
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+#[test]
+fn what_cannot_be_recorded_is_not_passed_on_and_refusals_stay_refusals() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = fifo(&folder);
+    let upstream = Upstream::start();
+    let gateway = Gateway::start_in(
+        folder,
+        &config(&upstream, "sink = { file = \"pipe\" }\non_error = \"block\""),
+        &[],
+    );
+    // Nobody reads the pipe, so from some request on nothing is passed any more.
+    let refused = wait_until(|| {
+        let response = get(gateway.address, "/open/x");
+        (response.status != 200).then_some(response)
+    });
+    assert_eq!((refused.status, refused.rule()), (503, "fault/log"));
+    assert_eq!(refused.header("x-portcullis-reason"), Some("log_unavailable"));
+    let passed = upstream.received().len();
+    let denied = get(gateway.address, "/orders/7");
+    assert_eq!((denied.status, denied.rule()), (401, "rbac/default-deny"));
+    assert_eq!(upstream.received().len(), passed);
+    // As soon as somebody reads, it goes on, and the record names what happened meanwhile.
+    let reader = File::open(&pipe).expect("a reader");
+    let mut lines = BufReader::new(reader).lines();
+    wait_until(|| (get(gateway.address, "/open/x").status == 200).then_some(()));
+    let first = lines.next().expect("a line").expect("text");
+    assert!(first.starts_with("{\"ts\":"), "{first}");
+}
+
+#[test]
+fn with_drop_requests_go_on_and_the_losses_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = fifo(&folder);
+    // A reader that never reads: the pipe is full after 64 KiB.
+    let _reader = OpenOptions::new().read(true).write(true).open(&pipe).expect("a reader");
+    let upstream = Upstream::start();
+    let gateway =
+        Gateway::start_in(folder, &config(&upstream, "sink = { file = \"pipe\" }\non_error = \"drop\""), &[]);
+    let path = format!("/open/{}", "x".repeat(6000));
+    wait_until(|| {
+        assert_eq!(get(gateway.address, &path).status, 200);
+        (lost(&gateway) > 0.0).then_some(())
+    });
+}
