@@ -60,7 +60,7 @@ impl Buckets {
         let Some(bucket) = self.buckets.get(at) else { return (Found::default(), false) };
         // A byte of `differing` is 0 where the tag is the one that is asked for.
         let differing = bucket.tags ^ (LOW_BITS * tag(hash));
-        let slots = !((differing & LOWER_BITS) + LOWER_BITS | differing) & HIGH_BITS;
+        let slots = !(((differing & LOWER_BITS) + LOWER_BITS) | differing) & HIGH_BITS;
         (Found { at: at as u32, slots }, bucket.tags & GOES_ON != 0)
     }
 
