@@ -12,7 +12,15 @@ use toml::de::{DeTable, DeValue};
 use crate::policy::source::Sources;
 
 /// A hash in the making.
-pub(super) struct Digest(Context);
+pub(super) struct Digest {
+    context: Context,
+    /// What the hash does not know yet. A configuration is many short texts, and each costs the hash
+    /// more than its bytes do.
+    pending: Vec<u8>,
+}
+
+/// So many bytes are handed to the hash at once.
+const BLOCK: usize = 16 << 10;
 
 impl std::fmt::Debug for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -23,7 +31,7 @@ impl std::fmt::Debug for Digest {
 impl Digest {
     /// Of nothing.
     pub(super) fn new() -> Digest {
-        Digest(Context::new(&SHA256))
+        Digest { context: Context::new(&SHA256), pending: Vec::new() }
     }
 
     /// Adds the table of a file.
@@ -57,12 +65,20 @@ impl Digest {
 
     fn text(&mut self, kind: u8, text: &str) {
         self.mark(kind, text.len());
-        self.0.update(text.as_bytes());
+        self.add(text.as_bytes());
     }
 
     fn mark(&mut self, kind: u8, length: usize) {
-        self.0.update(&[kind]);
-        self.0.update(&(length as u64).to_le_bytes());
+        self.add(&[kind]);
+        self.add(&(length as u32).to_le_bytes());
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= BLOCK {
+            self.context.update(&self.pending);
+            self.pending.clear();
+        }
     }
 
     /// Adds the lists that the policy refers to, but not its key material; the first 32 bits of the
@@ -72,7 +88,9 @@ impl Digest {
             self.text(b'p', path);
             self.text(b'l', text);
         }
-        let digest = self.0.clone().finish();
+        let mut context = self.context.clone();
+        context.update(&self.pending);
+        let digest = context.finish();
         digest.as_ref().iter().take(4).fold(0, |hash, byte| hash << 8 | u32::from(*byte))
     }
 }

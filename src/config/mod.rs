@@ -204,6 +204,7 @@ fn frame(root: &Root, settings: &Settings, hash: u32, diagnostics: &mut Diagnost
         },
         managed_headers: managed_headers(settings),
         upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+        waf_data: settings.log.waf_data,
         hash,
     }
 }

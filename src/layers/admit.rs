@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::audit::Held;
+use super::held::Held;
 use super::context::{Context, Installed, Peer};
 use super::ids;
 use super::judged::{Inbound, Judged, Payload, Reply};

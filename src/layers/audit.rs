@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,77 +22,12 @@ use tower::Service;
 use super::admit::Arrival;
 use super::answer::{mark, must_close, panicked, render};
 use super::context::{Context, Peer, Switch};
+use super::held::Held;
 use super::judged::{Judged, Reply, Verdicts};
-use super::record::{CLIENT_GONE, End, Ending};
-use crate::decision::{Builtin, Denial, Stage};
+use super::record::{End, Ending};
+use crate::decision::{Denial, Stage};
 use crate::facts::Facts;
-use crate::policy::rbac::Nearest;
 use crate::upstream::{BodyFailure, Fault, ResponseBody};
-
-/// What is known of a request, and the duty to record it once.
-#[derive(Debug)]
-pub(crate) struct Held {
-    judged: Box<Judged>,
-    context: Rc<Context>,
-    /// Whether the record is still to be written.
-    due: bool,
-}
-
-impl Held {
-    /// Begins to hold.
-    pub(crate) fn new(context: &Rc<Context>, judged: Judged) -> Held {
-        Held { judged: Box::new(judged), context: Rc::clone(context), due: true }
-    }
-
-    /// Counts the request and makes its record, for the log to take.
-    fn end(&mut self, end: &End, headers: Option<&HeaderMap>, nearest: &[Nearest]) -> Vec<u8> {
-        self.due = false;
-        self.judged.count(&self.context, end);
-        self.judged.line(&self.context, end, headers, nearest)
-    }
-
-    /// Counts and records a request whose answer has gone or never comes.
-    fn record(&mut self, end: &End) {
-        let line = self.end(end, None, &[]);
-        self.context.log.push(&line);
-    }
-
-    /// An upgraded connection has closed; its change of protocol was recorded before.
-    pub(crate) fn closed(self, received: u64, sent: u64) {
-        self.judged.fate.add(received);
-        let end = End::new(101, sent, Ending::TunnelClosed);
-        self.context.log.push(&self.judged.line(&self.context, &end, None, &[]));
-    }
-}
-
-impl Deref for Held {
-    type Target = Judged;
-
-    fn deref(&self) -> &Judged {
-        &self.judged
-    }
-}
-
-impl DerefMut for Held {
-    fn deref_mut(&mut self) -> &mut Judged {
-        &mut self.judged
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if !self.due {
-            return;
-        }
-        let end = if std::thread::panicking() || self.context.panicked.get() {
-            let denial = Denial::builtin(Stage::Fault, Builtin::FaultInternal);
-            End::new(denial.status(), 0, Ending::Denied(denial))
-        } else {
-            End::new(CLIENT_GONE, 0, Ending::ClientGone)
-        };
-        self.record(&end);
-    }
-}
 
 /// The layer.
 #[derive(Clone, Debug)]
@@ -223,7 +157,7 @@ async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Ve
     let end = End { grpc_status, ..End::new(denial.status(), out, Ending::Denied(denial)) };
     let line = judged.end(&end, Some(&fields), &nearest);
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
-    let _ = judged.context.log.write_before_answer(&line).await;
+    let _ = judged.context().log.write_before_answer(&line).await;
     let response = Outgoing::whole(answer);
     if must_close(&denial) { closing(response, version) } else { response }
 }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use tokio::sync::{Notify, Semaphore};
 
-use super::audit::Held;
+use super::held::Held;
 use super::ids::IdSource;
 use crate::audit::{LogHandle, Recorder};
 use crate::config::{Settings, Setup};

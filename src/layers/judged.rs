@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::audit::Held;
+use super::held::Held;
 use super::context::Installed;
 use crate::audit::Seen;
 use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};

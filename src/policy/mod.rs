@@ -50,9 +50,7 @@ use self::route::{AuthnWord, Route, RouteNames, Routes};
 use self::rules::Rules;
 use self::source::Sources;
 use self::waf::Waf;
-use crate::decision::{
-    BodyInspection, Builtin, Decision, Denial, Notes, Outcome, RuleRef, Stage, Trace, Verdict, Version,
-};
+use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, Trace, Verdict, Version};
 use crate::facts::{Accept, Body, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who};
 
 /// One compiled generation of the policy.
@@ -99,6 +97,8 @@ pub struct Frame {
     pub managed_headers: Vec<http::HeaderName>,
     /// The upstreams that routes may name.
     pub upstreams: Vec<String>,
+    /// How many bytes of a text that a WAF rule matched are kept for the record.
+    pub waf_data: usize,
     /// The hash over the canonical content.
     pub hash: u32,
 }
@@ -185,7 +185,9 @@ impl Policy {
                 )
                 .help("allow something: `[[rbac.grant]]` with `id`, `roles = [\"anyone\"]` and `path`");
         }
-        let (waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
+        let (mut waf, waf_mode) = Waf::compile(raw.waf.as_ref(), &mut cx);
+        waf.data_limit = frame.waf_data;
+        waf.credentials = authn.key_headers().cloned().collect();
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
         let contact = raw.contact.as_ref().and_then(|contact| disclosure::contact(contact, cx.diagnostics));
         cx.networks.report_unused(cx.diagnostics);
@@ -385,72 +387,6 @@ impl Policy {
             cache.put(credential, stamp, self.version, window, who.clone());
         }
         who
-    }
-
-    /// What a sample says about itself.
-    pub fn admit_sample(&self, sample: &Sample) -> Admitted {
-        let Sample { scheme, method, uri, fragment, version, headers, peer, .. } = sample;
-        let mut admitted = self.admit(method, *scheme, uri, *version, headers, *peer);
-        if *fragment {
-            admitted.target.refuse(Builtin::Fragment, uri);
-        }
-        admitted
-    }
-
-    /// Who asks in a sample. Where a route reads no credentials, an assumed one is not read either.
-    pub fn identify_sample(&self, route: Option<RouteId>, sample: &Sample, world: &World) -> Identity {
-        match &sample.caller {
-            Caller::Assumed(_) if self.route_authn(route) == AuthnWord::Off => Identity::Nobody,
-            Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
-            Caller::FromHeaders => self.identify(route, &sample.headers, world, sample.now),
-        }
-    }
-
-    /// Asks all gates about a sample, in the order of the server.
-    pub fn decide(&self, sample: &Sample, world: &World, mut trace: Option<&mut Trace>) -> Decision {
-        let Sample { now, headers, body, .. } = sample;
-        let admitted = self.admit_sample(sample);
-        let mut progress = Progress::default();
-        let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
-        let mut rule: RuleRef = Builtin::DefaultDeny.into();
-        let upgrade = admitted.route.is_some_and(|id| self.routes.get(id).websocket)
-            && headers.contains_key(header::UPGRADE);
-        for stage in Stage::ALL {
-            match stage {
-                Stage::Authn => {
-                    identity = self.identify_sample(admitted.route, sample, world);
-                }
-                Stage::WafBody if !body.is_empty() => {
-                    let facts = self.facts(&admitted, headers, &identity, &read, *now);
-                    read = match self.body_plan(&facts, upgrade) {
-                        BodyPlan::Read(limit) if body.len() as u64 > limit => Body::TooLarge,
-                        BodyPlan::Read(_) => Body::Whole(body.clone()),
-                        BodyPlan::Pass(why) => {
-                            progress.notes.waf.body = why;
-                            Body::Unread
-                        }
-                    };
-                    let limit = self.route(admitted.route).and_then(|route| route.body_limit);
-                    if limit.is_some_and(|limit| body.len() as u64 > limit) {
-                        read = Body::TooLarge;
-                    }
-                }
-                _ => {}
-            }
-            let facts = self.facts(&admitted, headers, &identity, &read, *now);
-            match self.check(stage, &facts, &mut progress, trace.as_deref_mut()) {
-                Verdict::Deny(denial) => {
-                    return Decision {
-                        outcome: Outcome::Deny(denial),
-                        notes: progress.notes,
-                        policy: self.version,
-                    };
-                }
-                Verdict::Pass(passed) if stage == Stage::Rbac => rule = passed,
-                Verdict::Pass(_) => {}
-            }
-        }
-        Decision { outcome: Outcome::Allow(rule), notes: progress.notes, policy: self.version }
     }
 
     /// Borrows admitted facts together with what was found out since.

@@ -146,8 +146,13 @@ impl Sources {
 
     /// A place as `file:line`, for `rule_at` and the trace.
     pub fn show(&self, place: Place) -> String {
-        let name = self.get(place.file).map_or("?", |source| &source.name);
-        format!("{name}:{}", self.line_column(place).line)
+        match self.get(place.file) {
+            Some(source) => {
+                let lines = source.lines.get_or_init(|| Lines::new(&source.text));
+                format!("{}:{}", source.name, lines.line(place.start as usize))
+            }
+            None => "?:1".to_owned(),
+        }
     }
 }
 
@@ -163,8 +168,13 @@ impl Lines {
         Lines { starts: std::iter::once(0).chain(breaks).collect(), chars: chars.collect() }
     }
 
+    /// The number of the line, from 1 on.
+    fn line(&self, at: usize) -> usize {
+        self.starts.partition_point(|start| *start as usize <= at)
+    }
+
     fn line_column(&self, text: &str, at: usize) -> LineColumn {
-        let line = self.starts.partition_point(|start| *start as usize <= at);
+        let line = self.line(at);
         let start = self.starts.get(line.saturating_sub(1)).map_or(0, |start| *start as usize);
         let column = self.chars_before(text, at) - self.chars_before(text, start) + 1;
         LineColumn { line: line as u32, column }

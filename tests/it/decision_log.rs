@@ -96,6 +96,31 @@ fn secrets_never_reach_it() {
     assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMjp"), "{text}");
 }
 
+#[test]
+fn what_a_waf_rule_matched_is_kept_only_where_asked_for_and_never_of_credentials() {
+    let waf = r#"
+[waf]
+[[waf.rule]]
+id = "evil"
+action = "deny"
+targets = ["query", "header.values"]
+match = { regex = "evil[a-z]*" }
+"#;
+    let data = |log: &str, field: (&str, &str), path: &str| {
+        let upstream = Upstream::start();
+        let log = format!("sink = {{ file = \"decisions.jsonl\" }}\n{log}\n{waf}");
+        let gateway = Gateway::start(&config(&upstream, &log));
+        assert_eq!(request(gateway.address, "GET", path, &[field], b"").rule(), "waf/evil");
+        let record = gateway.records(1).remove(0);
+        record["waf"]["matched"][0]["data"].as_str().map(str::to_owned)
+    };
+    let field = ("X-Other", "1");
+    assert_eq!(data("", field, "/open/x?q=1evilest2"), None);
+    assert_eq!(data("waf_data = 64", field, "/open/x?q=1evilest2").as_deref(), Some("evilest"));
+    assert_eq!(data("waf_data = 6", field, "/open/x?q=1evilest2").as_deref(), Some("eviles"));
+    assert_eq!(data("waf_data = 64", ("X-Api-Key", "evil"), "/open/x"), None);
+}
+
 fn fifo(gateway: &tempfile::TempDir) -> std::path::PathBuf {
     let path = gateway.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
@@ -106,6 +131,45 @@ fn lost(gateway: &Gateway) -> f64 {
     let text = get_local(gateway.admin.expect("an admin listener"), "/metrics").text();
     let line = text.lines().find(|line| line.starts_with("portcullis_log_lost_total ")).map(str::to_owned);
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+#[test]
+fn a_file_that_takes_no_more_tears_no_record_and_loses_none() {
+    let upstream = Upstream::start();
+    // The limit is met in the middle of a record, as the end of a disk is.
+    let gateway = Gateway::start_after(
+        "trap '' XFSZ; ulimit -S -f 8",
+        tempfile::tempdir().expect("a folder"),
+        &config(&upstream, "sink = { file = \"decisions.jsonl\" }"),
+    );
+    let mut passed = Vec::new();
+    let mut pass = || {
+        let response = get(gateway.address, "/open/x");
+        let id = response.header("x-request-id").expect("an id").to_owned();
+        if response.status == 200 {
+            passed.push(id);
+            return None;
+        }
+        Some((response.status, response.rule().to_owned(), id))
+    };
+    let (status, rule, refused) = wait_until(&mut pass);
+    assert_eq!((status, rule.as_str()), (503, "fault/log"));
+    let limit = ["--pid", &gateway.id().to_string(), "--fsize=unlimited"].map(str::to_owned);
+    assert!(Command::new("prlimit").args(limit).status().expect("prlimit runs").success());
+    wait_until(|| pass().is_none().then_some(()));
+    gateway.signal("TERM");
+    let mut gateway = gateway;
+    assert_eq!(gateway.wait(), Some(0));
+    let text = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("a log");
+    assert!(text.ends_with('\n'));
+    let id = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a whole record");
+        record["request_id"].as_str().expect("an id").to_owned()
+    };
+    let recorded: Vec<String> = text.lines().map(id).collect();
+    for id in passed.iter().chain([&refused]) {
+        assert_eq!(recorded.iter().filter(|other| *other == id).count(), 1, "{id}");
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod forwarding;
 mod http2;
 mod intake;
 mod limits;
+mod purity;
 mod reload;
+mod shipped;
 mod tidy;
 mod upgrade;

@@ -318,35 +318,6 @@ fn a_folder_that_vanishes_is_an_error_until_it_is_back() {
 }
 
 #[test]
-#[ignore = "needs a file system of some 64 KiB: mount -t tmpfs -o size=64k tmpfs $PORTCULLIS_SMALL_DISK"]
-fn a_full_disk_tears_no_line_and_loses_none_that_it_takes_later() {
-    let disk = PathBuf::from(std::env::var_os("PORTCULLIS_SMALL_DISK").unwrap());
-    let (path, filler) = (disk.join("d.jsonl"), disk.join("filler"));
-    fs::write(&filler, [0; 30_000]).unwrap();
-    let log = Log::open(&settings(&path)).unwrap();
-    let mut count = 0;
-    run(async {
-        let handle = log.handle();
-        let mut line = || {
-            count += 1;
-            format!("{count} {}\n", "x".repeat(count % 331)).into_bytes()
-        };
-        while handle.write_before_answer(&line()).await.is_ok() {}
-        assert!(!handle.ready());
-        assert_eq!(handle.write_before_answer(&line()).await, Err(LogUnavailable));
-        fs::remove_file(&filler).unwrap();
-        assert_eq!(handle.close().await, Ok(()));
-    });
-    let text = read(&path);
-    fs::remove_file(&path).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!((lines.len(), log.lost()), (count, 0));
-    for (number, line) in (1..).zip(lines) {
-        assert_eq!(line, format!("{number} {}", "x".repeat(number % 331)));
-    }
-}
-
-#[test]
 fn a_folder_is_no_sink_and_neither_is_a_file_in_none() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Log::open(&settings(folder.path())).is_err());

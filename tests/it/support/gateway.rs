@@ -23,8 +23,10 @@ pub struct Gateway {
     seen: Vec<String>,
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_portcullis");
+
 /// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Gateway {
     /// Starts a gateway. The configuration is completed with a version, a listener on port 0, an
@@ -36,9 +38,20 @@ impl Gateway {
 
     /// The same, in a folder that holds further files.
     pub fn start_in(folder: TempDir, config: &str, arguments: &[&str]) -> Gateway {
+        Gateway::start_by(Command::new(PROGRAM), folder, config, arguments)
+    }
+
+    /// The same, by a shell that first does something to the process that it becomes.
+    pub fn start_after(shell: &str, folder: TempDir, config: &str) -> Gateway {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(format!("{shell}; exec \"$@\"")).args(["bash", PROGRAM]);
+        Gateway::start_by(command, folder, config, &[])
+    }
+
+    fn start_by(mut command: Command, folder: TempDir, config: &str, arguments: &[&str]) -> Gateway {
         let path = folder.path().join("portcullis.toml");
         fs::write(&path, complete(config)).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&path)

@@ -1,0 +1,47 @@
+//! What the kept bytes of a head say about what hyper made of it. Not a parser: each question is
+//! answered by looking for one thing.
+
+use http::Uri;
+
+/// Whether the bytes begin with this request line. hyper skips empty lines before it.
+pub(super) fn same_target(head: &[u8], method: &str, uri: &Uri) -> bool {
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    let Some(rest) = head[start..].strip_prefix(method.as_bytes()).and_then(|rest| rest.strip_prefix(b" "))
+    else {
+        return false;
+    };
+    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let sent = &rest[..end];
+    if uri.scheme().is_none() && uri.path_and_query().is_some_and(|path| path.as_str().as_bytes() == sent) {
+        return true;
+    }
+    let parsed = uri.to_string();
+    parsed.as_bytes() == sent
+        || (parsed.strip_suffix('/')).is_some_and(|bare| uri.path() == "/" && bare.as_bytes() == sent)
+}
+
+/// Whether the request line has a `#`, from which on the parser drops the target.
+pub(super) fn has_fragment(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\n').find(|line| !matches!(**line, [] | [b'\r']));
+    line.is_some_and(|line| line.contains(&b'#'))
+}
+
+/// How many Content-Length fields a head has.
+pub(super) fn lengths_named(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"content-length";
+    let head = &head[..end_of_head(head).unwrap_or(head.len())];
+    memchr::memchr_iter(b'\n', head)
+        .filter_map(|at| head.get(at + 1..at + 1 + NAME.len()))
+        .filter(|line| line.eq_ignore_ascii_case(NAME))
+        .count()
+}
+
+/// Where the head ends: behind the first empty line, which hyper takes with or without CR.
+pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+    memchr::memchr_iter(b'\n', bytes).filter(|at| *at > start).find_map(|at| match bytes[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
