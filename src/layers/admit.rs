@@ -16,8 +16,8 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::held::Held;
 use super::context::{Context, Installed, Peer};
+use super::held::Held;
 use super::ids;
 use super::judged::{Inbound, Judged, Payload, Reply};
 use crate::config::raw::RequestIdWord;

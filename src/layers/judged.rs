@@ -11,8 +11,8 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::held::Held;
 use super::context::Installed;
+use super::held::Held;
 use crate::audit::Seen;
 use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
 use crate::facts::{Body, Facts, Identity};

@@ -57,6 +57,9 @@ pub(crate) struct Installer {
     started: Settings,
     /// Keys the hashes in the decision log.
     key: [u8; 32],
+    /// Held by a reload from its first look at the files on, so that none overtakes another.
+    turn: Mutex<()>,
+    /// Never held while something is compiled: whoever asks how things stand must not wait for that.
     state: Mutex<State>,
 }
 
@@ -141,6 +144,7 @@ impl Installer {
             metrics,
             started,
             key,
+            turn: Mutex::new(()),
             state: Mutex::new(state),
         })
     }
@@ -182,12 +186,25 @@ impl Installer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reloads if the files are not as they were when last read. Blocks while it compiles.
+    pub(crate) fn reload_if_changed(&self) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody may have asked for a reload since the change was seen.
+        if self.inputs().changed() {
+            let _ = self.load_and_install(Trigger::File);
+        }
+    }
+
     /// Loads the configuration anew and puts it in force. Blocks while it compiles.
     pub(crate) fn reload(&self, trigger: Trigger) -> Result<Version, ReloadError> {
-        // Held throughout, so that two reloads cannot overtake each other.
-        let mut state = self.lock();
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.load_and_install(trigger)
+    }
+
+    fn load_and_install(&self, trigger: Trigger) -> Result<Version, ReloadError> {
         let now = Timestamp::now();
         let (outcome, inputs) = load(&self.path, now);
+        let mut state = self.lock();
         state.inputs = inputs;
         let errors = refusals(&outcome);
         state.last = Attempt { at: now, trigger, errors: errors.clone() };

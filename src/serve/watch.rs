@@ -14,7 +14,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::reload::{Installer, Trigger};
+use super::reload::Installer;
 
 /// A burst of events is one change; whoever writes several files gets this long for it.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -36,7 +36,7 @@ pub(super) async fn watch(installer: Arc<Installer>) {
         sleep(SETTLE).await;
         let reloading = Arc::clone(&installer);
         // Compiling a large policy takes a while, and the admin listener shares this thread.
-        let _ = tokio::task::spawn_blocking(move || reloading.reload(Trigger::File)).await;
+        let _ = tokio::task::spawn_blocking(move || reloading.reload_if_changed()).await;
     }
 }
 
