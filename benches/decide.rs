@@ -5,16 +5,19 @@
 
 mod support;
 
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use portcullis::decision::{Notes, Stage, Trace, Verdict};
+use portcullis::decision::{Builtin, Denial, Notes, RuleRef, Stage, Trace, Verdict};
+use portcullis::facts::{Body, Facts, Identity};
+use portcullis::policy::authn::Presented;
 use portcullis::policy::ip::IpSet;
-use portcullis::policy::{Policy, Progress};
+use portcullis::policy::{Policy, Progress, World};
 
 use self::support::{
-    Request, Want, addresses, anchor, chain, compile, ip, judge, list, nets, now, rbac, requests, routes,
-    sizes,
+    Callers, ISSUER, Request, Want, addresses, anchor, chain, compile, ip, judge, list, nets, now, rbac,
+    requests, routes, sign_in, sizes,
 };
 
 /// Does a look-up of an address feel the length of the list?
@@ -76,8 +79,8 @@ fn rbac_gate(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What does the whole decision cost without WAF and token: address, route, demanded identity,
-/// roles? The token cache's hit belongs here once there is one.
+/// What does the whole decision cost without WAF, for a caller that is known: address, route, demanded
+/// identity, roles?
 fn decision(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decision/without-waf");
     for size in sizes(&[100, 10_000, 100_000]) {
@@ -97,6 +100,56 @@ fn decision(criterion: &mut Criterion) {
         }
     }
     group.finish();
+}
+
+/// And with the token that says who calls: with 10,000 rules and 10,000 prefixes, say, from the header
+/// field to the rule and the reason? Among as many callers as requests a hit waits for memory, among a
+/// few it does not.
+fn decision_with_token(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("decision/with-token");
+    for size in sizes(&[100, 10_000, 100_000]) {
+        let nets = nets(size);
+        let policy = compile(&(routes(size.min(1_000)) + &ip(100) + &rbac(size) + ISSUER), &list(&nets));
+        let set = IpSet::new(nets.iter().copied());
+        let welcome: Vec<_> =
+            addresses(&nets).into_iter().filter(|address| !set.contains(*address)).collect();
+        let world = World::default();
+        for (callers, name) in [(Callers::Few, "of-48-callers"), (Callers::Many, "each-another-caller")] {
+            for (want, says) in [(Want::Pass, "pass"), (Want::Deny, "deny")] {
+                let mut requests = requests(&policy, size, want, &welcome);
+                let cache = sign_in(&policy, &mut requests, callers);
+                let judged = |request: &Request| {
+                    let Presented::One(credential) =
+                        policy.authn.presented(policy.route_authn(request.admitted.route), &request.headers)
+                    else {
+                        return false;
+                    };
+                    let Some(who) = policy.recall(&cache, &credential, &world, now()) else { return false };
+                    let identity = Identity::Valid(who);
+                    let facts =
+                        policy.facts(&request.admitted, &request.headers, &identity, &Body::Absent, now());
+                    black_box(verdict(&policy, &facts)).is_ok()
+                };
+                let passed = requests.iter().filter(|request| judged(request)).count();
+                assert!((passed > requests.len() / 2) == (want == Want::Pass), "{passed} pass");
+                judge(&mut group, format!("{says}-{name}"), size, &requests, judged);
+            }
+        }
+    }
+    group.finish();
+}
+
+/// The rule that passes last, or the one that refuses, with its reason.
+fn verdict(policy: &Policy, facts: &Facts<'_>) -> Result<RuleRef, Denial> {
+    let mut progress = Progress::default();
+    let mut rule = Builtin::DefaultDeny.into();
+    for stage in [Stage::Ip, Stage::Route, Stage::Authn, Stage::Rbac] {
+        match policy.check(stage, facts, &mut progress, None) {
+            Verdict::Pass(passed) => rule = passed,
+            Verdict::Deny(denial) => return Err(denial),
+        }
+    }
+    Ok(rule)
 }
 
 /// Where requests come from when that does not matter.
@@ -128,5 +181,5 @@ fn expect(policy: &Policy, stage: Stage, requests: &[Request], want: Want) {
     }
 }
 
-criterion_group!(benches, anchor, ip_lookup, ip_gate, route, rbac_gate, decision);
+criterion_group!(benches, anchor, ip_lookup, ip_gate, route, rbac_gate, decision, decision_with_token);
 criterion_main!(benches);

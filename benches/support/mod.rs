@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::hash::RandomState;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -16,11 +17,13 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use jiff::Timestamp;
 use portcullis::facts::{Body, Facts, Holder, Identity, Scheme};
+use portcullis::policy::authn::{Bounds, Presented, TokenCache};
 use portcullis::policy::decode::{Part, TableReader};
 use portcullis::policy::diagnostic::{Diagnostics, FileId, Place};
 use portcullis::policy::raw::RawPolicy;
+use portcullis::policy::route::AuthnWord;
 use portcullis::policy::source::Sources;
-use portcullis::policy::{Admitted, Frame, Policy};
+use portcullis::policy::{Admitted, Frame, Policy, World};
 use toml::de::DeTable;
 
 /// How many different requests a bench goes through.
@@ -350,6 +353,62 @@ pub fn request(
     Request { headers, identity, admitted }
 }
 
+/// The source of the tokens of [`sign_in`].
+pub const ISSUER: &str = "[[authn.jwt]]\nid = \"idp\"\nissuer = \"https://idp.test\"\naudience = \"portcullis\"\n\
+     algorithms = [\"HS256\"]\njwks = { inline = '{\"keys\":[{\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}]}' }\n";
+
+/// How many callers there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Each request is another one's.
+    Many,
+    /// One for each role.
+    Few,
+}
+
+/// Gives each request a token as long as a usual RS256 one, and a cache in which all were verified.
+pub fn sign_in(policy: &Policy, requests: &mut [Request], callers: Callers) -> TokenCache {
+    let cache = TokenCache::new(Bounds { entries: 40_000, bytes: 256 << 20 }, RandomState::new(), &[7; 32]);
+    let mut tokens: HashMap<Box<str>, HeaderValue> = HashMap::new();
+    for (at, request) in requests.iter_mut().enumerate() {
+        let mut roles = request.identity.who().unwrap().holder.roles.clone();
+        if callers == Callers::Few {
+            roles = vec![roles.swap_remove(at % 3)];
+        }
+        let subject = match callers {
+            Callers::Many => format!("3f0e6c1a-user-{at}"),
+            Callers::Few => format!("3f0e6c1a-user-{}", roles[0]),
+        };
+        let fresh = !tokens.contains_key(&*subject);
+        let number = tokens.len() as u64;
+        let token = tokens.entry(subject.as_str().into()).or_insert_with(|| {
+            let mut numbers = Numbers::new(number);
+            let token: String = (0..82).map(|_| format!("{:08x}", numbers.next() >> 32)).collect();
+            HeaderValue::try_from(format!("Bearer {token}")).unwrap()
+        });
+        request.headers.insert(header::AUTHORIZATION, token.clone());
+        if fresh {
+            let holder = Holder {
+                source: "idp".into(),
+                subject: subject.into(),
+                roles,
+                expires_at: now().checked_add(jiff::SignedDuration::from_hours(1)).ok(),
+                bearer: true,
+                ..Holder::default()
+            };
+            let Presented::One(credential) = policy.authn.presented(AuthnWord::Optional, &request.headers)
+            else {
+                panic!("the token is not seen");
+            };
+            policy.remember(&cache, &credential, Arc::new(holder), &World::default(), now());
+        }
+        // A request's own bytes have just been read; those of others with the same token have not.
+        let own = HeaderValue::from_bytes(request.headers[header::AUTHORIZATION].as_bytes()).unwrap();
+        request.headers.insert(header::AUTHORIZATION, own);
+    }
+    cache
+}
+
 impl Request {
     /// Reads what the gates read of a request.
     pub fn touch(&self) -> usize {
@@ -360,8 +419,10 @@ impl Request {
             .identity
             .who()
             .map(|who| who.roles.words().iter().sum::<u64>() as usize + who.holder.scopes.len());
+        let token = self.headers.get(header::AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
         segments
             + host
+            + token.iter().copied().map(usize::from).sum::<usize>()
             + who.unwrap_or(0)
             + usize::from(client.ip.is_ipv4())
             + route.map_or(0, |route| route.0 as usize)

@@ -4,6 +4,8 @@ use std::net::Ipv6Addr;
 
 use http::HeaderValue;
 
+use super::hash::hash_text;
+
 /// A canonical authority: host in lower case, without trailing dot, with its port if one was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -11,6 +13,8 @@ pub struct Authority {
     text: HeaderValue,
     host_len: usize,
     port: Option<u16>,
+    /// Of the host; see [`hash_host`].
+    hash: u64,
 }
 
 /// Not an authority.
@@ -33,14 +37,15 @@ impl Authority {
             && !cut.iter().any(u8::is_ascii_uppercase)
             && bytes.len() == cut.len() + port.map_or(0, |port| 1 + decimal_len(port));
         if clean {
-            return Ok(Authority { text: raw.clone(), host_len: cut.len(), port });
+            return Ok(Authority { text: raw.clone(), host_len: cut.len(), port, hash: hash_host(cut) });
         }
         let mut text = cut.to_ascii_lowercase();
         if let Some(port) = port {
             text.extend_from_slice(format!(":{port}").as_bytes());
         }
+        let hash = hash_host(text.get(..cut.len()).unwrap_or_default());
         let text = HeaderValue::from_bytes(&text).map_err(|_| AuthorityError::Invalid)?;
-        Ok(Authority { text, host_len: cut.len(), port })
+        Ok(Authority { text, host_len: cut.len(), port, hash })
     }
 
     /// Reads an authority from text.
@@ -59,6 +64,12 @@ impl Authority {
         self.text.as_bytes().get(..self.host_len).unwrap_or_default()
     }
 
+    /// The host's hash, as [`hash_host`] gives it.
+    #[inline]
+    pub fn host_hash(&self) -> u64 {
+        self.hash
+    }
+
     /// The port, if one was given.
     pub fn port(&self) -> Option<u16> {
         self.port
@@ -73,6 +84,11 @@ impl Authority {
     pub fn same_as(&self, other: &Authority, default_port: u16) -> bool {
         self.host() == other.host() && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
+}
+
+/// The hash of a canonical host, or of its end beginning with a dot.
+pub fn hash_host(host: &[u8]) -> u64 {
+    hash_text(u32::MAX, host)
 }
 
 fn split_port(bytes: &[u8]) -> Result<(&[u8], Option<u16>), AuthorityError> {

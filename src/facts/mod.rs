@@ -8,6 +8,7 @@ mod authority;
 mod body;
 mod client;
 mod fields;
+mod hash;
 mod identity;
 mod path;
 mod roles;
@@ -16,12 +17,13 @@ mod target;
 use http::HeaderMap;
 use jiff::Timestamp;
 
-pub use authority::{Authority, AuthorityError};
+pub use authority::{Authority, AuthorityError, hash_host};
 pub use body::Body;
 pub use client::{Client, Derivation};
 pub use fields::{Expect, Fields, Length, fold_name};
+pub use hash::{HashPlace, hash_text};
 pub use identity::{Holder, Identity, IdentityState, Problem, Who};
-pub use path::{Irregular, Path, PathError, Slashes};
+pub use path::{Cut, Irregular, Path, PathError, Slashes};
 pub use roles::{RoleId, RoleSet};
 pub use target::{Accept, Scheme, Target, TargetError};
 

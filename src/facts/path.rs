@@ -6,21 +6,35 @@
 //! cannot be made unambiguous that way (encoded slashes, backslashes, `;` parameters) is reported
 //! as [`Irregular`], for the intake gate to refuse unless the route accepts it.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::hash::hash_within;
 use crate::decision::Builtin;
 
 /// A canonical path, without its text (which the target keeps together with the query).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The whole path after one decoding; `None` when it equals the canonical text.
     decoded: Option<Box<str>>,
-    /// Start and end of each segment in the decoded text.
-    segments: SmallVec<[(u32, u32); 12]>,
+    /// One before the first segment and one behind each, in the decoded text.
+    cuts: SmallVec<[Cut; INLINE_CUTS]>,
     /// Whether the path ends in a slash (the root does).
     trailing_slash: bool,
     irregular: Irregular,
 }
+
+/// A place in a decoded path at which a segment ends: at its slash, or at the end of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// How many bytes lie before it.
+    pub at: u32,
+    /// The hashes of the segments before it, each at its place, summed up: those of the segments
+    /// between two cuts come to the difference of their sums.
+    pub sum: u64,
+}
+
+/// A path of so many segments and one takes no memory from the heap.
+const INLINE_CUTS: usize = 11;
 
 /// What a path has that two readers might understand differently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +53,18 @@ pub struct Irregular {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathError(pub Builtin);
 
+/// The root.
+impl Default for Path {
+    fn default() -> Path {
+        Path {
+            decoded: None,
+            cuts: smallvec![Cut::default()],
+            trailing_slash: true,
+            irregular: Irregular::default(),
+        }
+    }
+}
+
 impl Path {
     /// The decoded path, given the canonical text it was made with.
     pub fn decoded<'a>(&'a self, canonical: &'a str) -> &'a str {
@@ -48,7 +74,15 @@ impl Path {
     /// The decoded segments, given the canonical text the path was made with.
     pub fn segments<'a>(&'a self, canonical: &'a str) -> impl ExactSizeIterator<Item = &'a str> + Clone {
         let text = self.decoded(canonical);
-        self.segments.iter().map(move |&(start, end)| text.get(start as usize..end as usize).unwrap_or(""))
+        // A cut lies before the slash of the segment behind it.
+        let between = move |cuts: &[Cut; 2]| text.get(cuts[0].at as usize + 1..cuts[1].at as usize);
+        self.cuts.array_windows().map(move |cuts| between(cuts).unwrap_or(""))
+    }
+
+    /// Where the segments end: one cut before the first, and one behind each.
+    #[inline]
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
     }
 
     /// Whether the path ends in a slash.
@@ -75,14 +109,14 @@ impl Path {
         if bytes.first() != Some(&b'/') {
             return None;
         }
-        let mut segments = SmallVec::new();
+        let mut cuts = Cuts::new(bytes);
         let mut start = 1;
         for (at, &byte) in bytes.iter().enumerate().skip(1) {
             match CLASS[usize::from(byte)] {
                 Class::Plain => {}
                 Class::Dot if at != start => {}
                 Class::Slash if at != start => {
-                    segments.push((start as u32, at as u32));
+                    cuts.push(at);
                     start = at + 1;
                 }
                 _ => return None,
@@ -90,9 +124,31 @@ impl Path {
         }
         let trailing_slash = start == bytes.len();
         if !trailing_slash {
-            segments.push((start as u32, bytes.len() as u32));
+            cuts.push(bytes.len());
         }
-        Some(Path { decoded: None, segments, trailing_slash, irregular: Irregular::default() })
+        Some(Path { decoded: None, cuts: cuts.cuts, trailing_slash, irregular: Irregular::default() })
+    }
+}
+
+/// Cuts a decoded text into segments.
+struct Cuts<'t> {
+    text: &'t [u8],
+    cuts: SmallVec<[Cut; INLINE_CUTS]>,
+    last: Cut,
+}
+
+impl<'t> Cuts<'t> {
+    fn new(text: &'t [u8]) -> Cuts<'t> {
+        Cuts { text, cuts: smallvec![Cut::default()], last: Cut::default() }
+    }
+
+    /// Cuts behind a segment, given where it ends.
+    #[inline]
+    fn push(&mut self, at: usize) {
+        let place = self.cuts.len() as u32 - 1;
+        let hash = hash_within(place, self.text, self.last.at as usize + 1, at);
+        self.last = Cut { at: at as u32, sum: self.last.sum.wrapping_add(hash) };
+        self.cuts.push(self.last);
     }
 }
 
@@ -189,16 +245,17 @@ impl Rewriter {
                 }
             }
         }
+        let mut cuts = Cuts::new(out.decoded.as_bytes());
         let ends = out.starts.iter().skip(1).map(|&(at, _)| at).chain([out.decoded.len()]);
-        let segments =
-            out.starts.iter().zip(ends).map(|(&(at, _), end)| (at as u32 + 1, end as u32)).collect();
+        ends.take(out.starts.len()).for_each(|end| cuts.push(end));
+        let cuts = cuts.cuts;
         let trailing_slash = trailing_slash || out.starts.is_empty();
         if trailing_slash {
             out.canonical.push('/');
             out.decoded.push('/');
         }
         let decoded = (out.decoded != out.canonical).then(|| out.decoded.into_boxed_str());
-        let path = Path { decoded, segments, trailing_slash, irregular: out.irregular };
+        let path = Path { decoded, cuts, trailing_slash, irregular: out.irregular };
         Ok((path, Some(out.canonical).filter(|canonical| canonical != raw)))
     }
 

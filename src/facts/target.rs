@@ -8,7 +8,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use super::authority::AuthorityError;
-use super::path::{Irregular, Path, Slashes};
+use super::path::{Cut, Irregular, Path, Slashes};
 use super::{Authority, PathError};
 use crate::decision::Builtin;
 
@@ -186,6 +186,12 @@ impl Target {
         self.path.segments(self.text.path())
     }
 
+    /// Where the segments end in the decoded path: one cut before the first, and one behind each.
+    #[inline]
+    pub fn cuts(&self) -> &[Cut] {
+        self.path.cuts()
+    }
+
     /// Whether the path ends in a slash.
     pub fn trailing_slash(&self) -> bool {
         self.path.trailing_slash()
@@ -210,6 +216,12 @@ impl Target {
     #[inline]
     pub fn host_bytes(&self) -> &[u8] {
         self.authority.as_ref().map_or(&[], Authority::host_bytes)
+    }
+
+    /// The host's hash; see [`hash_host`](super::hash_host).
+    #[inline]
+    pub fn host_hash(&self) -> u64 {
+        self.authority.as_ref().map_or(0, Authority::host_hash)
     }
 
     /// What two readers might understand differently.

@@ -59,7 +59,8 @@ pub struct Hit {
 
 /// The cache. Shared by all threads; a hit takes the read lock of one of its shards.
 pub struct TokenCache {
-    hasher: RandomState,
+    /// Keys the hash.
+    seeds: [u64; 4],
     /// Keys the HMAC under which passwords are kept.
     secret: hmac::Key,
     shards: Box<[RwLock<Shard>]>,
@@ -102,7 +103,8 @@ impl TokenCache {
     pub fn new(bounds: Bounds, hasher: RandomState, secret: &[u8; 32]) -> TokenCache {
         let share = Bounds { entries: bounds.entries.div_ceil(SHARDS), bytes: bounds.bytes.div_ceil(SHARDS) };
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        TokenCache { hasher, secret: hmac::Key::new(hmac::HMAC_SHA256, secret), shards, bounds: share }
+        let seeds = [0u8, 1, 2, 3].map(|seed| hasher.hash_one(seed));
+        TokenCache { seeds, secret: hmac::Key::new(hmac::HMAC_SHA256, secret), shards, bounds: share }
     }
 
     /// What is known of a credential. The caller has still to ask whether it was revoked.
@@ -209,11 +211,26 @@ impl TokenCache {
         }
     }
 
+    /// Multiplies the end of a key with seeds that nobody outside knows, half by half, to 128 bits each,
+    /// and folds these together.
     #[inline]
     fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key.last_chunk::<32>().map_or(key, |tail| tail));
-        hasher.finish()
+        let end = key.last_chunk::<32>().copied().unwrap_or_else(|| {
+            let mut end = [0; 32];
+            end.iter_mut().zip(key).for_each(|(at, byte)| *at = *byte);
+            end
+        });
+        let word = |at: usize| {
+            end.get(at..).and_then(<[u8]>::first_chunk::<8>).map_or(0, |word| u64::from_le_bytes(*word))
+        };
+        let [a, b, c, d] = self.seeds;
+        let fold = |left: u64, right: u64| {
+            let product = u128::from(left) * u128::from(right);
+            product as u64 ^ (product >> 64) as u64
+        };
+        let half = fold(word(0) ^ a, word(8) ^ b);
+        let whole = fold(word(16) ^ c ^ half, word(24) ^ d);
+        fold(whole ^ key.len() as u64, a | 1)
     }
 
     fn shard(&self, hash: u64) -> &RwLock<Shard> {

@@ -10,6 +10,7 @@ mod rule;
 mod set;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use raw::{RawIp, RawIpRule};
 pub use set::IpSet;

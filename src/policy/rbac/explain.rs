@@ -2,7 +2,6 @@
 
 use super::Rbac;
 use super::rule::{Caller, Kind, Lacks, Rule};
-use super::table::Place;
 use crate::decision::{Builtin, Reason, RuleRef, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Facts, RoleId};
 use crate::policy::condition::{Positions, Truth};
@@ -13,10 +12,10 @@ const MAX_STEPS: usize = 100;
 impl Rbac {
     /// One step for each rule that the walk reached, in policy order, and one for the default deny.
     #[cold]
-    pub(super) fn explain(&self, facts: &Facts<'_>, reached: &[Place], verdict: &Verdict, trace: &mut Trace) {
+    pub(super) fn explain(&self, facts: &Facts<'_>, verdict: &Verdict, trace: &mut Trace) {
         let caller = Caller::new(facts);
         let mut steps: Vec<(u32, StepOutcome, String)> = Vec::new();
-        for entry in reached.iter().flat_map(|place| self.table.members(*place)) {
+        for entry in self.table.reach(facts).iter().flat_map(|place| self.table.members(place)) {
             let Some(rule) = self.rules.get(entry.rule as usize) else { continue };
             let (outcome, note) = self.step(rule, self.table.positions(entry), &caller, facts, verdict);
             steps.push((entry.rule, outcome, note));

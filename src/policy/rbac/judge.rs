@@ -2,7 +2,7 @@
 //! that say the same the first in policy order is named.
 
 use super::rule::{Caller, Kind, Rule};
-use super::table::{Entry, EntryKind, Place, Table};
+use super::table::{Entry, EntryKind, Table};
 use crate::decision::{Notes, Reason, ShadowHit};
 use crate::facts::Facts;
 use crate::policy::condition::Truth;
@@ -34,13 +34,11 @@ impl<'j, 'f> Judge<'j, 'f> {
         Judge { rules, table, facts, caller: Caller::new(facts), method, notes, grant: None, deny: None }
     }
 
-    /// Asks the rules at the places that the request reaches.
+    /// Asks the rules that cover the request.
     #[inline]
-    pub(super) fn ask(&mut self, reached: &[Place]) {
-        let (table, caller, method) = (self.table, self.caller, self.method);
-        for place in reached {
-            table.each_entry(*place, &caller, method, &mut |entry| self.consider(entry));
-        }
+    pub(super) fn ask(&mut self) {
+        let (table, facts, caller, method) = (self.table, self.facts, self.caller, self.method);
+        table.each_entry(facts, &caller, method, |entry| self.consider(entry));
     }
 
     #[inline]
@@ -52,6 +50,8 @@ impl<'j, 'f> Judge<'j, 'f> {
             EntryKind::Grant => self.allowed_by(entry.rule),
             EntryKind::Deny => self.forbidden_by(entry.rule, Reason::DeniedByRule),
             EntryKind::DetailedGrant | EntryKind::DetailedDeny => self.consider_details(entry),
+            // What leads on to rules is none.
+            EntryKind::List | EntryKind::Crowd => {}
         }
     }
 

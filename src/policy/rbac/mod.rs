@@ -22,7 +22,7 @@ pub use roles::{RawRole, Roles};
 
 use self::judge::Judge;
 use self::rule::{Caller, Kind, Lacks, Rule};
-use self::table::{Entry, EntryKind, Place, Table};
+use self::table::{Entry, EntryKind, Table};
 use super::compile::Compile;
 use super::condition::Fact;
 use super::scope::MethodMask;
@@ -72,18 +72,17 @@ impl Rbac {
         notes: &mut Notes,
         trace: Option<&mut Trace>,
     ) -> Verdict {
-        let reached = self.table.reach(facts);
         let mut judge = Judge::new(&self.rules, &self.table, facts, notes);
-        judge.ask(&reached);
+        judge.ask();
         let Judge { grant, deny, caller, .. } = judge;
         let named = |rule: u32| self.rules.get(rule as usize);
         let verdict = match (deny, grant.and_then(named)) {
             (Some((deny, reason)), _) => self.forbidden(named(deny), reason),
             (None, Some(grant)) => Verdict::Pass(grant.written.into()),
-            (None, None) => Verdict::Deny(self.default_deny(facts, &caller, &reached, can_identify)),
+            (None, None) => Verdict::Deny(self.default_deny(facts, &caller, can_identify)),
         };
         if let Some(trace) = trace {
-            self.explain(facts, &reached, &verdict, trace);
+            self.explain(facts, &verdict, trace);
         }
         verdict
     }
@@ -98,13 +97,7 @@ impl Rbac {
 
     /// The refusal where no rule spoke, with the reason that helps most.
     #[inline(never)]
-    fn default_deny(
-        &self,
-        facts: &Facts<'_>,
-        caller: &Caller<'_>,
-        reached: &[Place],
-        can_identify: bool,
-    ) -> Denial {
+    fn default_deny(&self, facts: &Facts<'_>, caller: &Caller<'_>, can_identify: bool) -> Denial {
         let denial = Denial::builtin(Stage::Rbac, Builtin::DefaultDeny);
         let nobody = !matches!(facts.identity, Identity::Valid(_));
         if nobody && can_identify {
@@ -112,7 +105,7 @@ impl Rbac {
         }
         let looked = nearest::look(
             &self.table,
-            reached,
+            &self.table.reach(facts),
             |entry| self.names_method(entry, facts),
             // A grant that asks for roles alone and did not allow this lacks just that.
             |entry| match entry.kind {
@@ -162,10 +155,10 @@ impl Rbac {
     /// The grants nearest to allowing the request, the nearest first. Looks at no more than 16 that
     /// the path walk reached. Called after the verdict, only where the log or the level wants it.
     pub fn nearest(&self, facts: &Facts<'_>) -> Vec<Nearest> {
-        let (reached, caller) = (self.table.reach(facts), Caller::new(facts));
+        let caller = Caller::new(facts);
         let mut looked = nearest::look(
             &self.table,
-            &reached,
+            &self.table.reach(facts),
             |entry| self.names_method(entry, facts),
             |entry| self.lacks(entry, &caller, facts),
         );

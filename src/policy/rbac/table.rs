@@ -1,24 +1,23 @@
 //! Grants and denies by where they apply, and there by whom.
 //!
-//! The tree of patterns leads to the few places whose patterns cover a request. A place with few
-//! rules is scanned: an entry is 24 bytes and says of most rules all there is to say. A place with
-//! many is looked up by what the caller has: each of its roles, its subject, each of its scopes; a
-//! rule is filed under the rarest of the things it asks for.
+//! Patterns lead to the few places that cover a request. Most have one rule, whose entry stands
+//! there: 24 bytes that say of most rules all there is to say. The entries of a few rules are
+//! scanned. Many rules are looked up by what the caller has: each of its roles, its subject, each of
+//! its scopes; a rule is filed under the rarest of the things it asks for.
 
 use std::collections::HashMap;
-
-use smallvec::SmallVec;
 
 use super::rule::{Caller, Kind, Rule};
 use crate::facts::{Facts, RoleId};
 use crate::policy::condition::Positions;
 use crate::policy::mode::Mode;
-use crate::policy::scope::{MethodMask, Scope, Trie, TrieBuilder};
+use crate::policy::scope::{Covering, MethodMask, MethodSet, Patterns, PatternsBuilder, Scope};
 
 /// The compiled table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
-    trie: Trie,
+    places: Patterns<Entry>,
+    /// Of places with several rules.
     entries: Vec<Entry>,
     /// Places with many rules.
     crowds: Vec<Crowd>,
@@ -56,6 +55,10 @@ pub(super) enum EntryKind {
     DetailedGrant,
     /// They forbid if the rest of the deny is satisfied.
     DetailedDeny,
+    /// Not a rule: `rule` is the first of a list of entries.
+    List,
+    /// Not a rule: `rule` is the number of a crowd.
+    Crowd,
 }
 
 /// A rule at the end of one of its path patterns.
@@ -65,17 +68,20 @@ struct Placement {
     positions: Positions,
 }
 
+/// The first of a list of entries, which ends with the one that is `last`.
+type List = u32;
+
 /// A place with many rules.
 #[derive(Clone, Debug, Default)]
 struct Crowd {
     /// An entry for each of them, in policy order.
-    members: Place,
+    members: List,
     /// Which roles have entries here, ascending by word.
     words: Vec<RoleWord>,
     /// The entries of each of these roles.
-    by_role: Vec<Place>,
-    by_subject: HashMap<Box<str>, Place>,
-    by_scope: HashMap<Box<str>, Place>,
+    by_role: Vec<List>,
+    by_subject: HashMap<Box<str>, List>,
+    by_scope: HashMap<Box<str>, List>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,23 +92,17 @@ struct RoleWord {
     roles: u64,
 }
 
-/// The rules at one place: the first of their entries, or with [`CROWD`] the number of a crowd.
-pub(super) type Place = u32;
-
-/// The places that a request reaches: what is about less of the path first.
-pub(super) type Reached = SmallVec<[Place; 24]>;
+/// The places that cover a request: what is about less of the path first.
+pub(super) type Reached<'t> = Covering<'t, Entry>;
 
 /// More entries than this at one place make a crowd.
 const FEW: usize = 16;
-
-/// Marks a place that is a crowd.
-const CROWD: u32 = 1 << 31;
 
 impl Table {
     /// Files the rules. Denies that are off are left out.
     pub(super) fn new(rules: &[(Rule, Scope)]) -> Table {
         let mut table = Table::default();
-        let mut builder = TrieBuilder::default();
+        let mut builder = PatternsBuilder::default();
         for ((rule, scope), number) in rules.iter().zip(0u32..) {
             if rule.kind == Kind::Deny(Mode::Off) {
                 continue;
@@ -113,12 +113,12 @@ impl Table {
                 table.placements.len() as u32 - 1
             });
         }
-        let trie = builder.finish(|placements| table.lay_out(placements, rules));
-        table.trie = trie;
+        let places = builder.finish(|placements| table.lay_out(placements, rules));
+        table.places = places;
         table
     }
 
-    fn lay_out(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Place {
+    fn lay_out(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Entry {
         let mut entries = Vec::new();
         for &placement in placements {
             let number = self.placements[placement as usize].rule;
@@ -136,15 +136,18 @@ impl Table {
                 entries.push(entry);
             }
         }
+        if let [entry] = &entries[..] {
+            return Entry { last: true, ..entry.clone() };
+        }
         if entries.len() <= FEW {
-            return self.keep(entries);
+            return Entry::on(EntryKind::List, self.keep(entries));
         }
         let crowd = self.crowd(placements, rules);
         self.crowds.push(crowd);
-        (self.crowds.len() as u32 - 1) | CROWD
+        Entry::on(EntryKind::Crowd, self.crowds.len() as u32 - 1)
     }
 
-    fn keep(&mut self, mut entries: Vec<Entry>) -> Place {
+    fn keep(&mut self, mut entries: Vec<Entry>) -> List {
         let start = self.entries.len() as u32;
         if let Some(entry) = entries.last_mut() {
             entry.last = true;
@@ -203,41 +206,47 @@ impl Table {
     }
 
     /// The places whose patterns cover the request.
-    #[inline]
-    pub(super) fn reach(&self, facts: &Facts<'_>) -> Reached {
-        let mut reached = Reached::new();
-        self.trie.visit(facts.target, facts.route, |place| reached.push(place));
-        reached
+    pub(super) fn reach(&self, facts: &Facts<'_>) -> Reached<'_> {
+        self.places.covering(facts.target, facts.route)
     }
 
-    /// Visits the entries at a place that are about one of the caller's roles and may be about the
-    /// method.
+    /// Visits the entries that cover the request, are about one of the caller's roles and may be
+    /// about the method.
     #[inline]
     pub(super) fn each_entry(
         &self,
-        place: Place,
+        facts: &Facts<'_>,
         caller: &Caller<'_>,
         method: MethodMask,
-        visit: &mut impl FnMut(&Entry),
+        mut visit: impl FnMut(&Entry),
     ) {
-        if place & CROWD == 0 {
-            self.scan(place, caller, method, visit);
-        } else if let Some(crowd) = self.crowds.get((place & !CROWD) as usize) {
-            self.each_of_crowd(crowd, caller, method, visit);
-        }
+        self.places.visit(facts.target, facts.route, |entry| {
+            if !entry.meets(caller, method) {
+                return;
+            }
+            match entry.kind {
+                EntryKind::List => self.scan(entry.rule, caller, method, &mut visit),
+                EntryKind::Crowd => {
+                    if let Some(crowd) = self.crowds.get(entry.rule as usize) {
+                        self.each_of_crowd(crowd, caller, method, &mut visit);
+                    }
+                }
+                EntryKind::Grant | EntryKind::Deny | EntryKind::DetailedGrant | EntryKind::DetailedDeny => {
+                    visit(entry)
+                }
+            }
+        });
+    }
+
+    fn scan(&self, list: List, caller: &Caller<'_>, method: MethodMask, visit: &mut impl FnMut(&Entry)) {
+        self.list(list).filter(|entry| entry.meets(caller, method)).for_each(visit);
     }
 
     #[inline]
-    fn scan(&self, place: Place, caller: &Caller<'_>, method: MethodMask, visit: &mut impl FnMut(&Entry)) {
-        for entry in self.entries.get(place as usize..).unwrap_or_default() {
-            let held = caller.roles.get(usize::from(entry.word)).copied().unwrap_or(0);
-            if held & entry.roles != 0 && entry.methods.meets(method) {
-                visit(entry);
-            }
-            if entry.last {
-                break;
-            }
-        }
+    fn list(&self, list: List) -> impl Iterator<Item = &Entry> {
+        let mut ended = false;
+        let entries = self.entries.get(list as usize..).unwrap_or_default();
+        entries.iter().take_while(move |entry| !std::mem::replace(&mut ended, entry.last))
     }
 
     fn each_of_crowd(
@@ -278,14 +287,34 @@ impl Table {
 
     /// The rules at a place, whomever they are about, in policy order. A rule about many roles may
     /// have several entries, one after the other; which roles they are about says nothing here.
-    pub(super) fn members(&self, place: Place) -> impl Iterator<Item = &Entry> {
-        let crowd = || self.crowds.get((place & !CROWD) as usize).map(|crowd| crowd.members);
-        let start = if place & CROWD == 0 { Some(place) } else { crowd() };
-        let entries = start.and_then(|start| self.entries.get(start as usize..)).unwrap_or_default();
-        let mut ended = false;
-        entries.iter().take_while(move |entry| !std::mem::replace(&mut ended, entry.last))
+    pub(super) fn members<'t>(&'t self, place: &'t Entry) -> impl Iterator<Item = &'t Entry> {
+        let (list, single) = match place.kind {
+            EntryKind::List => (Some(place.rule), None),
+            EntryKind::Crowd => (self.crowds.get(place.rule as usize).map(|crowd| crowd.members), None),
+            EntryKind::Grant | EntryKind::Deny | EntryKind::DetailedGrant | EntryKind::DetailedDeny => {
+                (None, Some(place))
+            }
+        };
+        list.into_iter().flat_map(|list| self.list(list)).chain(single)
     }
 }
+
+impl Entry {
+    /// What leads on to others, whoever asks.
+    fn on(kind: EntryKind, number: u32) -> Entry {
+        let methods = MethodSet::default().mask();
+        Entry { roles: ANYONE, word: 0, methods, kind, last: true, rule: number, placement: u32::MAX }
+    }
+
+    #[inline]
+    fn meets(&self, caller: &Caller<'_>, method: MethodMask) -> bool {
+        let held = caller.roles.get(usize::from(self.word)).copied().unwrap_or(0);
+        held & self.roles != 0 && self.methods.meets(method)
+    }
+}
+
+/// The bit that every caller has, in word 0.
+const ANYONE: u64 = 1 << RoleId::ANYONE.0;
 
 fn entry(rule: &Rule, number: u32, placement: u32, role: RoleId) -> Entry {
     let kind = match (rule.kind, rule.is_plain()) {

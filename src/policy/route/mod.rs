@@ -15,13 +15,13 @@ pub use names::RouteNames;
 pub use raw::{AcceptWord, AuthnWord, BodyLimit, RawRoute, UpgradeWord, WafBodyWord};
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::code::Code;
 use super::compile::{Compile, unknown_name};
 use super::diagnostic::{Place, suggest};
 use super::mode::Mode;
-use super::scope::{HostPattern, PathPattern, Scope, Segment, Trie, TrieBuilder};
+use super::scope::{HostPattern, PathPattern, Patterns, PatternsBuilder, Scope, Segment};
 use crate::decision::{Builtin, Denial, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Accept, Facts, RouteId, Target};
 
@@ -56,12 +56,22 @@ pub struct Route {
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     routes: Vec<Route>,
-    /// By route: its place in the order of precedence.
-    ranks: Vec<u32>,
-    /// Leads to the numbers of routes.
-    trie: Trie,
+    patterns: Patterns<Ranked>,
+    /// The hosts that routes serve, and with a dot in front those below which they do.
+    hosts: HashSet<Box<str>>,
+    /// The most dots that one of the latter has. A request's host is cut at no more.
+    dots: usize,
+    /// Whether a route serves any host.
+    any_host: bool,
     /// By upstream: whether a route uses it.
     used: Vec<bool>,
+}
+
+/// A route by its place in the order of precedence, which decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ranked {
+    rank: u32,
+    route: RouteId,
 }
 
 impl Routes {
@@ -107,14 +117,13 @@ impl Routes {
             places.push(raw.id.place);
             routes.routes.push(Route::new(raw, upstream.unwrap_or(0), inherit, mode));
         }
-        routes.rank();
         routes.index(&places, cx);
         routes
     }
 
     /// Sorts the routes by what they say of hosts, then of paths. Names and texts do not matter:
     /// where two routes differ in a text, no request meets both.
-    fn rank(&mut self) {
+    fn ranks(&self) -> Vec<u32> {
         let key = |route: &Route| {
             let host = match &route.host {
                 Some(HostPattern::Exact(_)) => (0, Reverse(0)),
@@ -129,25 +138,32 @@ impl Routes {
         };
         let mut order: Vec<(_, usize)> = self.routes.iter().map(key).zip(0..).collect();
         order.sort();
-        self.ranks = vec![0; self.routes.len()];
+        let mut ranks = vec![0; self.routes.len()];
         for ((_, route), rank) in order.into_iter().zip(0..) {
-            self.ranks[route] = rank;
+            ranks[route] = rank;
         }
+        ranks
     }
 
-    /// Routes that end at one place of the tree of patterns cover the same requests.
+    /// Routes with one pattern cover the same requests.
     fn index(&mut self, places: &[Place], cx: &mut Compile<'_>) {
-        let mut builder = TrieBuilder::default();
-        for (route, at) in self.routes.iter().zip(0u32..) {
-            let scope = Scope {
-                paths: vec![route.path.clone()],
-                hosts: route.host.iter().cloned().collect(),
-                ..Scope::default()
-            };
-            builder.add(&scope, |_| at);
+        let ranks = self.ranks();
+        let scope = |route: &Route| Scope {
+            paths: vec![route.path.clone()],
+            hosts: route.host.iter().cloned().collect(),
+            ..Scope::default()
+        };
+        let scopes: Vec<Scope> = self.routes.iter().map(scope).collect();
+        let mut builder = PatternsBuilder::default();
+        for (scope, at) in scopes.iter().zip(0u32..) {
+            builder.add(scope, |_| at);
         }
+        self.any_host = self.routes.iter().any(|route| route.host.is_none());
+        let hosts = || self.routes.iter().filter_map(|route| route.host.as_ref());
+        let dots = hosts().map(|host| host.text().matches('.').count()).max();
+        (self.hosts, self.dots) = (hosts().map(|host| host.text().into()).collect(), dots.unwrap_or(0));
         let name = |at: u32| self.routes.get(at as usize).map_or("", |route| &route.name);
-        self.trie = builder.finish(|routes| {
+        let patterns = builder.finish(|routes| {
             let first = routes.first().copied().unwrap_or_default();
             for other in routes.iter().skip(1) {
                 let message = format!("`{}` and `{}` serve the same requests", name(first), name(*other));
@@ -156,26 +172,23 @@ impl Routes {
                     .also(places[first as usize], "the other route")
                     .help("make one of them more specific, or remove it");
             }
-            first
+            Ranked { rank: ranks.get(first as usize).copied().unwrap_or(u32::MAX), route: RouteId(first) }
         });
+        self.patterns = patterns;
     }
 
     /// The most specific route that serves the target.
     #[inline]
     pub fn find(&self, target: &Target) -> Option<RouteId> {
-        let mut best = None;
-        self.trie.visit(target, None, |route| {
-            let rank = self.ranks.get(route as usize).copied().unwrap_or(u32::MAX);
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, RouteId(route)));
-            }
-        });
-        best.map(|(_, route)| route)
+        let mut best: Option<Ranked> = None;
+        self.patterns.visit(target, None, |found| best = Some(best.map_or(*found, |best| best.min(*found))));
+        best.map(|best| best.route)
     }
 
     /// Whether any route serves this host.
     pub fn serves_host(&self, host: &str) -> bool {
-        self.trie.has_host(host)
+        let mut ends = host.rmatch_indices('.').take(self.dots).filter_map(|(dot, _)| host.get(dot..));
+        self.any_host || self.hosts.contains(host) || ends.any(|end| self.hosts.contains(end))
     }
 
     /// A route.

@@ -33,6 +33,13 @@ impl HostPattern {
         }
     }
 
+    /// The host, or the suffix with its dot.
+    pub fn text(&self) -> &str {
+        match self {
+            HostPattern::Exact(text) | HostPattern::Below(text) => text,
+        }
+    }
+
     /// Whether a canonical host matches.
     pub fn matches(&self, host: &str) -> bool {
         match self {

@@ -1,12 +1,13 @@
 //! From a request to the entries whose scope covers it, methods included.
 
-use super::{MethodMask, MethodSet, Scope, Trie, TrieBuilder};
+use super::{MethodMask, MethodSet, Patterns, PatternsBuilder, Scope};
 use crate::facts::{RouteId, Target};
 
 /// Entries by their scopes. The cost of a look-up does not grow with the entries that do not match.
 #[derive(Clone, Debug)]
 pub struct Index<T> {
-    trie: Trie,
+    /// Lead to the first of the slots.
+    patterns: Patterns<u32>,
     slots: Vec<Slot<T>>,
     /// The methods of the slots that name extension methods, ascending by slot.
     extended: Vec<(u32, MethodSet)>,
@@ -22,14 +23,14 @@ struct Slot<T> {
 
 impl<T> Default for Index<T> {
     fn default() -> Self {
-        Index { trie: Trie::default(), slots: Vec::new(), extended: Vec::new() }
+        Index { patterns: Patterns::default(), slots: Vec::new(), extended: Vec::new() }
     }
 }
 
 impl<T: Clone> Index<T> {
     /// Indexes entries by their scopes.
     pub fn new<'a>(entries: impl IntoIterator<Item = (&'a Scope, T)>) -> Index<T> {
-        let mut builder = TrieBuilder::default();
+        let mut builder = PatternsBuilder::default();
         let mut scoped = Vec::new();
         for (scope, entry) in entries {
             let item = scoped.len() as u32;
@@ -38,7 +39,7 @@ impl<T: Clone> Index<T> {
         }
         let mut index = Index::default();
         let (slots, extended) = (&mut index.slots, &mut index.extended);
-        index.trie = builder.finish(|items| {
+        index.patterns = builder.finish(|items| {
             let start = slots.len();
             for (methods, entry) in items.iter().filter_map(|item| scoped.get(*item as usize)) {
                 if !methods.extensions().is_empty() {
@@ -59,7 +60,7 @@ impl<T: Clone> Index<T> {
     #[inline]
     pub fn visit(&self, target: &Target, route: Option<RouteId>, mut visit: impl FnMut(&T)) {
         let method = MethodMask::of(&target.method);
-        self.trie.visit(target, route, |start| {
+        self.patterns.visit(target, route, |&start| {
             for (slot, at) in self.slots.get(start as usize..).unwrap_or_default().iter().zip(start..) {
                 if slot.methods.meets(method)
                     && (!slot.methods.undecided(method) || self.names_extension(at, target))

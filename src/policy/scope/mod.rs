@@ -4,14 +4,15 @@
 //! [`Scope::matches`] is the plain reading, one rule at a time; it is the reference that the
 //! compiled [`Index`] is tested against.
 
+mod buckets;
 mod host;
 mod index;
 mod method;
-mod nodes;
 mod path;
+mod patterns;
+mod shape;
 #[cfg(test)]
 mod tests;
-mod trie;
 
 use crate::facts::{RouteId, Target};
 use crate::policy::decode::{Name, OneOrMany, table};
@@ -21,7 +22,7 @@ pub use host::HostPattern;
 pub use index::Index;
 pub use method::{MethodMask, MethodName, MethodSet};
 pub use path::{PathPattern, Segment};
-pub use trie::{Trie, TrieBuilder};
+pub use patterns::{Covering, Patterns, PatternsBuilder};
 
 table! {
     /// The scope keys of a rule.

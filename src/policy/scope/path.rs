@@ -109,7 +109,7 @@ fn literal(part: &str) -> Result<Segment, &'static str> {
 const MAX_SEGMENTS: usize = 64;
 
 /// Bounds the branching of the index: each name may double the nodes visited.
-const MAX_NAMES: usize = 8;
+pub(super) const MAX_NAMES: usize = 8;
 
 impl std::fmt::Display for PathPattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
