@@ -214,6 +214,10 @@ impl<'t> Asked<'t> {
     /// Whether what a shape looks at are these texts, as [`Pattern::write`] puts them.
     #[inline]
     pub(super) fn has(&self, shape: &Shape, texts: &[u8]) -> bool {
+        // Whatever has none of them is about everything of its shape.
+        if texts.is_empty() && shape.length == 0 && shape.host == ANY && !shape.route {
+            return true;
+        }
         self.compare(shape, texts).is_some_and(<[u8]>::is_empty)
     }
 
@@ -225,7 +229,7 @@ impl<'t> Asked<'t> {
         }
         match shape.host {
             ANY => {}
-            EXACT => texts = texts.strip_prefix(self.host)?,
+            EXACT => texts = strip(texts, self.host)?,
             _ => {
                 // No host has a slash in it, and every segment begins with one.
                 let end = memchr::memchr(b'/', texts).unwrap_or(texts.len());
@@ -239,9 +243,30 @@ impl<'t> Asked<'t> {
         let mut from = 0;
         for (to, next) in shape.gaps().iter().copied().chain([(shape.length, 0)]) {
             let (start, end) = (self.cuts.get(usize::from(from))?.at, self.cuts.get(usize::from(to))?.at);
-            texts = texts.strip_prefix(self.path.get(start as usize..end as usize)?)?;
+            texts = strip(texts, self.path.get(start as usize..end as usize)?)?;
             from = next;
         }
         Some(texts)
     }
+}
+
+/// What is left of texts behind the first of them.
+#[inline]
+fn strip<'x>(texts: &'x [u8], first: &[u8]) -> Option<&'x [u8]> {
+    let (own, rest) = texts.split_at_checked(first.len())?;
+    same(own, first).then_some(rest)
+}
+
+/// Compares texts of one length, short as they are, without a call: by words, of which the last one
+/// overlaps with the one before.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    const WORD: usize = 8;
+    let (Some(one_end), Some(other_end)) = (one.last_chunk::<WORD>(), other.last_chunk::<WORD>()) else {
+        return one.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0;
+    };
+    let words = one.as_chunks::<WORD>().0.iter().zip(other.as_chunks::<WORD>().0);
+    let differing =
+        words.fold(0, |differing, (a, b)| differing | (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)));
+    differing | (u64::from_le_bytes(*one_end) ^ u64::from_le_bytes(*other_end)) == 0
 }
