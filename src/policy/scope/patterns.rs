@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::buckets::{Buckets, Found};
 use super::shape::{Asked, Pattern, Shape, dots};
@@ -140,16 +140,17 @@ impl<T> Patterns<T> {
         mut visit: impl FnMut(&'p Shape, &'p T),
     ) {
         let asked = Asked::new(target, route, self.dots);
-        let mut groups: SmallVec<[u32; 16]> = smallvec![0];
-        let mut next = 0;
-        while let Some(group) = groups.get(next) {
-            next += 1;
-            for probes in self.probes(*group, asked.length()).chunks(CHUNK) {
+        let mut groups: SmallVec<[u32; 16]> = SmallVec::new();
+        let mut group = 0;
+        loop {
+            for probes in self.probes(group, asked.length()).chunks(CHUNK) {
                 self.look(probes, &asked, &mut |shape, goal| match goal {
                     Goal::Value(value) => visit(shape, value),
                     Goal::Group(group) => groups.push(*group),
                 });
             }
+            let Some(next) = groups.pop() else { break };
+            group = next;
         }
     }
 

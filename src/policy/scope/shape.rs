@@ -202,8 +202,14 @@ impl<'t> Asked<'t> {
     pub(super) fn sum(&self, shape: &Shape) -> u64 {
         let upto = |cut: u8| self.cuts.get(usize::from(cut)).map_or(0, |cut| cut.sum);
         let mut sum = upto(shape.length).wrapping_add(self.hosts[usize::from(shape.host) % 8]);
-        for (from, to) in shape.gaps() {
-            sum = sum.wrapping_add(upto(*from)).wrapping_sub(upto(*to));
+        // The first gap is taken out unasked: it is empty where there is none, and which shapes have
+        // one is nothing that a processor could foretell.
+        let (first, others) = shape.gaps.split_first().map_or(((0, 0), &[][..]), |(gap, rest)| (*gap, rest));
+        sum = sum.wrapping_add(upto(first.0)).wrapping_sub(upto(first.1));
+        if shape.gap_count > 1 {
+            for (from, to) in others {
+                sum = sum.wrapping_add(upto(*from)).wrapping_sub(upto(*to));
+            }
         }
         if shape.route {
             sum = sum.wrapping_add(self.route_hash);
@@ -257,16 +263,25 @@ fn strip<'x>(texts: &'x [u8], first: &[u8]) -> Option<&'x [u8]> {
     same(own, first).then_some(rest)
 }
 
-/// Compares texts of one length, short as they are, without a call: by words, of which the last one
-/// overlaps with the one before.
+/// Compares two texts of one length, short as they are, without a call: by blocks, of which the last
+/// one overlaps with the one before.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
-    const WORD: usize = 8;
-    let (Some(one_end), Some(other_end)) = (one.last_chunk::<WORD>(), other.last_chunk::<WORD>()) else {
-        return one.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0;
+    if let (Some(a), Some(b)) = (one.last_chunk::<16>(), other.last_chunk::<16>()) {
+        let blocks = one.as_chunks::<16>().0.iter().zip(other.as_chunks::<16>().0);
+        return blocks.fold(differ(a, b), |differing, (a, b)| differing | differ(a, b)) == 0;
+    }
+    let ends = |text: &[u8]| {
+        let (first, last) = (text.first_chunk::<8>()?, text.last_chunk::<8>()?);
+        Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
     };
-    let words = one.as_chunks::<WORD>().0.iter().zip(other.as_chunks::<WORD>().0);
-    let differing =
-        words.fold(0, |differing, (a, b)| differing | (u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b)));
-    differing | (u64::from_le_bytes(*one_end) ^ u64::from_le_bytes(*other_end)) == 0
+    match (ends(one), ends(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0,
+    }
+}
+
+#[inline]
+fn differ(one: &[u8; 16], other: &[u8; 16]) -> u128 {
+    u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other)
 }
