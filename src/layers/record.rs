@@ -86,7 +86,7 @@ impl Judged {
             kept: SmallVec::new(),
             seen: None,
             judging: Duration::ZERO,
-            lap: Instant::now(),
+            lap: Some(Instant::now()),
             upstream: None,
         }
     }
