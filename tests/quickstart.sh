@@ -34,4 +34,17 @@ while IFS= read -r line; do
 done < <(grep -E '^curl .*# [0-9]{3} ' README.md)
 
 [ "$count" -eq 5 ] || { echo "the README has $count curl lines with an answer, not 5"; exit 1; }
+
+# `$ portcullis explain …` and what it prints, line by line; `…` stands for what is left out.
+explained=0
+output=
+while IFS= read -r line; do
+  case $line in
+    '$ portcullis explain '*) output=$(eval "\"$binary\" ${line#'$ portcullis '}" || true); explained=1 ;;
+    '```') output= ;;
+    '…' | '') ;;
+    *) [ -z "$output" ] || grep -qxF -- "$line" <<<"$output" || { echo "FAILED: explain does not print: $line"; failed=1; } ;;
+  esac
+done <README.md
+[ "$explained" -eq 1 ] || { echo "the README shows no explain"; exit 1; }
 exit "$failed"

@@ -23,6 +23,9 @@ const MAX_POLICY: u64 = 64 << 20;
 /// The largest list or key file that is read.
 const MAX_ATTACHED: u64 = 256 << 20;
 
+/// The largest certificate chain or key that is read.
+const MAX_PEM: u64 = 1 << 20;
+
 /// The most files that one configuration may include.
 const MAX_INCLUDES: usize = 10_000;
 
@@ -46,7 +49,26 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
                 .help("name another file with `--config`; `portcullis init` writes one to begin with");
         }
     }
-    (documents.compile(sources, now, diagnostics), inputs)
+    let mut outcome = documents.compile(sources, now, diagnostics);
+    check_certificates(&mut outcome);
+    (outcome, inputs)
+}
+
+/// A listener that could not start is found now, and not at the next restart.
+fn check_certificates(outcome: &mut Outcome) {
+    let mut diagnostics = Diagnostics::default();
+    let listeners = outcome.setup.iter().flat_map(|setup| &setup.settings.listeners);
+    for certificate in listeners.flat_map(|listener| &listener.tls) {
+        if let Err(error) = certificate.load() {
+            diagnostics.push(Code::File, certificate.place, error.to_string()).help(
+                "`cert` and `key` are PEM files: the chain, the server's own certificate first, and its key",
+            );
+        }
+    }
+    if diagnostics.has_errors() {
+        outcome.setup = None;
+        outcome.diagnostics.extend(diagnostics.into_sorted());
+    }
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a
@@ -218,6 +240,11 @@ impl Failure {
         let file = sources.add_policy(path.to_string_lossy(), text.as_str());
         Some(Place { file, start: *at, end: *at + 3 })
     }
+}
+
+/// The text of a certificate or key file, or why it cannot be read.
+pub(super) fn read_pem(path: &Path) -> Result<String, String> {
+    read(path, MAX_PEM).map_err(|failure| failure.why)
 }
 
 fn read(path: &Path, limit: u64) -> Result<String, Failure> {

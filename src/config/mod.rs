@@ -4,14 +4,14 @@
 //! is used whole or not at all: [`compile`] gives a [`Setup`] only if there is no error.
 
 mod canonical;
+mod certificate;
 mod lint;
 pub mod load;
 pub mod raw;
 mod settings;
 
-pub use settings::{
-    Admin, Certificate, ConnectionLimits, Listener, Settings, Timeouts, Upstream, UpstreamHeaders,
-};
+pub use certificate::{Certificate, CertificateError};
+pub use settings::{Admin, ConnectionLimits, Listener, Settings, Timeouts, Upstream, UpstreamHeaders};
 
 use http::HeaderName;
 use jiff::Timestamp;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::certificate::Certificate;
 use super::raw::{
     MetricsWord, RawAdmin, RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root, ServerText,
 };
@@ -48,17 +49,6 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Certificates; none: clear text.
     pub tls: Vec<Certificate>,
-}
-
-/// Files of a certificate chain and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// PEM file of the chain.
-    pub cert: PathBuf,
-    /// PEM file of the key.
-    pub key: PathBuf,
-    /// Where the configuration names them, for error messages.
-    pub place: Place,
 }
 
 /// How many connections may be open.

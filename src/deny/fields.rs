@@ -124,7 +124,8 @@ fn add_challenges(challenges: Challenges<'_>, facts: &Facts<'_>, headers: &mut H
         let value = format!("ApiKey realm=\"portcullis\", header=\"{}\"", quotable(name));
         append(headers, header::WWW_AUTHENTICATE, HeaderValue::try_from(value).ok());
     }
-    if let Some(realm) = basic_realm {
+    let others = bearer || api_key_header.is_some();
+    if let Some(realm) = basic_realm.filter(|_| !others || !is_script_fetch(facts.headers)) {
         // A browser answers a Basic challenge to a script's request with a window that asks for a
         // password, in the middle of a page. An unknown scheme says the same and opens nothing.
         let scheme = if is_script_fetch(facts.headers) { "xBasic" } else { "Basic" };

@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 use self::accept::Format;
 use self::view::View;
-use crate::decision::{Denial, Notes, Reason, Stage, Version};
+use crate::decision::{Builtin, Denial, Notes, Stage, Version};
 use crate::facts::{Facts, Identity};
 use crate::policy::Policy;
 use crate::policy::authn::Challenge;
@@ -173,15 +173,14 @@ pub fn answer(refusal: &Refusal<'_>) -> Response<Bytes> {
 }
 
 /// Whether the nearest grants are needed for the answer. They are dear, so they are not looked for
-/// otherwise (the decision log may want them too).
+/// otherwise (the decision log may want them too). A rule that refuses is not outvoted by any grant.
 pub fn wants_nearest(denial: &Denial, identity: &Identity, level: Level) -> bool {
-    match level {
-        Level::Silent | Level::Id => false,
-        Level::Rule => {
-            identity.who().is_some() && matches!(denial.reason, Reason::RoleMissing | Reason::ScopeMissing)
+    denial.rule == Builtin::DefaultDeny.into()
+        && match level {
+            Level::Silent | Level::Id => false,
+            Level::Rule => identity.who().is_some(),
+            Level::Full => true,
         }
-        Level::Full => denial.stage == Stage::Rbac,
-    }
 }
 
 /// What an unrouted path gives: no body, no header of ours but the request id.

@@ -7,7 +7,7 @@ use smallvec::smallvec;
 use toml::de::DeTable;
 
 use super::*;
-use crate::decision::{Builtin, RuleRef, ShadowHit, WafMatch, WafNotes, Written};
+use crate::decision::{Builtin, Reason, RuleRef, ShadowHit, WafMatch, WafNotes, Written};
 use crate::facts::{Body, Client, Derivation, Fields, Holder, Problem, Scheme, Target};
 use crate::policy::Frame;
 use crate::policy::decode::{Name, Part, TableReader};
@@ -469,6 +469,24 @@ fn nearest_grants_are_wanted_only_where_they_are_told() {
     assert!(!wants(&case, Level::Id) && wants(&case, Level::Rule));
     let ip = builtin(Builtin::NoRoute).known();
     assert!(!wants(&ip, Level::Rule) && !wants(&ip, Level::Full));
+    let deny = self::case(DENY, Stage::Rbac, Reason::DeniedByRule).known();
+    assert!(!wants(&deny, Level::Rule) && !wants(&deny, Level::Full));
+}
+
+#[test]
+fn the_author_of_the_nearest_grant_advises_those_who_are_known() {
+    let advised = |case: Case| {
+        let json = case.json(Level::Rule);
+        (json["hints"].to_string().contains("mk-remedy"), json["contact"] == "mk-desk")
+    };
+    let near = |mut case: Case| {
+        case.nearest = vec![Nearest { rule: DENY, unmet: vec![Unmet::Condition] }];
+        case
+    };
+    assert_eq!(advised(near(builtin(Builtin::DefaultDeny).known())), (true, true));
+    assert_eq!(advised(near(builtin(Builtin::DefaultDeny))), (false, false));
+    // Another rule refused, and it has no such words.
+    assert_eq!(advised(near(case(PLAIN, Stage::Rbac, Reason::DeniedByRule).known())), (false, false));
 }
 
 // === headers ===

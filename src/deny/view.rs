@@ -152,6 +152,10 @@ impl<'a> RuleView<'a> {
             RuleRef::Builtin(builtin) => Some(builtin.info().name),
             RuleRef::Written(_) => None,
         };
+        // Where no rule refused, the author of the nearest grant knows best, and tells those whom its
+        // role or scope would be told.
+        let grant = refusal.nearest.first().filter(|_| info.is_none() && facts.identity.who().is_some());
+        let words = info.or_else(|| grant.map(|nearest| policy.rules.get(nearest.rule)));
         RuleView {
             rule: shown_name(policy, denial.rule, full),
             builtin,
@@ -161,9 +165,9 @@ impl<'a> RuleView<'a> {
             until: denial.until,
             retry_after: retry_after(denial, facts.now),
             author: info.and_then(|info| info.reason.as_deref()),
-            remediation: info.and_then(|info| info.remediation.as_deref()),
+            remediation: words.and_then(|info| info.remediation.as_deref()),
             needs: facts.identity.who().and_then(|_| needs(refusal)),
-            contact: info.and_then(|info| info.contact.as_deref()).or(policy.contact.as_deref()),
+            contact: words.and_then(|info| info.contact.as_deref()).or(policy.contact.as_deref()),
         }
     }
 }

@@ -93,7 +93,7 @@ impl Target {
             error: None,
         };
         if let Err(rule) = target.fill(uri, headers) {
-            target.error = Some(TargetError { rule, shown: shown(&uri.to_string()) });
+            target.error = Some(TargetError { rule, shown: shown(uri.path()) });
         }
         target
     }
@@ -112,7 +112,7 @@ impl Target {
 
     /// Marks the target as refused, unless it already is. `uri` is the target as it came.
     pub fn refuse(&mut self, rule: Builtin, uri: &Uri) {
-        self.error.get_or_insert_with(|| TargetError { rule, shown: shown(&uri.to_string()) });
+        self.error.get_or_insert_with(|| TargetError { rule, shown: shown(uri.path()) });
     }
 
     fn fill(&mut self, uri: &Uri, headers: &HeaderMap) -> Result<(), Builtin> {

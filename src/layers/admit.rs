@@ -114,7 +114,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         kept: SmallVec::new(),
         seen: None,
         judging: Duration::ZERO,
-        lap,
+        lap: Some(lap),
         upstream: None,
         installed,
     };

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::context::Installed;
 use super::judged::Judged;
-use crate::decision::{Builtin, Denial, RuleRef, Stage};
+use crate::decision::{Builtin, Denial, RuleRef};
 use crate::deny::{self, Allowance, Refusal};
 use crate::facts::Identity;
 use crate::policy::rbac::Nearest;
@@ -20,7 +20,8 @@ pub(super) fn render(
     let facts = judged.facts(fields);
     let policy = &judged.installed.snapshot.policy;
     let level = policy.disclosure.level(&facts, Some(denial.stage));
-    let wanted = deny::wants_nearest(denial, facts.identity, level) || denial.stage == Stage::Rbac;
+    let logged = denial.rule == Builtin::DefaultDeny.into();
+    let wanted = logged || deny::wants_nearest(denial, facts.identity, level);
     let nearest = if wanted { policy.rbac.nearest(&facts) } else { Vec::new() };
     let answer = deny::answer(&Refusal {
         policy,

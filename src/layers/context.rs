@@ -139,7 +139,8 @@ impl Snapshot {
     pub(crate) fn new(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
         let Setup { settings, mut policy, .. } = setup;
         policy.version.generation = generation;
-        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names()));
+        let read = policy.rbac.condition_facts().iter().filter_map(Fact::header);
+        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read));
         let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
         let recorded =

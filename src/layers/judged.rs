@@ -72,8 +72,8 @@ pub(crate) struct Judged {
     pub(crate) seen: Option<Seen>,
     /// How long it took to judge.
     pub(crate) judging: Duration,
-    /// When judging began or was resumed.
-    pub(crate) lap: Instant,
+    /// When judging began or was resumed; none while it waits.
+    pub(crate) lap: Option<Instant>,
     /// How long the upstream took to the head of its answer.
     pub(crate) upstream: Option<Duration>,
 }
@@ -141,13 +141,13 @@ impl Inbound {
 }
 
 impl Judged {
-    /// Judging waits for something outside; the time does not count.
+    /// Judging waits for something outside, or has ended; from now on the time does not count.
     pub(crate) fn pause(&mut self) {
-        self.judging += self.lap.elapsed();
+        self.judging += self.lap.take().map_or(Duration::ZERO, |lap| lap.elapsed());
     }
 
     /// Judging goes on.
     pub(crate) fn resume(&mut self) {
-        self.lap = Instant::now();
+        self.lap = Some(Instant::now());
     }
 }

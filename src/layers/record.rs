@@ -59,11 +59,7 @@ impl Judged {
         head: &[u8],
     ) -> Judged {
         let now = Timestamp::now();
-        let line =
-            head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-        let mut words = line.split(|byte| *byte == b' ');
-        let method = words.next().and_then(|word| Method::from_bytes(word).ok()).unwrap_or_default();
-        let target = String::from_utf8_lossy(words.next().unwrap_or_default()).into_owned();
+        let (method, path) = asked(head).unwrap_or_else(|| (unknown_method(), String::new()));
         let decision_id = context.ids.borrow_mut().next(now);
         Judged {
             installed: context.installed(),
@@ -73,7 +69,7 @@ impl Judged {
             request_id: ids::header(decision_id),
             trace_id: None,
             admitted: Admitted {
-                target: Target::unintelligible(&method, peer.scheme, &target, rule),
+                target: Target::unintelligible(&method, peer.scheme, &path, rule),
                 fields: Fields::default(),
                 client: Client::direct(SocketAddr::ip(&peer.address)),
                 route: None,
@@ -86,7 +82,7 @@ impl Judged {
             kept: SmallVec::new(),
             seen: None,
             judging: Duration::ZERO,
-            lap: Instant::now(),
+            lap: Some(Instant::now()),
             upstream: None,
         }
     }
@@ -206,6 +202,30 @@ impl Judged {
     }
 }
 
+/// Method and path of a head that could not be read, if it begins with a request line. Anything else
+/// may be a header field or a body, which are never recorded, and neither is a query.
+fn asked(head: &[u8]) -> Option<(Method, String)> {
+    let line = head.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty())?;
+    let line = std::str::from_utf8(line.trim_ascii()).ok()?;
+    let (method, rest) = line.split_once(' ')?;
+    // A line that broke off may lack its version.
+    let whole = head.trim_ascii_start().contains(&b'\n');
+    let (target, version) =
+        if whole { rest.rsplit_once(' ')? } else { rest.rsplit_once(' ').unwrap_or((rest, "HTTP/")) };
+    let path = match target.split_once("://") {
+        Some(("http" | "https", rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        _ => target,
+    };
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let is_line = version.starts_with("HTTP/") && (path.starts_with('/') || path == "*");
+    Some((Method::from_bytes(method.as_bytes()).ok().filter(|_| is_line)?, path.to_owned()))
+}
+
+/// What is recorded as method where none could be read.
+fn unknown_method() -> Method {
+    Method::from_bytes(b"-").unwrap_or_default()
+}
+
 impl End {
     /// The end of a request with nothing more to say of it.
     pub(crate) fn new(status: u16, out: u64, ending: Ending) -> End {
@@ -217,5 +237,33 @@ impl End {
             Ending::Allowed | Ending::Cut | Ending::TunnelClosed => DecidedBy::Upstream,
             Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_request_line_is_recorded_and_no_query() {
+        let check = |head: &str, want: Option<(&str, &str)>| {
+            let asked = asked(head.as_bytes());
+            let asked = asked.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
+            assert_eq!(asked, want, "{head:?}");
+        };
+        check("GET /a HTTP/1.1\r\nX: y", Some(("GET", "/a")));
+        check("\r\nGET /a?token=x#y HTTP/1.1\r\n", Some(("GET", "/a")));
+        check("GET /a b HTTP/1.1\r\n", Some(("GET", "/a b")));
+        check("GET /a", Some(("GET", "/a")));
+        check("GET /a\r\n", None);
+        check("OPTIONS * HTTP/1.1\r\n", Some(("OPTIONS", "*")));
+        check("GET http://user:secret@app.test/x?y HTTP/1.1\r\n", Some(("GET", "/x")));
+        check("GET http://user:secret@app.test HTTP/1.1\r\n", Some(("GET", "/")));
+        check("X-Api-Key: secret\r\n\r\n", None);
+        check("Cookie: session=/secret\r\n", None);
+        check("{\"password\": \"/secret\"}\r\n", None);
+        check("CONNECT user:secret@app.test:443 HTTP/1.1\r\n", None);
+        check("\u{16}\u{3}\u{1}\0\u{1}", None);
+        check("", None);
     }
 }

@@ -210,7 +210,7 @@ where
         } else if request.body().is_end_stream() {
             Framed::Absent
         } else {
-            Framed::Sized
+            Framed::Sized(request.body().size_hint().exact().unwrap_or(0))
         };
         let altered = self.wire.begin(request.method().as_str(), request.uri(), body);
         let busy = Busy(Rc::clone(&self.wire));

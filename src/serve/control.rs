@@ -18,7 +18,7 @@ use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
 use super::{keys, tls};
 use crate::audit::Log;
-use crate::config::Settings;
+use crate::config::{CertificateError, Settings};
 use crate::layers::{Context, Shared};
 use crate::metrics::Metrics;
 use crate::policy::authn::{Bounds, TokenCache};
@@ -36,7 +36,7 @@ pub(crate) enum StartError {
     },
     /// A certificate cannot be used.
     #[error(transparent)]
-    Tls(#[from] tls::TlsError),
+    Tls(#[from] CertificateError),
     /// The decision log cannot be written.
     #[error("the decision log cannot be written: {0}")]
     Log(io::Error),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tokio::time::timeout;
 
 use super::body::{BodyEnd, Fate, PooledBody, RequestBody, ResponseBody};
@@ -117,7 +117,23 @@ async fn answer(
         Ok(response) => response?,
         Err(_) => return Err(Failure::Broken(Fault::Timeout)),
     };
+    if !is_plain(response.status(), response.headers()) {
+        return Err(Failure::Broken(Fault::Protocol));
+    }
     Ok(response.map(|body| {
         ResponseBody::Pooled(Box::new(PooledBody::new(body, link, Rc::clone(pool), timeouts.body_idle)))
     }))
+}
+
+/// Whether an answer is to what was asked, and ends in one place only. Nobody asked here for another
+/// protocol, and a length beside chunks, or a second one, makes readers disagree about the end
+/// (RFC 9112 section 6.3).
+pub(super) fn is_plain(status: StatusCode, headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let framed_twice = match (lengths.next(), lengths.next()) {
+        (Some(_), Some(_)) => true,
+        (Some(_), None) => headers.contains_key(header::TRANSFER_ENCODING),
+        (None, _) => false,
+    };
+    status != StatusCode::SWITCHING_PROTOCOLS && !framed_twice
 }

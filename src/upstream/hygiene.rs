@@ -15,6 +15,9 @@ use smallvec::SmallVec;
 pub(crate) struct Hygiene {
     request: NameSet,
     response: NameSet,
+    /// What the policy's conditions read. It reaches the upstream as it was judged: not named away
+    /// by Connection, and not under another spelling.
+    judged: Vec<HeaderName>,
 }
 
 /// A set of names with a filter that spares almost every other name a comparison.
@@ -25,8 +28,11 @@ struct NameSet {
 }
 
 impl Hygiene {
-    /// For a gateway that also sets these fields towards upstreams.
-    pub(crate) fn new<'a>(set: impl IntoIterator<Item = &'a HeaderName>) -> Hygiene {
+    /// For a gateway that also sets some fields towards upstreams, and whose conditions read others.
+    pub(crate) fn new<'a>(
+        set: impl IntoIterator<Item = &'a HeaderName>,
+        judged: impl IntoIterator<Item = &'a HeaderName>,
+    ) -> Hygiene {
         let fixed =
             |list: &[&'static str]| list.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
         let mut request = fixed(HOP_BY_HOP);
@@ -34,17 +40,21 @@ impl Hygiene {
         request.extend(set.into_iter().cloned());
         let mut response = fixed(HOP_BY_HOP);
         response.extend(fixed(RESPONSE_ONLY));
-        Hygiene { request: NameSet::new(request), response: NameSet::new(response) }
+        Hygiene {
+            request: NameSet::new(request),
+            response: NameSet::new(response),
+            judged: judged.into_iter().cloned().collect(),
+        }
     }
 
     /// Removes from a client's fields what must not reach an upstream.
     pub(crate) fn clean_request(&self, headers: &mut HeaderMap) {
-        self.request.remove_from(headers);
+        self.request.remove_from(headers, &self.judged);
     }
 
     /// Removes from an upstream's fields what must not reach a client.
     pub(crate) fn clean_response(&self, headers: &mut HeaderMap) {
-        self.response.remove_from(headers);
+        self.response.remove_from(headers, &[]);
     }
 }
 
@@ -73,26 +83,31 @@ impl NameSet {
             && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
 
-    fn remove_from(&self, headers: &mut HeaderMap) {
+    fn remove_from(&self, headers: &mut HeaderMap, judged: &[HeaderName]) {
         let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
         for name in headers.keys() {
             let text = name.as_str();
-            // A name with `_` or `.` is compared as backends fold it.
-            let hit = self.contains(text)
-                || text.starts_with("x-forwarded-")
-                || (text.contains(['_', '.']) && self.contains(&crate::facts::fold_name(text)));
+            let hit = if text.contains(['_', '.']) {
+                // Compared as backends fold it.
+                let folded = crate::facts::fold_name(text);
+                self.covers(&folded) || judged.iter().any(|name| name.as_str() == folded && name != text)
+            } else {
+                self.covers(text)
+            };
             if hit {
                 doomed.push(name.clone());
             }
         }
-        if let Some(connection) = headers.get(header::CONNECTION)
-            && !is_plain_connection(connection)
-        {
-            named_by_connection(headers, &mut doomed);
+        if !headers.get_all(header::CONNECTION).iter().all(is_plain_connection) {
+            named_by_connection(headers, judged, &mut doomed);
         }
         for name in doomed {
             headers.remove(name);
         }
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        self.contains(name) || name.starts_with("x-forwarded-")
     }
 }
 
@@ -103,11 +118,11 @@ fn is_plain_connection(value: &HeaderValue) -> bool {
 
 /// Fields that Connection names are of this hop only. The ones that say what the request is cannot
 /// be made to disappear that way: they are the end's, whatever the client claims.
-fn named_by_connection(headers: &HeaderMap, doomed: &mut SmallVec<[HeaderName; 8]>) {
+fn named_by_connection(headers: &HeaderMap, judged: &[HeaderName], doomed: &mut SmallVec<[HeaderName; 8]>) {
     for value in headers.get_all(header::CONNECTION) {
         for token in value.as_bytes().split(|byte| *byte == b',') {
             let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) else { continue };
-            if headers.contains_key(&name) && !END_TO_END.contains(&name) {
+            if headers.contains_key(&name) && !END_TO_END.contains(&name) && !judged.contains(&name) {
                 doomed.push(name);
             }
         }
@@ -128,6 +143,9 @@ pub(crate) fn upgrade_wanted(method: &Method, version: Version, headers: &Header
             .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && headers.get_all(header::UPGRADE).iter().count() == 1
         && named(header::CONNECTION, b"upgrade")
+        // What is judged as an upgrade has no body that somebody else would read.
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
 }
 
 /// HTTP/2 clients may send the cookie in crumbs; RFC 9113 section 8.2.3 wants one field where it is
@@ -226,7 +244,8 @@ mod tests {
 
     fn left(fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = map(fields);
-        Hygiene::new(&[HeaderName::from_static("x-auth-subject")]).clean_request(&mut headers);
+        let (set, judged) = (HeaderName::from_static("x-auth-subject"), HeaderName::from_static("x-tenant"));
+        Hygiene::new([&set], [&judged]).clean_request(&mut headers);
         let mut names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
         names
@@ -245,6 +264,18 @@ mod tests {
     }
 
     #[test]
+    fn every_connection_field_counts() {
+        let fields = [("connection", "close"), ("connection", "x-a, x-b"), ("x-a", "1"), ("x-b", "2")];
+        assert!(left(&fields).is_empty());
+    }
+
+    #[test]
+    fn what_a_condition_reads_arrives_as_it_was_judged() {
+        assert_eq!(left(&[("connection", "x-tenant"), ("x-tenant", "a")]), ["x-tenant"]);
+        assert_eq!(left(&[("x-tenant", "a"), ("x.tenant", "b"), ("x_tenant", "c")]), ["x-tenant"]);
+    }
+
+    #[test]
     fn what_says_what_the_request_is_cannot_be_named_away() {
         assert_eq!(
             left(&[("connection", "authorization, host"), ("authorization", "x"), ("host", "y")]),
@@ -259,6 +290,7 @@ mod tests {
             "x_auth_subject",
             "x.auth_subject",
             "x-forwarded-anything",
+            "x_forwarded-anything",
             "x-real-ip",
             "proxy",
         ] {
@@ -291,6 +323,13 @@ mod tests {
         assert!(!wanted(&good, Version::HTTP_10));
         assert!(!wanted(&[("connection", "Upgrade"), ("upgrade", "h2c")], Version::HTTP_11));
         assert!(!wanted(&[("upgrade", "websocket")], Version::HTTP_11));
+        for (name, value, is) in [
+            ("content-length", "0", true),
+            ("content-length", "5", false),
+            ("transfer-encoding", "chunked", false),
+        ] {
+            assert_eq!(wanted(&[good[0], good[1], (name, value)], Version::HTTP_11), is, "{name}");
+        }
         assert!(!wanted(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], Version::HTTP_11));
     }
 }

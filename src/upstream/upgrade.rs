@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::body::{RequestBody, ResponseBody};
 use super::fault::Fault;
-use super::forward::Forwarded;
+use super::forward::{Forwarded, is_plain};
 use super::link::Link;
 use super::pool::Pool;
 use crate::config::Timeouts;
@@ -101,6 +101,9 @@ pub(super) async fn exchange(
         Err(_) => return Err(Fault::Timeout),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        if !is_plain(response.status(), response.headers()) {
+            return Err(Fault::Protocol);
+        }
         return Ok(Forwarded::Answer(response.map(ResponseBody::Driven)));
     }
     let upstream = hyper::upgrade::on(&mut response);

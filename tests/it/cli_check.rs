@@ -134,3 +134,30 @@ fn a_line_of_a_megabyte_is_shown_by_the_words_around_the_place() {
     assert!(ran.out.contains("portcullis.toml:2:1048586"), "{}", ran.show());
     assert!(ran.out.len() < 2000);
 }
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_found_before_it_is_needed() {
+    let pair = || rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+    let (one, other) = (pair(), pair());
+    let bench = Bench::with(&format!(
+        "{PLAIN}[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}\n"
+    ));
+    let check = |cert: &str, key: &str, want: &str| {
+        bench.write("cert.pem", cert);
+        bench.write("key.pem", key);
+        for verb in [&["check"][..], &["run"]] {
+            let ran = bench.run(verb);
+            let said = format!("{}{}", ran.out, ran.err);
+            assert_eq!(ran.code, 78, "{said}");
+            assert!(said.contains("portcullis.toml:") && said.contains(want), "{said}");
+        }
+    };
+    let (cert, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+    check("", &key, "cert.pem` cannot be used");
+    check(&cert, "nothing", "key.pem` cannot be used");
+    check(&cert, &cert, "key.pem` cannot be used");
+    check(&cert, &other.signing_key.serialize_pem(), "does not fit the certificate");
+    bench.write("key.pem", &key);
+    assert_eq!(bench.run(&["check"]).code, 0, "{}", bench.run(&["check"]).show());
+}

@@ -109,7 +109,7 @@ roles = ["reader"]
 
 fn start(origin: &Upstream, issuer: &Issuer, more: &str) -> Gateway {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("revoked.toml"), "").expect("written");
+    std::fs::write(folder.path().join("revoked.toml"), "token_ids = []\n").expect("written");
     Gateway::start_in(folder, &config(origin, issuer, more), &[])
 }
 

@@ -171,3 +171,31 @@ fn request_ids_of_strangers_are_replaced_and_of_trusted_proxies_kept() {
         assert_ne!(bad.header("x-request-id"), Some("has space in it"));
     }
 }
+
+#[test]
+fn an_answer_that_ends_in_two_places_or_was_not_asked_for_is_a_fault() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let upstream = Upstream::answering(move |_| answer.as_bytes().to_vec());
+        let gateway = Gateway::start(&config(&upstream, ""));
+        let response = get(gateway.address, "/x");
+        assert_eq!((response.status, response.rule()), (502, "fault/upstream-protocol"), "{answer}");
+    }
+}
+
+#[test]
+fn what_a_condition_read_reaches_the_upstream_as_it_was_read() {
+    let upstream = Upstream::start();
+    let more = "\n[[rbac.deny]]\nid = \"tenant\"\nwhen = \"header.x-tenant != 'a'\"\n";
+    let gateway = Gateway::start(&config(&upstream, more));
+    let fields =
+        [("Connection", "close"), ("Connection", "x-tenant, x-hop"), ("X-Tenant", "a"), ("X-Hop", "1")];
+    assert_eq!(request(gateway.address, "GET", "/x", &fields, b"").status, 200);
+    let received = upstream.received().remove(0);
+    assert_eq!((received.all("x-tenant"), received.all("x-hop")), (vec!["a"], vec![]));
+    assert_eq!(request(gateway.address, "GET", "/x", &[("X-Tenant", "b")], b"").rule(), "rbac/tenant");
+}

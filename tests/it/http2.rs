@@ -3,7 +3,7 @@
 use std::fs;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderMap, HeaderName, Request, Response, Version};
 use rustls::pki_types::CertificateDer;
 
 use crate::support::http2::{agreed, exchange, exchange_tls};
@@ -158,4 +158,18 @@ fn clear_text_on_a_tls_port_harms_nobody() {
     assert_eq!(answers[0].status(), 200);
     let admin = gateway.admin.expect("an admin listener");
     assert_eq!(get(admin, "/livez").status, 200);
+}
+
+#[test]
+fn trailers_of_an_answer_pass_without_what_only_the_gateway_says() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-portcullis-rule, x-sum\r\n\r\n\
+          2\r\nok\r\n0\r\nX-Portcullis-Rule: rbac/fake\r\nX-Request-Id: fake\r\nX-Sum: 7\r\n\r\n"
+            .to_vec()
+    });
+    let gateway = Gateway::start(&config(&upstream, ""));
+    let answer = exchange(gateway.address, vec![ask("GET", "http://app.test/open/a", "")]).remove(0);
+    let trailers: &HeaderMap = answer.extensions().get().expect("the client keeps them");
+    let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
+    assert_eq!((answer.body().as_ref(), names), (&b"ok"[..], vec!["x-sum"]));
 }

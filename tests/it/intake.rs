@@ -1,6 +1,9 @@
 //! What is unintelligible or ambiguous is refused by name, before anything is forwarded.
 
-use crate::support::{Gateway, Upstream, exchange, send};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::support::{Gateway, Upstream, exchange, read_response, send};
 
 fn config(upstream: &Upstream) -> String {
     format!(
@@ -166,5 +169,55 @@ fn pipelined_requests_are_each_judged() {
     let records = gateway.records(2);
     let rules: Vec<&str> = records.iter().filter_map(|record| record["rule"].as_str()).collect();
     assert!(rules.contains(&"rbac/all") && rules.contains(&"intake/bad-target"), "{rules:?}");
+    assert_eq!(upstream.received().len(), 1);
+}
+
+/// Sends a head, waits until the gateway wants the body, and sends that: so it comes in a later read.
+fn upload(stream: &mut TcpStream, framing: &str, body: &[u8]) -> u16 {
+    let head = format!("POST /up HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\n{framing}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).expect("an interim answer");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body).expect("sent");
+    read_response(stream, false).expect("an answer").status
+}
+
+#[test]
+fn requests_on_a_connection_that_carried_a_body_are_judged_by_their_own_heads() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(&upstream));
+    let body = "--x\r\nContent-Disposition: form-data; name=a\r\n\r\nGET /x HTTP/1.1\r\n\r\n--x--\r\n";
+    let chunked = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let sized = format!("Content-Length: {}", body.len());
+    for (framing, body) in [(sized.as_str(), body), ("Transfer-Encoding: chunked", &chunked)] {
+        let mut stream = TcpStream::connect(gateway.address).expect("the gateway listens");
+        let get = |stream: &mut TcpStream, target: &str| {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n\r\n");
+            stream.write_all(head.as_bytes()).expect("sent");
+            let response = read_response(stream, false).expect("an answer");
+            (response.status, response.header("x-portcullis-rule").unwrap_or("").to_owned())
+        };
+        for _ in 0..3 {
+            assert_eq!(upload(&mut stream, framing, body.as_bytes()), 200, "{framing}");
+            for _ in 0..3 {
+                assert_eq!(get(&mut stream, "/x").0, 200, "{framing}");
+            }
+        }
+        assert_eq!(get(&mut stream, "/x#y"), (400, "intake/fragment".to_owned()), "{framing}");
+    }
+}
+
+#[test]
+fn a_length_beside_chunks_is_seen_behind_a_body_too() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(&upstream));
+    let mut stream = TcpStream::connect(gateway.address).expect("the gateway listens");
+    assert_eq!(upload(&mut stream, "Transfer-Encoding: chunked", b"2\r\nhi\r\n0\r\n\r\n"), 200);
+    let both = "POST /t HTTP/1.1\r\nHost: app.test\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\
+                X-A: POST /t HTTP/1.1\r\n\r\n0\r\n\r\n";
+    stream.write_all(both.as_bytes()).expect("sent");
+    let response = read_response(&mut stream, false).expect("an answer");
+    assert_eq!((response.status, response.rule()), (400, "intake/framing-conflict"));
     assert_eq!(upstream.received().len(), 1);
 }

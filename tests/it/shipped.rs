@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use portcullis::decision::{Builtin, BuiltinInfo, Kind};
+
 use crate::support::command::Bench;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -118,4 +120,22 @@ id = "all"
 path = "/{*rest}"
 upstream = "demo"
 "#
+}
+
+#[test]
+fn the_readme_lists_the_built_in_rules() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("a file");
+    let table = readme.split("## Built-in rules").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let rows: Vec<&str> = table.unwrap_or("").lines().filter(|line| line.starts_with("| `")).collect();
+    let row = |builtin: &Builtin| {
+        let BuiltinInfo { name, reason, kind, text, .. } = builtin.info();
+        match kind {
+            Kind::Pass => format!("| `{name}` | | | {text} |"),
+            Kind::Refusal | Kind::Fault => {
+                format!("| `{name}` | {} | `{}` | {text} |", reason.info().status, reason.info().code)
+            }
+        }
+    };
+    let wanted: Vec<String> = Builtin::ALL.iter().map(row).collect();
+    assert_eq!(rows, wanted, "renew the table:\n{}", wanted.join("\n"));
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct State {
     pushed: u64,
     /// The first of them that arrived.
     done: u64,
+    /// How many of the others were counted as lost, because nobody could wait for them any longer.
+    missed: u64,
     health: Health,
     /// Somebody wants everything handed over now.
     hurry: bool,
@@ -90,7 +93,12 @@ impl LogHandle {
         let ready = |state: &State| {
             (state.health == Health::Well && state.pending.len() < MOST_PENDING).then_some(())
         };
-        if self.ready() { Ok(()) } else { self.shared.wait(ready).await }
+        match self.ready() {
+            true => Ok(()),
+            // Another thread has waited long enough, and only that one learns when it is over.
+            false if self.shared.log.is_failing() => Err(LogUnavailable),
+            false => self.shared.wait(ready).await,
+        }
     }
 
     /// Takes a line, which ends in a line break, and returns when its answer may be sent: with
@@ -99,10 +107,11 @@ impl LogHandle {
     pub async fn write_before_answer(&self, line: &[u8]) -> Result<(), LogUnavailable> {
         let arrived = match (self.shared.push(line), self.shared.log.flush) {
             (None, _) => Err(LogUnavailable),
-            (Some(_), Flush::After(_)) if self.shared.is_failing() => Err(LogUnavailable),
+            (Some(_), Flush::After(_)) if self.shared.is_failing() => self.shared.miss(),
             (Some(_), Flush::After(_)) => Ok(()),
             (Some(number), Flush::Group) => {
-                self.shared.wait(|state| (state.done >= number).then_some(())).await
+                let arrived = self.shared.wait(|state| (state.done >= number).then_some(())).await;
+                arrived.or_else(|LogUnavailable| self.shared.miss())
             }
         };
         match self.shared.log.on_error {
@@ -173,7 +182,18 @@ impl Shared {
 
     fn is_ready(&self) -> bool {
         let state = self.state.borrow();
-        state.health == Health::Well && state.pending.len() < MOST_PENDING
+        state.health == Health::Well && state.pending.len() < MOST_PENDING && !self.log.is_failing()
+    }
+
+    /// Counts a line that is kept, but came too late for its answer.
+    fn miss(&self) -> Result<(), LogUnavailable> {
+        let mut state = self.state.borrow_mut();
+        let counted = state.finished || self.log.on_error == OnErrorWord::Drop;
+        if !counted && state.missed < state.pushed - state.done {
+            state.missed += 1;
+            self.log.lose(1);
+        }
+        Err(LogUnavailable)
     }
 
     fn is_failing(&self) -> bool {
@@ -238,7 +258,8 @@ impl Shared {
             }
         }
         let mut state = self.state.borrow_mut();
-        self.log.lose(state.pushed - state.done);
+        self.log.lose((state.pushed - state.done).saturating_sub(state.missed));
+        self.set_health(&mut state, Health::Well);
         state.finished = true;
         state.wake_waiting();
     }
@@ -301,10 +322,11 @@ impl Shared {
             Ok(()) => {
                 // Also a line that was begun earlier and has been finished now.
                 state.done = upto;
+                state.missed = 0;
                 if state.health != Health::Well {
                     tracing::info!("the decision log takes records again");
                 }
-                state.health = Health::Well;
+                self.set_health(&mut state, Health::Well);
                 batch.clear();
                 state.spare = batch;
             }
@@ -321,7 +343,7 @@ impl Shared {
                     }
                     Health::Troubled(since) if now >= since + PATIENCE => {
                         tracing::error!(%error, "the decision log takes no records");
-                        state.health = Health::Failing;
+                        self.set_health(&mut state, Health::Failing);
                     }
                     Health::Troubled(_) | Health::Failing => {}
                 }
@@ -336,8 +358,18 @@ impl Shared {
         if state.health != Health::Failing {
             tracing::error!("the decision log takes no records");
         }
-        state.health = Health::Failing;
+        self.set_health(&mut state, Health::Failing);
         state.wake_waiting();
+    }
+
+    fn set_health(&self, state: &mut State, health: Health) {
+        let (before, after) = (state.health == Health::Failing, health == Health::Failing);
+        state.health = health;
+        if after && !before {
+            self.log.failing.fetch_add(1, Ordering::Relaxed);
+        } else if before && !after {
+            self.log.failing.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Waits before the next attempt. False when the log is closed and there is no more hope.

@@ -25,7 +25,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use self::file::FileSink;
 use self::pipe::{PipeSink, Target};
@@ -39,6 +39,8 @@ pub struct Log {
     flush: Flush,
     on_error: OnErrorWord,
     lost: AtomicU64,
+    /// Handles for which the sink is failing. What one thread knows of it, all act upon.
+    failing: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,7 @@ impl Log {
             },
         };
         let Settings { flush, on_error, .. } = *settings;
-        Ok(Arc::new(Log { sink, flush, on_error, lost: AtomicU64::new(0) }))
+        Ok(Arc::new(Log { sink, flush, on_error, lost: AtomicU64::new(0), failing: AtomicUsize::new(0) }))
     }
 
     /// Looks after the file before the next write: it may have been moved. For SIGHUP.
@@ -84,7 +86,8 @@ impl Log {
         }
     }
 
-    /// Records that were given up.
+    /// Records that were given up, and those that the sink had not taken when the answers to their
+    /// requests were sent.
     pub fn lost(&self) -> u64 {
         let torn = match &self.sink {
             Sink::File(file) => file.lost(),
@@ -100,6 +103,10 @@ impl Log {
             Sink::Pipe(pipe) => pipe.writes(),
             Sink::None => 0,
         }
+    }
+
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) > 0
     }
 
     fn lose(&self, records: u64) {

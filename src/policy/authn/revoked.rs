@@ -89,6 +89,13 @@ pub(super) fn read_document<T: Part>(
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     let document = match DeTable::parse(text) {
+        // A file that is being written, or was cut off, is not a list without entries.
+        Ok(document) if document.get_ref().is_empty() => {
+            diagnostics
+                .push(Code::BadValue, place(file, &document.span()), format!("{what} must not be empty"))
+                .help("a list without entries has its keys all the same: `token_ids = []`");
+            return None;
+        }
         Ok(document) => document,
         Err(error) => {
             let at = error.span().map(|span| place(file, &span));
@@ -151,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_without_entries_says_so() {
+        let mut diagnostics = Diagnostics::default();
+        let list = Revocations::parse(FileId(0), "token_ids = []", &mut diagnostics);
+        assert_eq!((list, diagnostics.is_empty()), (Some(Revocations::default()), true));
+    }
+
+    #[test]
     fn a_list_with_problems_is_no_list() {
         let problems = |text: &str| {
             let mut diagnostics = Diagnostics::default();
@@ -159,6 +173,8 @@ mod tests {
             diagnostics.iter().map(|diagnostic| diagnostic.code).collect::<Vec<_>>()
         };
         assert_eq!(problems("token_ids = ["), [Code::Syntax]);
+        assert_eq!(problems(""), [Code::BadValue]);
+        assert_eq!(problems("# nobody yet\n"), [Code::BadValue]);
         assert_eq!(problems("token_id = []"), [Code::UnknownKey]);
         assert_eq!(
             problems("token_ids = 1\nsubjects = { a = 2026-01-01 }"),

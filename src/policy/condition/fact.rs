@@ -30,6 +30,16 @@ pub enum Fact {
     Host,
 }
 
+impl Fact {
+    /// The header field that it is, if it is one.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Fact::Header(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// A fact's value. A `null` in a claim counts as no value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {

@@ -123,8 +123,11 @@ impl Entry {
                 stage.is_some_and(|stage| stages.iter().any(|word| word.word() == stage.name()))
             })
             && self.routes.as_ref().is_none_or(|routes| {
-                // A route found for a target that is refused as unreadable is nobody's route.
-                facts.target.error.is_none() && facts.route.is_some_and(|route| routes.contains(&route))
+                // What the intake gate refuses it refuses on every path, so there no route says how: its
+                // silence would tell its paths from those of none.
+                stage != Some(Stage::Intake)
+                    && facts.target.error.is_none()
+                    && facts.route.is_some_and(|route| routes.contains(&route))
             })
             && self.roles.as_ref().is_none_or(|roles| {
                 facts.identity.who().is_some_and(|who| roles.iter().any(|role| who.roles.contains(*role)))

@@ -105,6 +105,15 @@ fn entry(keys: &str, level: &str) -> String {
 }
 
 #[test]
+fn what_is_refused_on_every_path_says_nothing_of_routes() {
+    let setup = setup(&entry("routes = [\"admin\"]", "silent"));
+    let ask = from("192.0.2.1").route(1);
+    assert_eq!(ask.level(&setup, Some(Stage::Intake)), Level::Rule);
+    assert_eq!(ask.level(&setup, Some(Stage::Ip)), Level::Silent);
+    assert_eq!(ask.level(&setup, Some(Stage::Rbac)), Level::Silent);
+}
+
+#[test]
 fn without_entries_the_rule_is_told() {
     assert_eq!(from("192.0.2.1").level(&setup(""), Some(Stage::Rbac)), Level::Rule);
     assert_eq!(from("192.0.2.1").level(&setup(""), Some(Stage::Route)), Level::Rule);

@@ -26,13 +26,21 @@ pub(super) fn has_fragment(head: &[u8]) -> bool {
     line.is_some_and(|line| line.contains(&b'#'))
 }
 
+/// Where lines begin that ask for a target as a parser would have read it.
+pub(super) fn lines_of(bytes: &[u8], method: &str, uri: &Uri) -> Vec<usize> {
+    let line = format!("{method} {uri} HTTP/1.");
+    memchr::memmem::find_iter(bytes, line.as_bytes())
+        .filter(|at| at.checked_sub(1).is_none_or(|before| bytes.get(before) == Some(&b'\n')))
+        .collect()
+}
+
 /// How many Content-Length fields a head has.
 pub(super) fn lengths_named(head: &[u8]) -> usize {
     const NAME: &[u8] = b"content-length";
     let head = &head[..end_of_head(head).unwrap_or(head.len())];
     memchr::memchr_iter(b'\n', head)
-        .filter_map(|at| head.get(at + 1..at + 1 + NAME.len()))
-        .filter(|line| line.eq_ignore_ascii_case(NAME))
+        .filter_map(|at| head.get(at + 1..)?.split_at_checked(NAME.len()))
+        .filter(|(name, rest)| name.eq_ignore_ascii_case(NAME) && rest.starts_with(b":"))
         .count()
 }
 

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use http::Uri;
 use tokio::time::Instant;
 
-use self::head::{end_of_head, has_fragment, lengths_named, same_target};
+use self::head::{end_of_head, has_fragment, lengths_named, lines_of, same_target};
 pub(crate) use self::io::ClientIo;
 use crate::config::Timeouts;
 use crate::decision::Builtin;
@@ -28,10 +28,15 @@ pub(crate) struct Wire {
     phase: Cell<Phase>,
     /// When the phase began.
     since: Cell<Instant>,
-    /// The bytes since the last request began (or since the start), bounded.
+    /// Bytes that came and belong to no request yet (or to a body whose end only the parser knows),
+    /// bounded.
     head: RefCell<Vec<u8>>,
-    /// Whether `head` begins exactly where a request head does.
-    aligned: Cell<bool>,
+    /// What is known of where in them the next head begins.
+    start: Cell<Start>,
+    /// How many bytes of the current body are still to come; they are not kept.
+    body: Cell<u64>,
+    /// Whether bytes behind those in `head` were left out.
+    cut: Cell<bool>,
     /// Whether a deadline has passed, and which.
     expired: Cell<Option<Phase>>,
     timeouts: Cell<Timeouts>,
@@ -61,10 +66,20 @@ pub(crate) enum Phase {
 pub(crate) enum Framed {
     /// No body.
     Absent,
-    /// By its length, or by frames.
-    Sized,
+    /// By this length.
+    Sized(u64),
     /// Transfer-Encoding: chunked.
     Chunked,
+}
+
+/// What is known of where in the kept bytes a head begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// With the first of them.
+    First,
+    /// Behind a chunked body. If the client waited for its answer, at this place, since what came
+    /// before the answer was sent is the body.
+    Behind(usize),
 }
 
 /// What a parsed head says otherwise than the head that was sent.
@@ -87,7 +102,9 @@ impl Wire {
             phase: Cell::new(Phase::FirstByte),
             since: Cell::new(Instant::now()),
             head: RefCell::new(Vec::new()),
-            aligned: Cell::new(true),
+            start: Cell::new(Start::First),
+            body: Cell::new(0),
+            cut: Cell::new(false),
             expired: Cell::new(None),
             timeouts: Cell::new(timeouts),
             http2: Cell::new(false),
@@ -125,19 +142,30 @@ impl Wire {
         }
     }
 
-    /// Keeps the first bytes of a head, but the last bytes of what may end in one.
+    /// Keeps what is not of a body of known length: the first bytes of what begins with a head, the
+    /// last bytes of what may end in one.
     fn keep(&self, bytes: &[u8]) {
+        let of_body = usize::try_from(self.body.get()).unwrap_or(usize::MAX).min(bytes.len());
+        self.body.set(self.body.get() - of_body as u64);
+        let bytes = &bytes[of_body..];
         let mut head = self.head.borrow_mut();
         let room = KEPT.saturating_sub(head.len());
         if bytes.len() <= room {
             head.extend_from_slice(bytes);
-        } else if self.aligned.get() && self.phase.get() == Phase::Head {
-            head.extend_from_slice(&bytes[..room]);
-        } else {
-            let tail = bytes.len().min(KEPT / 2);
-            let surplus = (head.len() + tail).saturating_sub(KEPT).min(head.len());
-            head.drain(..surplus);
-            head.extend_from_slice(&bytes[bytes.len() - tail..]);
+            return;
+        }
+        match self.start.get() {
+            Start::First => {
+                head.extend_from_slice(&bytes[..room]);
+                self.cut.set(true);
+            }
+            Start::Behind(place) => {
+                let tail = bytes.len().min(KEPT / 2);
+                let surplus = (head.len() + tail).saturating_sub(KEPT).min(head.len());
+                head.drain(..surplus);
+                head.extend_from_slice(&bytes[bytes.len() - tail..]);
+                self.start.set(Start::Behind(place.saturating_sub(surplus)));
+            }
         }
     }
 
@@ -150,61 +178,77 @@ impl Wire {
             return Altered::default();
         }
         let mut head = self.head.borrow_mut();
-        let begin = if self.aligned.get() {
-            same_target(&head, method, uri).then_some(0)
+        let place = match self.start.get() {
+            Start::First => 0,
+            Start::Behind(place) => place.min(head.len()),
+        };
+        let (target, begin) = if same_target(&head[place..], method, uri) {
+            (None, Some(place))
+        } else if has_fragment(&head[place..]) {
+            (Some(Builtin::Fragment), Some(place))
+        } else if self.start.get() == Start::First {
+            (Some(Builtin::BadTarget), None)
         } else {
-            // Behind a body the head may begin anywhere in what was kept, so its request line is
-            // looked for instead.
-            let line = format!("{method} {uri} HTTP/1.");
-            memchr::memmem::rfind(&head, line.as_bytes())
+            // It was sent before the body's answer. Where its line stands more than once, the most
+            // is believed that any of them says.
+            let lines = lines_of(&head, method, uri);
+            let found = lines.iter().max_by_key(|line| lengths_named(&head[**line..])).copied();
+            (found.is_none().then_some(Builtin::BadTarget), found)
         };
         // A body brings its length, and the parser drops or joins what else is said of it.
         let named = match (begin, body) {
-            (Some(begin), Framed::Sized | Framed::Chunked) => lengths_named(&head[begin..]),
+            (Some(begin), Framed::Sized(_) | Framed::Chunked) => lengths_named(&head[begin..]),
             _ => 0,
         };
-        let altered = Altered {
-            target: match begin {
-                Some(_) => None,
-                None if self.aligned.get() && has_fragment(&head) => Some(Builtin::Fragment),
-                None => Some(Builtin::BadTarget),
-            },
-            length: match body {
-                Framed::Absent => false,
-                Framed::Sized => named > 1,
-                Framed::Chunked => named > 0,
-            },
+        let length = match body {
+            Framed::Absent => false,
+            Framed::Sized(_) => named > 1,
+            Framed::Chunked => named > 0,
         };
-        let end = if body == Framed::Absent { end_of_head(&head) } else { None };
-        match end {
-            // Without a body the next head begins right behind this one.
-            Some(end) => {
-                head.drain(..end);
-                self.aligned.set(true);
+        let end = begin.and_then(|begin| Some(begin + end_of_head(&head[begin..])?));
+        let done = end.unwrap_or(head.len());
+        head.drain(..done);
+        let length_of_body = match body {
+            Framed::Absent => Some(0),
+            Framed::Sized(length) => Some(length),
+            Framed::Chunked => None,
+        };
+        match length_of_body.filter(|_| end.is_some() && !self.cut.get()) {
+            Some(length) => {
+                let here = usize::try_from(length).unwrap_or(usize::MAX).min(head.len());
+                head.drain(..here);
+                self.body.set(length - here as u64);
+                self.start.set(Start::First);
             }
-            None => {
-                head.clear();
-                self.aligned.set(false);
-            }
+            None => self.start.set(Start::Behind(0)),
         }
+        self.cut.set(false);
         if head.is_empty() && head.capacity() > 4096 {
             *head = Vec::new();
         }
-        altered
+        Altered { target, length }
     }
 
     /// A request was answered.
     pub(crate) fn end(&self) {
         self.requests.set(self.requests.get().saturating_sub(1));
         if self.requests.get() == 0 && self.phase.get() == Phase::Busy {
-            let next_came = self.aligned.get() && !self.head.borrow().is_empty();
+            let kept = self.head.borrow().len();
+            let next_came = self.start.get() == Start::First && kept > 0;
+            if let Start::Behind(_) = self.start.get() {
+                self.start.set(Start::Behind(kept));
+            }
             self.enter(if next_came { Phase::Head } else { Phase::Idle });
         }
     }
 
     /// The bytes of a head that hyper refused, as far as they were kept.
     pub(crate) fn refused_head(&self) -> Vec<u8> {
-        self.head.borrow().clone()
+        let head = self.head.borrow();
+        match self.start.get() {
+            Start::First => head.clone(),
+            Start::Behind(place) => head.get(place..).unwrap_or_default().to_vec(),
+        }
     }
 
     /// Whether part of a request head came.
@@ -276,18 +320,74 @@ mod tests {
         assert!(begin(&wire, "GET", "/d", Framed::Absent));
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn a_head_behind_a_body_is_looked_for() {
+    const BOUNDARIES: [usize; 4] = [1, 7, 64, 4096];
+
+    /// Requests one after the other, each sent when the one before was answered, in pieces of a
+    /// size. What the bytes say of each.
+    fn conversation(requests: &[(&str, &str, &str, Framed)], piece: usize) -> Vec<Altered> {
         let wire = wire();
-        wire.on_read(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
-        assert!(begin(&wire, "POST", "/a", Framed::Sized));
-        wire.on_read(b"helloGET /b HTTP/1.1\r\n\r\n");
+        let one = |(head, rest, target, body): &(&str, &str, &str, Framed)| {
+            head.as_bytes().chunks(piece).for_each(|piece| wire.on_read(piece));
+            let method = head.split(' ').next().unwrap_or_default();
+            let altered = wire.begin(method, &target.parse().expect("a target"), *body);
+            rest.as_bytes().chunks(piece).for_each(|piece| wire.on_read(piece));
+            wire.end();
+            altered
+        };
+        requests.iter().map(one).collect()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_stands_in_a_body_does_not_matter() {
+        let multipart = "--x\r\nContent-Disposition: form-data; name=a\r\n\r\n\
+                         GET /a HTTP/1.1\r\n\r\nGET /b#c HTTP/1.1\r\n\r\n--x--\r\n";
+        let length = multipart.len() as u64;
+        let chunked = format!("{length:x}\r\n{multipart}\r\n0\r\n\r\n");
+        let post = "POST /up HTTP/1.1\r\nHost: a\r\n\r\n";
+        let get = ("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "", "/a", Framed::Absent);
+        let fragment = ("GET /b#c HTTP/1.1\r\n\r\n", "", "/b", Framed::Absent);
+        for piece in BOUNDARIES {
+            let sized = (post, multipart, "/up", Framed::Sized(length));
+            let chunked = (post, &*chunked, "/up", Framed::Chunked);
+            for up in [sized, chunked] {
+                let said = conversation(&[up, get, get, up, up, get, fragment, get], piece);
+                let targets: Vec<_> = said.iter().map(|altered| altered.target).collect();
+                let want = [None, None, None, None, None, None, Some(Builtin::Fragment), None];
+                assert_eq!(targets, want, "{piece} {:?}", up.3);
+                assert!(said.iter().all(|altered| !altered.length));
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_sent_with_a_body_is_found_behind_it() {
+        let wire = wire();
+        wire.on_read(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhelloGET /b#c HTTP/1.1\r\n\r\n");
+        assert!(begin(&wire, "POST", "/a", Framed::Sized(5)));
         wire.end();
-        assert!(begin(&wire, "GET", "/b", Framed::Absent));
-        wire.on_read(b"POST /c HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
-        assert!(begin(&wire, "POST", "/c", Framed::Sized));
-        wire.on_read(b"helloGET /d#e HTTP/1.1\r\n\r\n");
+        assert_eq!(altered(&wire, "GET", "/b", Framed::Absent), Some(Builtin::Fragment));
+        wire.on_read(b"POST /c HTTP/1.1\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /d HTTP/1.1\r\n\r\n");
+        assert!(begin(&wire, "POST", "/c", Framed::Chunked));
+        wire.end();
+        assert!(begin(&wire, "GET", "/d", Framed::Absent));
+        wire.end();
+        wire.on_read(b"POST /c HTTP/1.1\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /d#e HTTP/1.1\r\n\r\n");
+        assert!(begin(&wire, "POST", "/c", Framed::Chunked));
+        wire.end();
         assert!(!begin(&wire, "GET", "/d", Framed::Absent));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_line_that_stands_elsewhere_too_hides_no_length() {
+        let wire = wire();
+        wire.on_read(
+            b"POST /a HTTP/1.1\r\n\r\n5\r\nhello\r\n0\r\n\r\n\
+            POST /t HTTP/1.1\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\
+            X: POST /t HTTP/1.1\r\n\r\n16\r\n\nPOST /t HTTP/1.1\r\n\r\n\r\n0\r\n\r\n",
+        );
+        assert!(begin(&wire, "POST", "/a", Framed::Chunked));
+        wire.end();
+        assert!(wire.begin("POST", &"/t".parse().expect("a target"), Framed::Chunked).length);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -300,18 +400,27 @@ mod tests {
         let both = "POST /a HTTP/1.1\r\nCONTENT-length: 3\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert!(altered(both).length);
         assert!(!altered("POST /a HTTP/1.1\r\nX-Content-Length: 3\r\n\r\nx\ncontent-length: 3").length);
+        assert!(!altered("POST /a HTTP/1.1\r\nContent-Length-Hint: 3\r\n\r\n").length);
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn what_is_kept_is_bounded() {
         let wire = wire();
         wire.on_read(b"POST /a HTTP/1.1\r\n\r\n");
-        assert!(begin(&wire, "POST", "/a", Framed::Sized));
+        assert!(begin(&wire, "POST", "/a", Framed::Chunked));
         for _ in 0..100 {
             wire.on_read(&[b'x'; 8192]);
         }
+        wire.end();
         wire.on_read(b"GET /b HTTP/1.1\r\n\r\n");
         assert!(wire.head.borrow().len() <= KEPT);
         assert!(begin(&wire, "GET", "/b", Framed::Absent));
+        wire.end();
+        // Much that was sent ahead: what did not fit is looked for behind what did.
+        for _ in 0..10_000 {
+            wire.on_read(b"GET /c HTTP/1.1\r\n\r\n");
+        }
+        assert!(wire.head.borrow().len() <= KEPT);
+        assert!(begin(&wire, "GET", "/c", Framed::Absent));
     }
 }

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// Sends requests on one connection in clear text, all at once; the answers in the order of the requests.
+/// Trailers are among the extensions of an answer.
 pub fn exchange(address: SocketAddr, requests: Vec<Request<Bytes>>) -> Vec<Response<Bytes>> {
     run(async move {
         let stream = TcpStream::connect(address).await.expect("the gateway listens");
@@ -76,8 +77,10 @@ where
     }
     let mut answers = Vec::new();
     for answer in sent {
-        let (parts, body) = answer.await.expect("an answer").into_parts();
-        let bytes = body.collect().await.expect("a whole body").to_bytes();
+        let (mut parts, body) = answer.await.expect("an answer").into_parts();
+        let collected = body.collect().await.expect("a whole body");
+        parts.extensions.insert(collected.trailers().cloned().unwrap_or_default());
+        let bytes = collected.to_bytes();
         answers.push(Response::from_parts(parts, bytes));
     }
     driver.abort();

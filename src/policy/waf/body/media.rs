@@ -44,7 +44,9 @@ impl MediaType {
                 continue;
             }
             let (name, tail) = rest.split_once('=')?;
-            if !is_token(name) {
+            // RFC 2231 spells a parameter a second way (`boundary*`, `boundary*0`), which some readers
+            // prefer and others do not know.
+            if !is_token(name) || name.contains('*') {
                 return None;
             }
             let value;

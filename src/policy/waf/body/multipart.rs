@@ -84,6 +84,11 @@ fn read_part(text: &[u8], values: &mut Values) -> Result<(), Unreadable> {
     let label = values.put(name.as_bytes());
     match part.file {
         Some(file) => {
+            // Without a name it is a file to some readers and a field to others.
+            if file.is_empty() && !content.is_empty() {
+                let content = values.put(content);
+                values.member(Collection::Form, label, content);
+            }
             let file = values.put(file.as_bytes());
             values.member(Collection::File, label, file);
         }

@@ -124,6 +124,9 @@ fn xml_that_is_none_or_too_much_is_refused() {
     refuses("text/xml", b"<a>\xff</a>", Builtin::BodyMalformed);
     refuses("text/xml", b"\xff\xfe<\0a\0/\0>\0", Builtin::BodyCharset);
     refuses("text/xml", "<?xml version='1.0' encoding='utf-7'?><a/>", Builtin::BodyCharset);
+    for odd in ["standalone='encoding' encoding='utf-7'", "encoding=utf-7", "encoding"] {
+        refuses("text/xml", format!("<?xml version='1.0' {odd}?><a/>"), Builtin::BodyMalformed);
+    }
     refuses("text/xml", "<a><a><a><a><a/></a></a></a></a>", Builtin::BodyTooLarge);
     refuses("text/xml", "<a><b/><b/><b/><b/><b/><b/><b/><b/></a>", Builtin::BodyTooLarge);
 }
@@ -151,6 +154,14 @@ fn multipart_gives_fields_and_names_of_files() {
         body,
         &["form.names:a=a", "form:a=<x>\\r\\n--c", "file.names:f=f", "file:f=C:\\\\d\\\\e; name=z.png"],
     );
+}
+
+#[test]
+fn a_file_without_a_name_is_read_as_a_field_too() {
+    let head = "Content-Disposition: form-data; name=a; filename=\"\"";
+    finds(MULTIPART, parts(&[(head, "<x>")]), &["form.names:a=a", "form:a=<x>", "file.names:a=a", "file:a="]);
+    // What browsers send for a field of files in which none was chosen.
+    finds(MULTIPART, parts(&[(head, "")]), &["file.names:a=a", "file:a="]);
 }
 
 #[test]
@@ -187,7 +198,9 @@ fn multipart_that_readers_could_dispute_is_refused() {
         refuses(MULTIPART, body, Builtin::BodyMalformed);
     }
     refuses("multipart/form-data", &good, Builtin::BodyMalformed);
-    refuses("multipart/form-data; boundary=b; boundary=c", &good, Builtin::BodyMalformed);
+    for other in ["boundary=c", "boundary*=utf-8''c", "boundary*0=c", "charset*=utf-7"] {
+        refuses(&format!("{MULTIPART}; {other}"), &good, Builtin::BodyMalformed);
+    }
     refuses(MULTIPART, parts(&[(name, "x"); 9]), Builtin::BodyTooLarge);
     refuses(
         MULTIPART,

@@ -43,7 +43,7 @@ fn decode(body: &[u8], charset: Option<Charset>) -> Result<Cow<'_, str>, Unreada
     if body.starts_with(b"\xfe\xff") || body.starts_with(b"\xff\xfe") || body.contains(&0) {
         return Err(Unreadable::charset("it is in UTF-16 or UTF-32"));
     }
-    let declared = match declared_encoding(body) {
+    let declared = match declared_encoding(body)? {
         None => None,
         Some(name) => Some(std::str::from_utf8(name).ok().and_then(Charset::by_name).ok_or(
             Unreadable::charset("its declaration names another character set than UTF-8, ASCII or Latin-1"),
@@ -56,13 +56,21 @@ fn decode(body: &[u8], charset: Option<Charset>) -> Result<Cow<'_, str>, Unreada
 }
 
 /// The encoding in the declaration, which stands at the very beginning.
-fn declared_encoding(body: &[u8]) -> Option<&[u8]> {
-    let declaration = body.strip_prefix(b"<?xml")?;
-    let declaration = &declaration[..memchr::memmem::find(declaration, b"?>")?];
-    let after = &declaration[memchr::memmem::find(declaration, b"encoding")? + 8..];
-    let quoted = after.trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
-    let (quote, inside) = quoted.split_first()?;
-    inside.get(..memchr::memchr(*quote, inside)?)
+fn declared_encoding(body: &[u8]) -> Result<Option<&[u8]>, Unreadable> {
+    let Some(declaration) = body.strip_prefix(b"<?xml") else { return Ok(None) };
+    let end = memchr::memmem::find(declaration, b"?>").ok_or(MALFORMED)?;
+    let declaration = &declaration[..end];
+    let mut named = memchr::memmem::find_iter(declaration, b"encoding");
+    let value = |at: usize| {
+        let quoted = declaration[at + 8..].trim_ascii_start().strip_prefix(b"=")?.trim_ascii_start();
+        let (quote, inside) = quoted.split_first()?;
+        inside.get(..memchr::memchr(*quote, inside)?)
+    };
+    match (named.next(), named.next()) {
+        (None, _) => Ok(None),
+        (Some(at), None) => value(at).map(Some).ok_or(MALFORMED),
+        (Some(_), Some(_)) => Err(MALFORMED),
+    }
 }
 
 struct Document<'v> {
