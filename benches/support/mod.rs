@@ -307,45 +307,27 @@ pub enum Want {
 /// Different requests that some rule of `rbac(count)` is about, by callers with three roles: with
 /// the one that the rule asks for, or without it.
 pub fn requests(policy: &Policy, count: usize, want: Want, addresses: &[IpAddr]) -> Vec<Request> {
-    let mut arrivals = Arrivals::new(count, want, addresses);
-    (0..REQUESTS).map(|_| arrivals.next(policy)).collect()
-}
-
-/// The same requests one after the other and without end, for whoever does not keep them.
-pub struct Arrivals {
-    rules: Vec<Rule>,
-    numbers: Numbers,
-    want: Want,
-    addresses: Vec<IpAddr>,
-    at: usize,
-}
-
-impl Arrivals {
-    pub fn new(count: usize, want: Want, addresses: &[IpAddr]) -> Arrivals {
-        let rules = rules(count).filter(|rule| !rule.deny).collect();
-        Arrivals { rules, numbers: Numbers::new(3), want, addresses: addresses.to_vec(), at: 0 }
-    }
-
-    pub fn next(&mut self, policy: &Policy) -> Request {
-        let Arrivals { rules, numbers, want, addresses, at } = self;
-        let rule = &rules[numbers.below(rules.len())];
-        let id = numbers.below(1_000_000);
-        let path = rule
-            .path
-            .replace("{id}", &id.to_string())
-            .replace("{tenant}", &format!("tenant-{id}"))
-            .replace("{*rest}", &format!("items/{id}"));
-        let host = rule.host.clone().unwrap_or_else(|| format!("h{}.example.com", numbers.below(16)));
-        let mut other = || (rule.role + 1 + numbers.below(ROLES - 1)) % ROLES;
-        let mut roles = [other(), other(), other()];
-        if *want == Want::Pass {
-            roles[*at % 3] = rule.role;
-        }
-        let names: Vec<String> = roles.iter().map(|role| format!("r{role}")).collect();
-        let address = addresses[*at % addresses.len()];
-        *at += 1;
-        request(policy, rule.method, &host, &path, &names, address)
-    }
+    let rules: Vec<Rule> = rules(count).filter(|rule| !rule.deny).collect();
+    let mut numbers = Numbers::new(3);
+    (0..REQUESTS)
+        .map(|at| {
+            let rule = &rules[numbers.below(rules.len())];
+            let id = numbers.below(1_000_000);
+            let path = rule
+                .path
+                .replace("{id}", &id.to_string())
+                .replace("{tenant}", &format!("tenant-{id}"))
+                .replace("{*rest}", &format!("items/{id}"));
+            let host = rule.host.clone().unwrap_or_else(|| format!("h{}.example.com", numbers.below(16)));
+            let other = |numbers: &mut Numbers| (rule.role + 1 + numbers.below(ROLES - 1)) % ROLES;
+            let mut roles = [other(&mut numbers), other(&mut numbers), other(&mut numbers)];
+            if want == Want::Pass {
+                roles[at % 3] = rule.role;
+            }
+            let names: Vec<String> = roles.iter().map(|role| format!("r{role}")).collect();
+            request(policy, rule.method, &host, &path, &names, addresses[at % addresses.len()])
+        })
+        .collect()
 }
 
 pub fn request(
