@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use http::Method;
+use serde_json::Value;
 
 use super::Common;
-use super::admin::Whom;
+use super::admin::{Answer, Whom};
+use super::layout::{count, printable};
 use super::reply::{Exit, Reply};
 
 /// Make a running gateway load its configuration again.
@@ -34,9 +36,22 @@ pub(super) fn reload(args: &Args, common: &Common) -> Reply {
     };
     match gateway.ask(Method::POST, "/api/reload", Some(&token)) {
         Ok(answer) if answer.status.is_success() => Reply::text(Exit::Fine, answer.text()),
-        Ok(answer) => {
-            Reply::failure(Exit::Findings, format!("not reloaded ({}): {}", answer.status, answer.text()))
-        }
+        Ok(answer) => Reply::failure(Exit::Findings, refused(&answer)),
         Err(why) => Reply::failure(Exit::Findings, why),
     }
+}
+
+/// Why the gateway did not reload: its list of errors, one a line, or whatever it said.
+fn refused(answer: &Answer) -> String {
+    let document = serde_json::from_slice::<Value>(&answer.body).ok();
+    let errors = document.as_ref().and_then(|document| document.get("errors")?.as_array());
+    let errors: Vec<&str> = errors.into_iter().flatten().filter_map(Value::as_str).collect();
+    if errors.is_empty() {
+        return format!("not reloaded ({}): {}", answer.status, answer.text().trim_end());
+    }
+    let lines: String = errors.iter().map(|error| format!("\n  {}", printable(error))).collect();
+    let many = count(errors.len(), "error");
+    format!(
+        "not reloaded, the policy before stays in force: {many}{lines}\n  help: `portcullis check` shows the lines"
+    )
 }

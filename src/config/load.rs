@@ -155,6 +155,7 @@ fn include(
                     pattern.place,
                     format!("`{}` is not a glob: {}", pattern.value, error.msg),
                 );
+                diagnostics.lose_file();
                 continue;
             }
         };
@@ -167,6 +168,7 @@ fn include(
                     let message =
                         format!("`{}` cannot be searched: {}", error.path().display(), error.error());
                     diagnostics.push(Code::Include, pattern.place, message);
+                    diagnostics.lose_file();
                     continue;
                 }
             };
@@ -197,10 +199,12 @@ fn include(
                     let place = failure.place(sources, &path).unwrap_or(pattern.place);
                     let message = format!("`{}` cannot be read: {}", path.display(), failure.why);
                     diagnostics.push(Code::Include, place, message);
+                    diagnostics.lose_file();
                 }
             }
         }
         if found == 0 {
+            diagnostics.lose_file();
             diagnostics
                 .push(Code::Include, pattern.place, format!("`{}` matches no file", pattern.value))
                 .help("an include that matches nothing is probably a mistake; remove it if it is not");

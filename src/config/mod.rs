@@ -101,6 +101,7 @@ impl Documents {
             diagnostics.push(Code::Syntax, place(file, &span), error.message().trim_end().to_owned());
         }
         if !errors.is_empty() {
+            diagnostics.lose_file();
             return;
         }
         self.digest.table(table.get_ref());
@@ -142,7 +143,7 @@ impl Documents {
         now: Timestamp,
         diagnostics: &mut Diagnostics,
     ) -> Option<(Settings, Policy)> {
-        if root.version.value != 1 {
+        if root.version.value != 1 && !diagnostics.lacks(root.place, &["version"]) {
             diagnostics
                 .push(
                     Code::BadValue,

@@ -264,8 +264,15 @@ fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> V
         listeners.push((raw.address.place, Listener { address: raw.address.value.0, tls }));
     }
     if listeners.is_empty() {
+        // A listener that could not be read is one all the same.
         diagnostics
-            .push(Code::MissingKey, root.place, "nothing to listen on")
+            .push_unless_lost(
+                root.place,
+                &["server", "listener"],
+                Code::MissingKey,
+                root.place,
+                "nothing to listen on",
+            )
             .help("add `[server] listen = [\"127.0.0.1:8080\"]`");
     }
     for (index, (place, listener)) in listeners.iter().enumerate() {

@@ -57,7 +57,9 @@ impl Compile<'_> {
         mode: &RawMode,
         words: &RawWords,
     ) -> Written {
-        self.check_mode(mode);
+        if !self.diagnostics.lacks(mode.place, MODE_KEYS) {
+            self.check_mode(mode);
+        }
         let text = |value: &Option<At<String>>| value.as_ref().map(|text| text.value.as_str().into());
         let full = |name: &Name| format!("{}/{name}", stage.name()).into_boxed_str();
         let info = RuleInfo {
@@ -99,6 +101,9 @@ impl Compile<'_> {
     /// Checks the mode keys of a whole stage or route, which must not be forgotten in shadow.
     pub fn stage_mode(&mut self, raw: &RawMode) -> Mode {
         let mode = Mode::from(raw);
+        if self.diagnostics.lacks(raw.place, MODE_KEYS) {
+            return mode;
+        }
         match (mode, &raw.mode) {
             (Mode::Off, Some(at)) => {
                 self.diagnostics
@@ -158,6 +163,9 @@ impl Compile<'_> {
     }
 }
 
+/// What one of these means depends on the other.
+const MODE_KEYS: &[&str] = &["mode", "shadow_until"];
+
 /// Combinations of routes, hosts and paths that one rule may be about.
 const MAX_COMBINATIONS: usize = 100_000;
 
@@ -169,7 +177,7 @@ pub fn unknown_name<'a>(
     known: impl IntoIterator<Item = &'a str>,
     diagnostics: &mut Diagnostics,
 ) {
-    if diagnostics.has_lost(name) {
+    if diagnostics.has_lost(kind, name) {
         // It is defined, but its definition was refused; one report is enough.
         return;
     }

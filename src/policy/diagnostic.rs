@@ -3,7 +3,7 @@
 //! Messages are lower case without a final period, user text in backticks, no Rust type names.
 //! Rendering (carets, JSON) is the command line's business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::code::{Code, Severity};
 
@@ -58,6 +58,22 @@ pub struct Diagnostics {
     files: Vec<At<String>>,
     /// Names of what could not be read. They are not unknown, only unusable.
     lost: BTreeSet<String>,
+    /// Keys of tables that could not be read, and how much of them is missing. The key `""` stands
+    /// for one that nobody knows, which may be a misspelt one.
+    unread: BTreeMap<(Place, &'static str), Unread>,
+    /// Whether a whole file could not be read, with whatever it defines.
+    lost_file: bool,
+    /// What was pushed last although it may only follow from another problem. Not told.
+    untold: Option<Diagnostic>,
+}
+
+/// How much of a value could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unread {
+    /// Something in it; the rest counts.
+    Part,
+    /// All of it: the key counts as absent.
+    Whole,
 }
 
 impl<T> At<T> {
@@ -97,17 +113,56 @@ impl Diagnostics {
         place: impl Into<Option<Place>>,
         message: impl Into<String>,
     ) -> &mut Diagnostic {
-        self.list.push(Diagnostic {
-            code,
-            severity: code.info().severity,
-            message: message.into(),
-            place: place.into(),
-            label: String::new(),
-            also: Vec::new(),
-            help: None,
-        });
+        self.list.push(Diagnostic::new(code, place.into(), message.into()));
         let last = self.list.len() - 1;
         &mut self.list[last]
+    }
+
+    /// Notes a problem that may consist in the absence of one of these keys from a table. It is told
+    /// only if none of them was lost there, so that one mistake is not reported as two.
+    pub fn push_unless_lost(
+        &mut self,
+        table: Place,
+        keys: &[&'static str],
+        code: Code,
+        place: impl Into<Option<Place>>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        if self.lacks(table, keys) {
+            return self.untold.insert(Diagnostic::new(code, place.into(), message.into()));
+        }
+        self.push(code, place, message)
+    }
+
+    /// Notes that a key of a table could not be read, or only in part.
+    pub fn lose_key(&mut self, table: Place, key: &'static str, much: Unread) {
+        let known = self.unread.entry((table, key)).or_insert(much);
+        *known = much.max(*known);
+    }
+
+    /// Whether one of these keys of a table could not be read, or some key was not known.
+    pub fn lacks(&self, table: Place, keys: &[&'static str]) -> bool {
+        keys.iter().chain(&[""]).any(|key| self.unread.contains_key(&(table, *key)))
+    }
+
+    /// Whether any key of a table could not be read, or not whole.
+    pub fn is_partial(&self, table: Place) -> bool {
+        self.unread.range((table, "")..).next().is_some_and(|((place, _), _)| *place == table)
+    }
+
+    /// Whether a key could not be read at all, in whatever table.
+    pub fn has_lost_key(&self, key: &str) -> bool {
+        self.unread.iter().any(|((_, lost), much)| *lost == key && *much == Unread::Whole)
+    }
+
+    /// Notes that a whole file could not be read.
+    pub fn lose_file(&mut self) {
+        self.lost_file = true;
+    }
+
+    /// Whether all that was written could be read, so that what is not there was not written.
+    pub fn read_everything(&self) -> bool {
+        !self.lost_file && self.unread.is_empty() && self.lost.is_empty()
     }
 
     /// Notes the name of something that could not be read.
@@ -115,9 +170,16 @@ impl Diagnostics {
         self.lost.insert(name.to_owned());
     }
 
-    /// Whether something of this name could not be read.
-    pub fn has_lost(&self, name: &str) -> bool {
-        self.lost.contains(name)
+    /// Whether something of this name could not be read. `kind`: the key under which it would stand.
+    pub fn has_lost(&self, kind: &str, name: &str) -> bool {
+        // Rules are named with their stage in front.
+        let id = name.rsplit('/').next().unwrap_or(name);
+        // A route's `upstream` is no definition; those stand at the top of a document.
+        let top = |place: Place| kind != "upstream" || place.end == 0;
+        let whole = self.unread.iter().any(|((place, key), much)| {
+            *much == Unread::Whole && (*key == kind && top(*place) || *key == "rbac" && kind == "role")
+        });
+        self.lost_file || self.lost.contains(name) || self.lost.contains(id) || whole
     }
 
     /// Notes that the text refers to a file.
@@ -158,6 +220,11 @@ impl Diagnostics {
 }
 
 impl Diagnostic {
+    fn new(code: Code, place: Option<Place>, message: String) -> Diagnostic {
+        let severity = code.info().severity;
+        Diagnostic { code, severity, message, place, label: String::new(), also: Vec::new(), help: None }
+    }
+
     /// Words at the caret.
     pub fn label(&mut self, label: impl Into<String>) -> &mut Diagnostic {
         self.label = label.into();

@@ -175,7 +175,7 @@ impl Policy {
             .as_ref()
             .map_or_else(Authn::default, |authn| Authn::compile(authn, frame.limits.credential, &mut cx));
         let rbac = raw.rbac.as_ref().map_or_else(Rbac::default, |rbac| Rbac::compile(rbac, &mut cx));
-        if rbac.grants_nothing() {
+        if rbac.grants_nothing() && cx.diagnostics.read_everything() {
             let place = raw.rbac.as_ref().map(|rbac| rbac.place);
             cx.diagnostics
                 .push(
@@ -189,7 +189,8 @@ impl Policy {
         waf.data_limit = frame.waf_data;
         waf.credentials = authn.key_headers().cloned().collect();
         let disclosure = Disclosure::compile(&raw.disclosure, &mut cx);
-        let contact = raw.contact.as_ref().and_then(|contact| disclosure::contact(contact, cx.diagnostics));
+        let contact = raw.contact.as_ref().filter(|contact| !cx.diagnostics.lacks(contact.place, &["url"]));
+        let contact = contact.and_then(|contact| disclosure::contact(contact, cx.diagnostics));
         cx.networks.report_unused(cx.diagnostics);
         cx.roles.report_unused(cx.diagnostics);
 

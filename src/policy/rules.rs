@@ -43,7 +43,9 @@ impl Rules {
     /// Adds a rule. Ids are unique per stage and must not be a built-in one's.
     pub fn add(&mut self, id: &At<Name>, info: RuleInfo, diagnostics: &mut Diagnostics) -> Written {
         let written = Written(self.infos.len() as u32);
-        if Builtin::by_name(&info.name).is_some() {
+        if id.value.is_stand_in() {
+            // It has no name to be found by.
+        } else if Builtin::by_name(&info.name).is_some() {
             diagnostics
                 .push(Code::ReservedId, id.place, format!("`{}` is a built-in rule", info.name))
                 .help("choose another id; `portcullis explain --rules builtin` lists the reserved ones");

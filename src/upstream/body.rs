@@ -1,6 +1,6 @@
 //! Bodies on their way through: the client's towards the upstream, the upstream's towards the client.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -205,16 +205,48 @@ pub(crate) enum ResponseBody {
 #[derive(Debug)]
 pub(crate) struct PooledBody {
     incoming: Incoming,
-    link: Option<Link>,
+    hold: Hold,
     pool: Rc<Pool>,
     patience: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// The connection of a body.
+#[derive(Debug)]
+enum Hold {
+    /// Given back, or closed.
+    Nothing,
+    /// All of the body may be at hand.
+    Link(Link),
+    /// The client takes it in pieces.
+    Lent(Rc<Lent>),
+}
+
+/// A connection that is held for a client. Nobody polls the body of a client that does not read, so
+/// the pool looks after these, and takes them away from those that read nothing for too long.
+#[derive(Debug)]
+pub(super) struct Lent {
+    link: RefCell<Option<Link>>,
+    /// Since when the client has had something to read; none while the upstream has to send.
+    unread: Cell<Option<Instant>>,
+    patience: Duration,
+}
+
+impl Lent {
+    /// Closes the connection if the client has read nothing for too long. Whether it goes on.
+    pub(super) fn goes_on(&self) -> bool {
+        let stalled = self.unread.get().is_some_and(|since| since.elapsed() > self.patience);
+        if stalled {
+            self.link.take();
+        }
+        !stalled
+    }
+}
+
 impl PooledBody {
     /// The body of an answer that came over this link.
     pub(crate) fn new(incoming: Incoming, link: Link, pool: Rc<Pool>, patience: Duration) -> PooledBody {
-        let mut body = PooledBody { incoming, link: Some(link), pool, patience, timer: None };
+        let mut body = PooledBody { incoming, hold: Hold::Link(link), pool, patience, timer: None };
         if body.incoming.is_end_stream() {
             body.give_back();
         }
@@ -222,9 +254,43 @@ impl PooledBody {
     }
 
     fn give_back(&mut self) {
-        if let Some(link) = self.link.take() {
+        let link = match std::mem::replace(&mut self.hold, Hold::Nothing) {
+            Hold::Nothing => None,
+            Hold::Link(link) => Some(link),
+            Hold::Lent(lent) => lent.link.take(),
+        };
+        if let Some(link) = link {
             self.pool.put(link);
         }
+    }
+
+    /// Lets the connection read. Whether it is gone.
+    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+        match &mut self.hold {
+            Hold::Nothing => true,
+            Hold::Link(link) => link.drive(cx).is_ready(),
+            Hold::Lent(lent) => lent.link.borrow_mut().as_mut().is_none_or(|link| link.drive(cx).is_ready()),
+        }
+    }
+
+    /// The client has something to read, and more will come.
+    fn lend(&mut self) {
+        if let Hold::Link(_) = &self.hold
+            && let Hold::Link(link) = std::mem::replace(&mut self.hold, Hold::Nothing)
+        {
+            let (link, unread) = (RefCell::new(Some(link)), Cell::new(None));
+            let lent = Rc::new(Lent { link, unread, patience: self.patience });
+            self.pool.watch(&lent);
+            self.hold = Hold::Lent(lent);
+        }
+        if let Hold::Lent(lent) = &self.hold {
+            lent.unread.set(Some(Instant::now()));
+        }
+    }
+
+    fn fail(&mut self) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        self.hold = Hold::Nothing;
+        Poll::Ready(Some(Err(BodyFailure)))
     }
 }
 
@@ -240,11 +306,10 @@ impl Body for PooledBody {
         let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
         if polled.is_pending() {
             // Nothing is at hand: let the connection read, then look again.
-            let closed = this.link.as_mut().is_none_or(|link| link.drive(cx).is_ready());
+            let closed = this.drive(cx);
             polled = Pin::new(&mut this.incoming).poll_frame(cx);
             if closed && polled.is_pending() {
-                this.link = None;
-                return Poll::Ready(Some(Err(BodyFailure)));
+                return this.fail();
             }
         }
         match polled {
@@ -254,22 +319,23 @@ impl Body for PooledBody {
                 }
                 if this.incoming.is_end_stream() {
                     this.give_back();
+                } else {
+                    this.lend();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => {
-                this.link = None;
-                Poll::Ready(Some(Err(BodyFailure)))
-            }
+            Poll::Ready(Some(Err(_))) => this.fail(),
             Poll::Ready(None) => {
                 this.give_back();
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                if let Hold::Lent(lent) = &this.hold {
+                    lent.unread.set(None);
+                }
                 let patience = this.patience;
                 ready!(this.timer.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
-                this.link = None;
-                Poll::Ready(Some(Err(BodyFailure)))
+                this.fail()
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use super::body::Lent;
 use super::link::Link;
 use crate::config::Upstream;
 use crate::config::raw::ServerText;
@@ -19,6 +20,8 @@ pub(crate) struct Pool {
     pub(super) server: ServerText,
     authority: HeaderValue,
     idle: RefCell<Vec<Link>>,
+    /// Connections whose answers are on their way to clients.
+    lent: RefCell<Vec<Weak<Lent>>>,
 }
 
 /// The most connections that rest for one server on one thread; beyond that they are closed.
@@ -35,7 +38,7 @@ impl Pool {
             ServerText::Echo => None,
         };
         let authority = authority.unwrap_or_else(|| HeaderValue::from_static("localhost"));
-        Pool { server, authority, idle: RefCell::default() }
+        Pool { server, authority, idle: RefCell::default(), lent: RefCell::default() }
     }
 
     /// What stands in Host when the client's is not passed on.
@@ -63,8 +66,14 @@ impl Pool {
         }
     }
 
+    /// Looks after a connection until its answer has gone.
+    pub(super) fn watch(&self, lent: &Rc<Lent>) {
+        self.lent.borrow_mut().push(Rc::downgrade(lent));
+    }
+
     fn expire(&self) {
         self.idle.borrow_mut().retain(|link| link.idle_since.elapsed() <= MAX_REST);
+        self.lent.borrow_mut().retain(|lent| lent.upgrade().is_some_and(|lent| lent.goes_on()));
     }
 }
 
@@ -108,7 +117,7 @@ impl Pools {
         upstream.servers.get(next.checked_rem(upstream.servers.len())?).cloned()
     }
 
-    /// Closes connections that have rested too long.
+    /// Closes connections that have rested too long, or whose clients read nothing.
     pub(crate) fn expire(&self) {
         self.by_server.values().for_each(|pool| pool.expire());
     }

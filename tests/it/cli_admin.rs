@@ -51,6 +51,23 @@ fn a_refused_reload_fails_with_what_the_gateway_said() {
 }
 
 #[test]
+fn the_errors_of_a_refused_reload_are_listed_plainly() {
+    let body = r#"{"reloaded":false,"errors":["p.toml:3: error: one","p.toml:9: error: two\u001b"]}"#;
+    let gateway = StandIn::answering("422 Unprocessable Content", body);
+    let bench = bench("listen = \"127.0.0.1:1\"");
+    let ran = bench.run(&["reload", "--admin", &gateway.address.to_string(), "--token-file", "admin.token"]);
+    insta::assert_snapshot!(ran.show(), @r"
+    exit 1
+    --- stdout
+    --- stderr
+    error: not reloaded, the policy before stays in force: 2 errors
+      p.toml:3: error: one
+      p.toml:9: error: two\u{1b}
+      help: `portcullis check` shows the lines
+    ");
+}
+
+#[test]
 fn a_reload_without_a_token_is_not_tried() {
     let ran = bench(&format!("listen = \"{}\"", nobody())).run(&["reload"]);
     assert_eq!(ran.code, 78, "{}", ran.show());

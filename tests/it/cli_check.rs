@@ -35,7 +35,7 @@ fn the_json_form_has_one_object_for_each_finding() {
     let bench = Bench::with(BROKEN);
     let document = bench.run(&["check", "--format", "json"]).json();
     assert_eq!(document["ok"], false);
-    assert_eq!(document["summary"], json!({ "errors": 4, "denied": 0, "warnings": 1, "files": 1 }));
+    assert_eq!(document["summary"], json!({ "errors": 4, "denied": 0, "warnings": 0, "files": 1 }));
     assert_eq!(
         document["diagnostics"][0],
         json!({
@@ -160,4 +160,180 @@ fn a_certificate_that_cannot_be_used_is_found_before_it_is_needed() {
     check(&cert, &other.signing_key.serialize_pem(), "does not fit the certificate");
     bench.write("key.pem", &key);
     assert_eq!(bench.run(&["check"]).code, 0, "{}", bench.run(&["check"]).show());
+}
+
+/// What `check` says of a text besides its rendering: the messages, sorted.
+fn messages(text: &str) -> Vec<String> {
+    let bench = Bench::with(text);
+    let document = bench.run(&["check", "--format", "json"]).json();
+    let mut messages: Vec<String> = document["diagnostics"]
+        .as_array()
+        .expect("diagnostics")
+        .iter()
+        .map(|problem| problem["message"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    messages.sort();
+    messages
+}
+
+#[track_caller]
+fn told(text: &str, want: &[&str]) {
+    let head = "version = 1\n[upstream.app]\nservers = [\"builtin:echo\"]\n[server]\nlisten = [\"127.0.0.1:0\"]\n\
+                [[route]]\nid = \"all\"\npath = \"/{*rest}\"\nupstream = \"app\"\n\
+                [[rbac.grant]]\nid = \"all\"\nroles = [\"anyone\"]\n";
+    let got = messages(&format!("{head}{text}"));
+    let mut rest = want.to_vec();
+    let unexpected: Vec<&String> = got
+        .iter()
+        .filter(|message| match rest.iter().position(|want| message.contains(want)) {
+            Some(at) => {
+                rest.remove(at);
+                false
+            }
+            None => true,
+        })
+        .collect();
+    assert!(rest.is_empty() && unexpected.is_empty(), "missing {rest:?}, not wanted {unexpected:?}");
+}
+
+#[test]
+fn one_mistake_hides_no_other() {
+    told("[waf]\npacks = [\"cor\"]\nmode = \"shadow\"\n", &["`cor` is not one of", "needs `shadow_until`"]);
+    told(
+        "[network]\noffice = [\"10.0.0.0/33\", \"foo\"]\n[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\n",
+        &["10.0.0.0/33", "no network `foo`"],
+    );
+    let rule = |lines: &str| format!("[[waf.rule]]\nid = \"x\"\n{lines}");
+    told(
+        &rule("score = 5\naction = \"deny\"\ntargets = [\"query\"]\nmatch = { regex = '(' }\n"),
+        &["either `score` or `action`", "not a regular expression"],
+    );
+    told(
+        &rule("targets = []\nmatch = { contains = \"\" }\n"),
+        &["neither `score` nor", "`targets` names nothing", "empty"],
+    );
+    told(
+        "[[authn.jwt]]\nid = \"j\"\nissuer = \"i\"\naudience = \"a\"\nalgorithms = [\"HS256\", \"RS256\"]\n\
+         secret_file = \"nothing\"\n",
+        &["HMAC and public-key", "`nothing` does not exist"],
+    );
+    told(
+        "[[disclosure]]\nlevel = \"id\"\nstages = [\"rbca\"]\nnetworks = [\"foo\"]\nroles = [\"bar\"]\n",
+        &["`rbca` is not one of", "no network `foo`", "no role `bar`"],
+    );
+    told(
+        "[authn]\nrevoked = { file = \"gone\" }\n[[authn.api_key]]\nid = \"k\"\nheader = \"x-key\"\nhash = \"oops\"\n\
+         [[authn.basic]]\nid = \"b\"\nuser = [{ name = \"a:b\", hash = \"oops\" }]\n",
+        &["not the hash of a key", "no `:`", "hash", "`gone` does not exist"],
+    );
+    told(
+        "[[ip.rule]]\nid = \"a\"\nallow = [\"::1\"]\nmethods = [\"G T\"]\npaths = []\nroutes = [\"foo\"]\n",
+        &["G T", "`paths` is empty", "no route `foo`"],
+    );
+    told(
+        "[[authn.jwt]]\nid = \"j\"\nissuer = 7\naudience = []\nalgorithms = [\"HS256\"]\nsecret_file = \"nothing\"\n",
+        &["expected a string", "`audience` is empty", "`nothing` does not exist"],
+    );
+    let version = PLAIN.replace("version = 1", "version = \"1\"");
+    assert_eq!(
+        messages(&format!("{version}\n[[rbac.grant]]\nid = \"g\"\nroles = [\"r\"]\n")),
+        ["expected an integer, found a string", "there is no role `r`"]
+    );
+}
+
+#[test]
+fn nothing_is_told_that_only_follows_from_another_mistake() {
+    told("[[ip.rule]]\nid = \"a\"\nallow = [\"1.2.3.4/40\"]\n", &["1.2.3.4/40"]);
+    told("[[ip.rule]]\nid = \"a\"\nalow = [\"::1\"]\n", &["unknown key `alow`"]);
+    told("[[ip.rule]]\nid = \"a\"\nallow = [\"::1\"]\nmode = \"shadow\"\nshadow_until = 1\n", &["date-time"]);
+    told("[[ip.rule]]\nid = \"a\"\nallow = [\"::1\"]\npaths = [\"x\"]\n", &["`x`"]);
+    told("[rbac.role.r]\ninherits = 7\n[[rbac.grant]]\nid = \"g\"\nroles = [\"r\"]\n", &["array"]);
+    told("[[rbac.grant]]\nid = \"g\"\nroles = 7\n", &["array"]);
+    told("[contact]\nurl = 7\n", &["a string"]);
+    told("[[authn.basic]]\nid = \"b\"\nuser = [{ name = 7, hash = 8 }]\n", &["a string", "a string"]);
+    told(
+        "[[rbac.grant]]\nid = \"g\"\nroles = [\"anyone\"]\npath = \"x\"\nwhen = \"path.id == 'a'\"\n",
+        &["`x`"],
+    );
+    told(
+        "[[rbac.grant]]\nid = 7\nroles = [\"anyone\"]\n[[rbac.grant]]\nid = 8\nroles = [\"anyone\"]\n",
+        &["name", "name"],
+    );
+    assert_eq!(
+        messages(&format!("network = 7\n{PLAIN}\n[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\n")),
+        ["expected a table, found an integer"]
+    );
+    told(
+        "[[route]]\nid = \"b\"\npath = \"/{*rest}\"\nhost = \"a b\"\nupstream = \"app\"\n[[ip.rule]]\nid = \"a\"\nroutes = [\"b\"]\nallow = [\"::1\"]\n",
+        &["a b"],
+    );
+    told(
+        "[waf]\npacks = [\"cor\"]\n[[waf.exclude]]\nid = \"e\"\nrules = [\"waf/sqli-tautology\"]\n",
+        &["`cor` is not one of"],
+    );
+    told(
+        "[[waf.rule]]\nid = \"x\"\nscore = 5\ntargets = [\"!args:q\", \"qeury\"]\nmatch = { contains = \"a\" }\n\
+         [[waf.exclude]]\nid = \"e\"\nrules = [\"waf/x\"]\n",
+        &["`qeury` is not a target"],
+    );
+    assert_eq!(
+        messages("version = 1\n[server]\nlisten = [\"localhost:20010\"]\n"),
+        ["`localhost:20010` is not an address to listen on"]
+    );
+    let bench = Bench::with(&format!(
+        "include = [\"p.toml\"]\n{PLAIN}\n[[rbac.grant]]\nid = \"g\"\nroles = [\"r\"]\n"
+    ));
+    bench.write("p.toml", "[rbac.role.r]\nnonsense\n");
+    let ran = bench.run(&["check"]);
+    assert!(ran.out.contains("p.toml:2") && !ran.out.contains("no role"), "{}", ran.show());
+    // A role circle is one mistake, wherever one begins to read it.
+    let roles = "[rbac.role.a]\ninherits = [\"b\"]\n[rbac.role.b]\ninherits = [\"a\"]\n";
+    told(roles, &["roles inherit in a circle"]);
+}
+
+#[test]
+fn no_hash_and_no_secret_is_shown() {
+    let users = "[[authn.basic]]\nid = \"b\"\nusers = [{ name = \"a\", hash = \"hunter2\" }]\n\
+                 [[authn.api_key]]\nid = \"k\"\nheader = \"x-key\"\nhash = \"hunter2\"\n\
+                 [[authn.basic]]\nid = \"c\"\nuser = [{ name = \"a:b\", hash = 'hunter2' }]\nusers = { file = \"users\" }\n";
+    let bench = Bench::with(&format!("{PLAIN}\n{users}"));
+    bench.write("users", "alice:hunter2\n");
+    let ran = bench.run(&["check"]);
+    assert!(!ran.show().contains("hunter2"), "{}", ran.show());
+    for want in
+        ["expected a table such as { file = … }", "portcullis hash-key --password", "a user name has no `:`"]
+    {
+        assert!(ran.out.contains(want), "{want}: {}", ran.show());
+    }
+}
+
+#[test]
+fn quiet_shows_what_is_wrong_and_nothing_else() {
+    let bench = Bench::with(&format!("{BROKEN}[network]\nnobody = [\"::1\"]\n"));
+    let ran = bench.run(&["check", "-q"]);
+    assert!(ran.out.contains("error[") && !ran.out.contains("warning["), "{}", ran.show());
+}
+
+#[test]
+fn a_problem_without_a_place_has_no_gutter() {
+    let ran = Bench::new().run(&["check", "--config", "missing.toml"]);
+    assert_eq!(ran.code, 78);
+    assert!(ran.out.contains("there is no such file") && !ran.out.contains('|'), "{}", ran.show());
+}
+
+#[test]
+fn a_denied_lint_is_never_called_ok() {
+    let dangerous = PLAIN.replace("[server]\n", "[server]\ntrusted_proxies = [\"::/0\"]\n");
+    for arguments in [&["check"][..], &["check", "-v"], &["check", "-q"]] {
+        let ran = Bench::with(&dangerous).run(arguments);
+        assert!(ran.code == 1 && !ran.show().contains("ok:"), "{}", ran.show());
+    }
+}
+
+#[test]
+fn files_are_counted_among_all() {
+    let bench = Bench::with(&format!("include = [\"p.toml\"]\n{PLAIN}"));
+    bench.write("p.toml", "[network]\nnobody = [\"::1\"]\n");
+    let ran = bench.run(&["check"]);
+    assert!(ran.out.contains("1 warning in 1 of 2 files"), "{}", ran.show());
 }

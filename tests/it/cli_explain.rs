@@ -153,3 +153,106 @@ fn pages_need_no_configuration() {
     let listed = bench.run(&["explain", "--rules", "builtin", "--format", "json"]).json();
     assert_eq!(listed.as_array().map(Vec::len), Some(portcullis::decision::Builtin::ALL.len()));
 }
+
+/// Everything that an explanation may have to tell of, on a port that nothing listens on.
+const RICH: &str = "\
+version = 1
+[upstream.app]
+servers = [\"builtin:echo\"]
+[server]
+listen = [\"127.0.0.1:8080\"]
+[[route]]
+id = \"all\"
+path = \"/{*rest}\"
+upstream = \"app\"
+[rbac.role.reader]
+[rbac.role.admin]
+[[rbac.grant]]
+id = \"read\"
+roles = [\"reader\"]
+[[rbac.grant]]
+id = \"write\"
+roles = [\"admin\"]
+[[rbac.deny]]
+id = \"freeze\"
+roles = [\"reader\"]
+methods = [\"DELETE\"]
+when = \"header.x-emergency != 'yes'\"
+";
+
+#[test]
+fn what_a_deny_refuses_no_grant_would_allow() {
+    let bench = Bench::with(RICH);
+    let arguments =
+        ["explain", "/a", "-X", "DELETE", "--as", "alice", "--role", "reader", "-H", "x-emergency: no"];
+    let ran = bench.run(&arguments);
+    assert!(ran.out.contains("Nothing while this rule stands"), "{}", ran.show());
+    assert!(!ran.out.contains("needs the role"), "{}", ran.show());
+    assert!(ran.out.contains("only about holders of the role reader"), "{}", ran.show());
+    assert!(ran.out.contains("`header.x-emergency != 'yes'` is"), "{}", ran.show());
+    let account = bench.run(&[&arguments[..], &["--format", "json"]].concat()).json();
+    assert_eq!(account["reason"], "denied_by_rule");
+    assert_eq!(account["nearest"], serde_json::json!([]));
+    assert_eq!(account["policy"].as_str().map(str::len), Some(8));
+    let assumed = account["assumed"].to_string();
+    assert!(assumed.contains("`claims.sub` is `alice`"), "{assumed}");
+}
+
+#[test]
+fn the_command_shows_a_credential_that_the_route_reads() {
+    let curl = |config: &str| {
+        let ran = Bench::with(config).run(&["explain", "/a", "--as", "alice", "--format", "json"]);
+        ran.json()["curl"].as_str().unwrap_or_default().to_owned()
+    };
+    let hash = "$2y$05$bvIG6Nmid91Mu9RcmmWZfO5HJIMCT8riNW0hEp8f6/FuA2/mHZFpe";
+    let basic = format!("[[authn.basic]]\nid = \"b\"\nuser = [{{ name = \"alice\", hash = '{hash}' }}]\n");
+    let key =
+        format!("[[authn.api_key]]\nid = \"k\"\nheader = \"x-key\"\nhash = \"sha256:{}\"\n", "0".repeat(64));
+    assert!(!curl(RICH).contains("$TOKEN"), "{}", curl(RICH));
+    assert!(curl(&format!("{RICH}{basic}")).contains("-u alice:\"$PASSWORD\""));
+    assert!(curl(&format!("{RICH}{basic}{key}")).contains("-H \"x-key: $KEY\""));
+    let off = RICH.replace("upstream = \"app\"", "upstream = \"app\"\nauthn = \"off\"");
+    assert!(!curl(&format!("{off}{basic}{key}")).contains('$'));
+}
+
+#[test]
+fn what_the_caller_sees_is_told() {
+    let with = |level: &str| format!("{RICH}[[disclosure]]\nlevel = \"{level}\"\n");
+    let silent = Bench::with(&with("silent"));
+    let ran = silent.run(&["explain", "/a"]);
+    assert!(ran.out.contains("The caller sees 404 Not Found: disclosure `silent`"), "{}", ran.show());
+    let account = silent.run(&["explain", "/a", "--format", "json"]).json();
+    assert_eq!((&account["status"], &account["sent_status"]), (&403.into(), &404.into()));
+    assert_eq!(account["disclosure"], serde_json::json!({ "level": "silent", "at": "portcullis.toml:23" }));
+    assert!(
+        Bench::with(&with("id")).run(&["explain", "/a"]).out.contains("disclosure `id` (portcullis.toml:23)")
+    );
+    let plain = Bench::with(RICH).run(&["explain", "/a", "--format", "json"]).json();
+    assert_eq!(plain["sent_status"], 403);
+    assert_eq!(plain["disclosure"], serde_json::json!({ "level": "rule", "at": null }));
+}
+
+#[test]
+fn a_score_is_told_at_the_gate_where_it_arose() {
+    let waf = "[waf]\npacks = [\"core\"]\n[[waf.rule]]\nid = \"b\"\nscore = 5\ntargets = [\"form\"]\nmatch = { contains = \"evil\" }\n";
+    let bench = Bench::with(&format!("{RICH}{waf}"));
+    bench.write("body", "x=evil");
+    let form = ["--content-type", "application/x-www-form-urlencoded", "--body", "body"];
+    let ran = bench.run(&[&["explain", "/a", "--as", "a", "--role", "reader"][..], &form].concat());
+    assert!(ran.out.contains("score 0 of 5"), "{}", ran.show());
+    assert_eq!(ran.out.matches("score 5 of 5").count(), 1, "{}", ran.show());
+    let ran = bench.run(&["explain", "/a?q=1'%20OR%20'1'='1", "--as", "a", "--role", "reader"]);
+    assert!(ran.out.contains("`1' OR '1'='1`"), "{}", ran.show());
+    assert!(ran.out.contains("Through portcullis.toml:24:"), "{}", ran.show());
+}
+
+#[test]
+fn what_cannot_be_meant_is_said() {
+    let bench = Bench::with(RICH);
+    for argument in ["--role", "--what-if-role"] {
+        let ran = bench.run(&["explain", "/a", argument, "raeder"]);
+        assert!(ran.err.contains("there is no role `raeder`; did you mean `reader`?"), "{}", ran.show());
+    }
+    let ran = bench.run(&["explain", "orders/1"]);
+    assert!(ran.code == 2 && ran.err.contains("leading slash: write `/orders/1`"), "{}", ran.show());
+}

@@ -85,14 +85,53 @@ fn a_case_that_cannot_be_understood_never_passes() {
     let ran = bench(&idle).run(&["test", "cases"]);
     assert!(ran.code == 78 && ran.err.contains("it cannot fail"), "{}", ran.show());
     for empty in ["", "case = []\n"] {
-        assert_eq!(bench(empty).run(&["test", "cases"]).code, 78);
+        assert_eq!(bench(empty).run(&["test", "cases/a.toml"]).code, 78);
     }
+    assert_eq!(bench("").run(&["test", "cases"]).code, 2);
 }
 
 #[test]
 fn all_wrong_files_are_told_in_one_run() {
-    let bench = bench("x = 1\n");
-    bench.write("cases/b.toml", "y = 1\n");
+    let bench = bench("x = 1\n[[case]]\n");
+    bench.write("cases/b.toml", "y = 1\n[[case]]\n");
     let ran = bench.run(&["test", "cases"]);
     assert!(ran.err.contains("cases/a.toml:1:1") && ran.err.contains("cases/b.toml:1:1"), "{}", ran.show());
+}
+
+#[test]
+fn other_files_of_a_folder_are_left_out_and_named() {
+    let bench = bench(&CASES[..CASES.rfind("[[case]]").unwrap_or_default()]);
+    bench.write("cases/portcullis.toml", PLAIN);
+    let ran = bench.run(&["test", "cases"]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    assert!(ran.err.contains("`cases/portcullis.toml` has no `[[case]]`"), "{}", ran.show());
+    // A file that is named is meant.
+    assert_eq!(bench.run(&["test", "cases/portcullis.toml"]).code, 78);
+}
+
+#[test]
+fn the_status_that_is_sent_may_differ_from_the_one_that_is_judged() {
+    let silent = format!("{PLAIN}\n[[disclosure]]\nlevel = \"silent\"\n");
+    let check = |config: &str, expect: &str, code| {
+        let bench = Bench::with(config);
+        let case =
+            format!("[[case]]\nname = \"x\"\nrequest = {{ path = \"/a%2fb\" }}\nexpect = {{ {expect} }}\n");
+        bench.write("a.toml", case);
+        let ran = bench.run(&["test", "a.toml"]);
+        assert_eq!(ran.code, code, "{}", ran.show());
+    };
+    check(PLAIN, "status = 400, sent_status = 400", 0);
+    check(&silent, "status = 400, sent_status = 404", 0);
+    check(&silent, "status = 400, sent_status = 400", 1);
+}
+
+#[test]
+fn a_case_that_cannot_be_read_is_told_once() {
+    for (case, want) in [
+        ("request = { path = 7 }\nexpect = { outcome = \"deny\" }", "expected a string"),
+        ("request = { path = \"/\" }\nexpect = { status = \"x\" }", "expected an integer"),
+    ] {
+        let ran = bench(&format!("[[case]]\nname = \"x\"\n{case}\n")).run(&["test", "cases"]);
+        assert!(ran.err.contains(want) && ran.err.contains("1 error in"), "{}", ran.show());
+    }
 }

@@ -1,12 +1,17 @@
 //! HTTP/2, in clear text with prior knowledge and over TLS.
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Request, Response, Version};
 use rustls::pki_types::CertificateDer;
 
-use crate::support::http2::{agreed, exchange, exchange_tls};
+use crate::support::http2::{agreed, exchange, exchange_tls, read_nothing};
 use crate::support::{Gateway, Upstream, get};
 
 fn config(upstream: &Upstream, more: &str) -> String {
@@ -172,4 +177,28 @@ fn trailers_of_an_answer_pass_without_what_only_the_gateway_says() {
     let trailers: &HeaderMap = answer.extensions().get().expect("the client keeps them");
     let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
     assert_eq!((answer.body().as_ref(), names), (&b"ok"[..], vec!["x-sum"]));
+}
+
+#[test]
+fn a_client_that_reads_nothing_does_not_hold_an_upstream() {
+    // An upstream that sends for as long as somebody takes it.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (closed, seen) = channel();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the gateway connects");
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        let mut sent = stream.write_all(head);
+        while sent.is_ok() {
+            sent = stream.write_all(&[b'x'; 65536]);
+        }
+        closed.send(()).expect("somebody waits");
+    });
+    let config = config(&Upstream::start(), "[timeouts]\nbody_idle = \"100ms\"");
+    let origin =
+        config.split("servers = [\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a server");
+    let gateway = Gateway::start(&config.replace(origin, &format!("http://{address}")));
+    read_nothing(gateway.address, ask("GET", "http://app.test/open/a", ""), || {
+        seen.recv_timeout(Duration::from_secs(120)).expect("the gateway lets go of its upstream");
+    });
 }

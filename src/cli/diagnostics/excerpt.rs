@@ -29,7 +29,9 @@ pub(super) struct Excerpt {
 impl Excerpt {
     /// The lines that a place covers, as far as they can be shown.
     pub(super) fn new(sources: &Sources, place: Place, others: &[Place]) -> Excerpt {
-        let text = sources.get(place.file).map_or("", |source| &*source.text);
+        let (text, policy) =
+            sources.get(place.file).map_or(("", true), |source| (&*source.text, source.policy));
+        let masked = |text: &str| if policy { mask_values(text) } else { mask_entries(text) };
         let shown = lines(text, place);
         let begins = sources.line_column(place);
         let span = shown.place.clone();
@@ -38,7 +40,10 @@ impl Excerpt {
             let to = text.floor_char_boundary(shown.lines.end.min(span.start + AROUND));
             let tail = if to < shown.lines.end { CUT } else { "" };
             let span = span.start - from + CUT.len()..span.end.min(to) - from + CUT.len();
-            let text = format!("{CUT}{}{tail}", &text[from..to]);
+            // What stands before is not seen, so neither is whether this is part of a secret.
+            let hidden = !policy || mentions_secret(&text[shown.lines.start..to]);
+            let words = if hidden { stars(&text[from..to]) } else { text[from..to].to_owned() };
+            let text = format!("{CUT}{words}{tail}");
             let others = vec![None; others.len()];
             return Excerpt { text, line: begins.line, span, column: begins.column, others, cut: true };
         }
@@ -58,7 +63,7 @@ impl Excerpt {
         let within = |span: Range<usize>| span.start - all.start..span.end.min(to) - all.start;
         let first = Place { start: all.start as u32, end: all.start as u32, ..place };
         Excerpt {
-            text: format!("{}{tail}", &text[all.start..to]),
+            text: format!("{}{tail}", masked(&text[all.start..to])),
             line: sources.line_column(first).line,
             span: within(span),
             column: begins.column,
@@ -67,6 +72,66 @@ impl Excerpt {
         }
     }
 }
+
+/// The text with the strings under keys such as `hash` blanked out. Every byte stays where it is.
+fn mask_values(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, value)) = next_secret(rest) {
+        out.push_str(before);
+        let quote = match value.get(..3) {
+            Some(three @ ("\"\"\"" | "'''")) => three,
+            _ => &value[..1],
+        };
+        let body = &value[quote.len()..];
+        let length = body.find(quote).unwrap_or(body.len());
+        out.push_str(quote);
+        out.push_str(&stars(&body[..length]));
+        rest = &body[length..];
+    }
+    out + rest
+}
+
+/// The text up to the next string that is secret, and from its quotation mark on.
+fn next_secret(text: &str) -> Option<(&str, &str)> {
+    let keys = SECRET_KEYS.iter().flat_map(|key| text.match_indices(key));
+    let begins = keys.filter_map(|(at, key)| {
+        let part_of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let value = text[at + key.len()..].trim_start_matches(['"', '\'']).trim_start().strip_prefix('=')?;
+        let value = value.trim_start();
+        let own = value.starts_with(['"', '\'']) && !text[..at].ends_with(part_of_word);
+        own.then(|| text.len() - value.len())
+    });
+    begins.min().map(|at| text.split_at(at))
+}
+
+/// A list or key file with everything behind the names of its entries blanked out: `name:hash`.
+fn mask_entries(text: &str) -> String {
+    let masked = text.split_inclusive('\n').map(|line| match line.split_once(':') {
+        Some((name, rest)) => format!("{name}:{}", stars(rest)),
+        None => line.to_owned(),
+    });
+    masked.collect()
+}
+
+fn mentions_secret(text: &str) -> bool {
+    next_secret(text).is_some()
+}
+
+/// As many stars as the text has bytes, in the same lines.
+fn stars(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => out.push(c),
+            c => out.extend(std::iter::repeat_n('*', c.len_utf8())),
+        }
+    }
+    out
+}
+
+/// The keys whose values are never shown.
+const SECRET_KEYS: [&str; 4] = ["hash", "secret", "password", "inline"];
 
 /// A place, and the lines that show it.
 struct Shown {
@@ -150,6 +215,19 @@ mod tests {
             Excerpt::new(&sources, at("b"), &[at("a"), at("c"), Place { file: FileId(1), ..at("a") }]);
         assert_eq!((excerpt.text.as_str(), excerpt.line, excerpt.column), ("a = 1\nb = 2", 1, 1));
         assert_eq!((excerpt.span, excerpt.others), (6..7, vec![Some(0..1), None, None]));
+    }
+
+    #[test]
+    fn what_is_secret_is_blanked_out_in_place() {
+        let text =
+            "id = \"a\", hash=\"$2y$é\", rehash = \"x\", secret_file = \"y\", 'secret' = '''z\n1''' # b";
+        let want =
+            "id = \"a\", hash=\"******\", rehash = \"x\", secret_file = \"y\", 'secret' = '''*\n*''' # b";
+        assert_eq!(mask_values(text), want);
+        assert_eq!(mask_entries("alice:pw\n# x\nbob"), "alice:**\n# x\nbob");
+        let long = format!("a = \"{}\", hash = \"{}\" X", "y".repeat(5000), "z".repeat(100));
+        let at = long.find('X').unwrap();
+        assert!(!check(&long, at..at + 1).text.contains('z'));
     }
 
     #[test]

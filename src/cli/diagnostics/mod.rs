@@ -48,14 +48,16 @@ impl Summary {
         }
     }
 
-    /// `3 errors, 1 warning in 2 files`.
-    pub(super) fn sentence(&self) -> String {
+    /// `3 errors, 1 warning in 2 of 5 files`.
+    pub(super) fn sentence(&self, sources: &Sources) -> String {
+        let all = sources.policy_files().count();
         let kinds = [(self.errors, "error"), (self.denied, "denied lint"), (self.warnings, "warning")];
         let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
         let kinds: Vec<String> = kinds.map(|(number, word)| count(number, word)).collect();
         match (kinds.is_empty(), self.files) {
             (true, _) => "no problems".to_owned(),
             (false, 0) => kinds.join(", "),
+            (false, files) if files < all => format!("{} in {files} of {all} files", kinds.join(", ")),
             (false, files) => format!("{} in {}", kinds.join(", "), count(files, "file")),
         }
     }
@@ -68,12 +70,12 @@ pub(super) fn text(outcome: &Outcome, common: &Common) -> String {
 
 /// The same for problems that do not come from a configuration.
 pub(super) fn list(diagnostics: &[Diagnostic], sources: &Sources, common: &Common) -> String {
-    let summary = Summary::new(diagnostics).sentence();
+    let summary = Summary::new(diagnostics).sentence(sources);
     let limit = if common.verbose { usize::MAX } else { SHOWN };
-    match common.quiet {
-        true => format!("{summary}\n"),
-        false => text::render(diagnostics, sources, limit) + &summary + "\n",
-    }
+    // Who wants little wants to know what is wrong all the same.
+    let wanted = |problem: &&Diagnostic| !common.quiet || problem.severity > Severity::Warning;
+    let shown: Vec<&Diagnostic> = diagnostics.iter().filter(wanted).collect();
+    text::render(&shown, sources, limit) + &summary + "\n"
 }
 
 /// A JSON object for each problem.

@@ -4,12 +4,13 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer,
 
 use super::excerpt::Excerpt;
 use crate::cli::layout::{WIDTH, printable};
+use crate::cli::reply::{BAD, WARN, styled};
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::{Diagnostic, Place};
 use crate::policy::source::Sources;
 
 /// Shows up to `limit` problems in the order of their places; errors are not crowded out by lints.
-pub(super) fn render(diagnostics: &[Diagnostic], sources: &Sources, limit: usize) -> String {
+pub(super) fn render(diagnostics: &[&Diagnostic], sources: &Sources, limit: usize) -> String {
     let mut chosen: Vec<usize> = (0..diagnostics.len()).collect();
     if chosen.len() > limit {
         chosen.sort_by_key(|index| std::cmp::Reverse(diagnostics[*index].severity));
@@ -18,7 +19,7 @@ pub(super) fn render(diagnostics: &[Diagnostic], sources: &Sources, limit: usize
     }
     let mut out = String::new();
     for index in &chosen {
-        out.push_str(&one(&diagnostics[*index], sources));
+        out.push_str(&one(diagnostics[*index], sources));
         out.push_str("\n\n");
     }
     if chosen.len() < diagnostics.len() {
@@ -34,6 +35,9 @@ fn one(problem: &Diagnostic, sources: &Sources) -> String {
         Severity::Deny => Level::ERROR.with_name("deny"),
         Severity::Error => Level::ERROR,
     };
+    if problem.place.is_none() && problem.also.is_empty() {
+        return bare(problem);
+    }
     let title = level.primary_title(printable(&problem.message)).id(problem.code.info().name);
     let mut elements: Vec<Element<'_>> = Vec::new();
     let others = &problem.also[..problem.also.len().min(MAX_ALSO)];
@@ -52,6 +56,22 @@ fn one(problem: &Diagnostic, sources: &Sources) -> String {
         elements.push(Level::HELP.message(printable(help)).into());
     }
     Renderer::styled().term_width(WIDTH).render(&[Group::with_title(title).elements(elements)])
+}
+
+/// A problem that stands nowhere, without the gutter of a text that is not there.
+fn bare(problem: &Diagnostic) -> String {
+    let (style, name) = match problem.severity {
+        Severity::Warning => (WARN, "warning"),
+        Severity::Deny => (BAD, "deny"),
+        Severity::Error => (BAD, "error"),
+    };
+    let code = problem.code.info().name;
+    let mut out =
+        format!("{}: {}", styled(style, format_args!("{name}[{code}]")), printable(&problem.message));
+    if let Some(help) = &problem.help {
+        out.push_str(&format!("\n  help: {}", printable(help)));
+    }
+    out
 }
 
 /// Shows a place, together with those of the others that are near it; the rest is returned.
@@ -117,7 +137,7 @@ mod tests {
             for place in &places[1..] {
                 problem.also(at(*place), "there");
             }
-            let shown = render(&problems.into_sorted(), &sources, 9);
+            let shown = render(&problems.into_sorted().iter().collect::<Vec<_>>(), &sources, 9);
             let plain = anstream::adapter::strip_str(&shown).to_string();
             prop_assert!(plain.starts_with("error[syntax]: no\n --> a:"), "{}", plain);
             prop_assert!(!plain.contains(['\u{1b}', '\u{202e}', '\r']), "{}", plain);

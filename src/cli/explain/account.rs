@@ -12,6 +12,7 @@ use crate::cli::request::{self, ASSUMED};
 use crate::config::Setup;
 use crate::decision::{Decision, Denial, Outcome, RuleRef, Stage, Step, Trace};
 use crate::facts::{Body, Client, Derivation, Identity};
+use crate::policy::disclosure::Level;
 use crate::policy::intake::AddressSource;
 use crate::policy::rbac::{Nearest, Unmet};
 use crate::policy::rules::RuleInfo;
@@ -33,7 +34,9 @@ pub(super) struct Account<'a> {
     /// The same request with something changed.
     pub(super) what_if: Vec<Variation>,
     /// Facts that nobody stated.
-    pub(super) assumed: &'a [&'static str],
+    pub(super) assumed: &'a [String],
+    /// How much the caller is told, and where that is written, unless it is the default.
+    pub(super) level: (Level, Option<&'a str>),
     /// The command that makes the request.
     pub(super) curl: curl::Command,
 }
@@ -62,16 +65,21 @@ impl<'a> Account<'a> {
         let admitted = policy.admit_sample(&sample);
         let reached = |stage| passage(&decision, stage) != Passage::NotReached;
         let identity = reached(Stage::Authn).then(|| policy.identify_sample(admitted.route, &sample, &world));
-        let nearest = match &identity {
-            Some(identity) if passage(&decision, Stage::Rbac) == Passage::Refused => {
-                policy.rbac.nearest(&policy.facts(&admitted, &sample.headers, identity, &Body::Absent, now))
-            }
+        let denial = match &decision.outcome {
+            Outcome::Deny(denial) => Some(denial),
+            Outcome::Allow(_) => None,
+        };
+        let known = identity.as_ref().unwrap_or(&Identity::Nobody);
+        let facts = policy.facts(&admitted, &sample.headers, known, &Body::Absent, now);
+        let nearest = match denial {
+            Some(denial) if denial.stage == Stage::Rbac => policy.rbac.nearest_to(denial, &facts),
             _ => Vec::new(),
         };
+        let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
         let what_if = vary(setup, &world, asked, now, &decision, identity.as_ref(), ips, roles);
-        let curl = curl::Command::new(setup, asked, &sample);
+        let curl = curl::Command::new(setup, asked, &sample, admitted.route);
         let assumed = &asked.assumed;
-        Account { setup, sample, decision, trace, admitted, identity, nearest, what_if, assumed, curl }
+        Account { setup, sample, decision, trace, admitted, identity, nearest, what_if, assumed, level, curl }
     }
 
     /// The policy that judged.
@@ -85,6 +93,11 @@ impl<'a> Account<'a> {
             Outcome::Deny(denial) => Some(denial),
             Outcome::Allow(_) => None,
         }
+    }
+
+    /// The status that the caller sees of the refusal, if it is one.
+    pub(super) fn sent_status(&self) -> Option<u16> {
+        self.denial().map(|denial| self.level.0.sent_status(denial))
     }
 
     /// What the policy knows of a rule that somebody wrote.

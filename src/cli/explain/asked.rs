@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use serde_json::{Map, Value};
 
 use crate::cli::files;
+use crate::cli::layout::printable;
 use crate::cli::request::{Person, Request};
 use crate::facts::Scheme;
 use crate::policy::Caller;
@@ -74,7 +75,9 @@ pub(super) struct Asked {
     /// The field that carries an API key read from a file.
     pub(super) key_header: Option<HeaderName>,
     /// Facts that nobody stated.
-    pub(super) assumed: Vec<&'static str>,
+    pub(super) assumed: Vec<String>,
+    /// Roles that who asks is said to have.
+    pub(super) roles: Vec<String>,
     /// What the user should know besides the answer.
     pub(super) warnings: Vec<&'static str>,
 }
@@ -92,16 +95,21 @@ impl RequestArgs {
         let host = self.host.clone().or(url.host);
         let mut headers = self.fields(&mut warnings)?;
         if host.is_none() && !headers.contains_key(header::HOST) {
-            assumed.push("the host is `localhost` (`--host` names another)");
+            assumed.push("the host is `localhost` (`--host` names another)".to_owned());
         }
         if self.ip.is_none() {
-            assumed.push("the client is 127.0.0.1 (`--ip` names another)");
+            assumed.push("the client is 127.0.0.1 (`--ip` names another)".to_owned());
         }
         let body = self.body.as_deref().map(files::read).transpose()?.map(Bytes::from).unwrap_or_default();
         if let Some(kind) = &self.content_type {
             headers.insert(header::CONTENT_TYPE, kind.clone());
         }
-        let caller = self.person().map_or(Caller::FromHeaders, Person::caller);
+        let person = self.person();
+        if let Some(person) = person.as_ref().filter(|person| !person.claims.contains_key("sub")) {
+            let subject = printable(&person.subject);
+            assumed.push(format!("`claims.sub` is `{subject}` (`--claim sub=…` gives another)"));
+        }
+        let caller = person.map_or(Caller::FromHeaders, Person::caller);
         let credentials = [header::AUTHORIZATION, header::COOKIE, self.key_header.clone()];
         if matches!(caller, Caller::Assumed(_)) && credentials.iter().any(|name| headers.contains_key(name)) {
             warnings.push("who asks was given by arguments, so credentials in header fields are not read");
@@ -120,7 +128,15 @@ impl RequestArgs {
             ip: self.ip.unwrap_or(IpAddr::from([127, 0, 0, 1])),
         };
         let key_header = self.key_file.as_ref().map(|_| self.key_header.clone());
-        Ok(Asked { request, caller, body: self.body.clone(), key_header, assumed, warnings })
+        Ok(Asked {
+            request,
+            caller,
+            body: self.body.clone(),
+            key_header,
+            assumed,
+            roles: self.roles.clone(),
+            warnings,
+        })
     }
 
     fn fields(&self, warnings: &mut Vec<&'static str>) -> Result<HeaderMap, String> {
@@ -188,6 +204,12 @@ impl Url {
         let bad = |error: http::uri::InvalidUri| format!("the target cannot be read: {error}");
         if text.starts_with('/') || text == "*" {
             return Ok(Url { https: false, host: None, target: text.parse().map_err(bad)? });
+        }
+        if !text.contains("://") {
+            let shown = printable(text);
+            return Err(format!(
+                "the target `{shown}` lacks its leading slash: write `/{shown}`, or a URL with `http://` or `https://`"
+            ));
         }
         let uri: Uri = text.parse().map_err(bad)?;
         let https = match uri.scheme_str() {

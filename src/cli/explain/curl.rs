@@ -6,7 +6,8 @@ use super::asked::{Asked, is_secret};
 use crate::cli::files::is_stdin;
 use crate::cli::request::ASSUMED;
 use crate::config::{Listener, Setup};
-use crate::facts::Scheme;
+use crate::facts::{RouteId, Scheme};
+use crate::policy::authn::Challenge;
 use crate::policy::{Caller, Sample};
 
 /// A `curl` command.
@@ -20,7 +21,7 @@ pub(super) struct Command {
 
 impl Command {
     /// The command that makes this request to the configured listener.
-    pub(super) fn new(setup: &Setup, asked: &Asked, sample: &Sample) -> Command {
+    pub(super) fn new(setup: &Setup, asked: &Asked, sample: &Sample, route: Option<RouteId>) -> Command {
         let mut words: Vec<String> = ["curl", "-i"].map(str::to_owned).to_vec();
         let mut notes = Vec::new();
         if sample.method != http::Method::GET {
@@ -70,8 +71,15 @@ impl Command {
         if let Caller::Assumed(holder) = &sample.caller
             && &*holder.source == ASSUMED
         {
-            words.push("-H \"authorization: Bearer $TOKEN\"".to_owned());
-            notes.push(format!("TOKEN holds a credential of {}", holder.subject));
+            let authn = &setup.policy.authn;
+            let offered = match authn.has_sources() {
+                true => authn.challenges(setup.policy.route_authn(route)),
+                false => &[],
+            };
+            if let Some((word, variable)) = credential(offered, &holder.subject) {
+                words.push(word);
+                notes.push(format!("{variable} holds a credential of {}", holder.subject));
+            }
         }
         match &asked.body {
             Some(file) if is_stdin(file) => words.push("--data-binary @-".to_owned()),
@@ -113,6 +121,24 @@ impl Command {
 }
 
 const LOOPBACK: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+
+/// How the subject shows who it is, in the first way that a source of the route reads, and the
+/// variable that holds the secret.
+fn credential(offered: &[Challenge], subject: &str) -> Option<(String, &'static str)> {
+    let key = offered.iter().find_map(|way| match way {
+        Challenge::ApiKey { header } => Some((format!("-H \"{header}: $KEY\""), "KEY")),
+        Challenge::Bearer | Challenge::Basic { .. } => None,
+    });
+    let password = offered.iter().find_map(|way| match way {
+        Challenge::Basic { .. } if !subject.contains(':') => {
+            Some((format!("-u {}\"$PASSWORD\"", quote(&format!("{subject}:"))), "PASSWORD"))
+        }
+        _ => None,
+    });
+    let token = offered.contains(&Challenge::Bearer);
+    let token = token.then(|| ("-H \"authorization: Bearer $TOKEN\"".to_owned(), "TOKEN"));
+    key.or(password).or(token)
+}
 
 /// A word for a POSIX shell.
 fn quote(word: &str) -> String {

@@ -5,6 +5,7 @@
 //! | field | |
 //! | --- | --- |
 //! | `decision` | `allow` or `deny` |
+//! | `sent_status`, `disclosure` | what the caller sees of it: the status, and the `level` with the place `at` of the entry that gives it |
 //! | `status`, `stage`, `reason`, `detail`, `temporary`, `until` | of a refusal |
 //! | `rule` | the deciding rule: `name`, `at` (`file:line`), `builtin`, `text` (its lines), and its author's `reason`, `remediation`, `contact` |
 //! | `causes`, `check` | the likely causes in order, and where to look |
@@ -32,6 +33,8 @@ pub(super) struct Document<'a> {
     detail: Option<&'static str>,
     temporary: bool,
     until: Option<Timestamp>,
+    sent_status: Option<u16>,
+    disclosure: Value,
     policy: String,
     causes: &'static [&'static str],
     check: Option<&'static str>,
@@ -45,7 +48,7 @@ pub(super) struct Document<'a> {
     what_if: Vec<Value>,
     curl: String,
     curl_notes: &'a [String],
-    assumed: &'a [&'static str],
+    assumed: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -101,7 +104,10 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
         detail: reason.map(|reason| reason.detail),
         temporary: denial.is_some_and(|denial| denial.temporary()),
         until: denial.and_then(|denial| denial.until),
-        policy: account.decision.policy.to_string(),
+        sent_status: account.sent_status(),
+        disclosure: json!({ "level": account.level.0.name(), "at": account.level.1 }),
+        // The files have no generation; that is given when a policy is installed.
+        policy: format!("{:08x}", account.decision.policy.hash),
         causes: reason.map_or(&[], |reason| reason.causes),
         check: reason.map(|reason| reason.check),
         nearest: nearest(account),

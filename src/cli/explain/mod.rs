@@ -19,10 +19,13 @@ use std::net::IpAddr;
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
 
+use super::layout::printable;
 use super::reply::{Exit, Reply, WARN, styled};
 use super::{Common, Format, files};
+use crate::config::Setup;
 use crate::decision::{Outcome, Reason};
 use crate::policy::code::Code;
+use crate::policy::diagnostic::suggest;
 
 /// Tell what would happen to a request and why, or what a reason, lint or rule means.
 #[derive(Debug, clap::Args)]
@@ -105,7 +108,20 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Format::Text => Reply::text(exit, text::render(&account, common)),
         Format::Json => Reply::json(exit, &json::document(&account)),
     };
-    asked.warnings.iter().fold(reply, |reply, warning| {
+    let warnings = asked.warnings.iter().map(|warning| (*warning).to_owned());
+    let unknown = asked.roles.iter().chain(&args.what_if_role).filter_map(|role| no_such_role(&setup, role));
+    warnings.chain(unknown).fold(reply, |reply, warning| {
         reply.with_err(format_args!("{}: {warning}\n", styled(WARN, "warning")))
     })
+}
+
+/// A role that the configuration does not declare counts for nothing, which is rarely meant.
+fn no_such_role(setup: &Setup, role: &str) -> Option<String> {
+    let roles = &setup.policy.roles;
+    if roles.get(role).is_some() {
+        return None;
+    }
+    let near = suggest(role, roles.iter().map(|(_, name)| name));
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Some(format!("there is no role `{}`{near}", printable(role)))
 }

@@ -94,7 +94,18 @@ impl Scene {
         let roles = vec!["orders-reader".to_owned()];
         let caller = Person { subject: "alice".to_owned(), roles, ..Person::default() }.caller();
         let (assumed, warnings) = (Vec::new(), Vec::new());
-        Scene { setup, asked: Asked { request, caller, body: None, key_header: None, assumed, warnings } }
+        Scene {
+            setup,
+            asked: Asked {
+                request,
+                caller,
+                body: None,
+                key_header: None,
+                assumed,
+                roles: Vec::new(),
+                warnings,
+            },
+        }
     }
 
     /// The rule of this name that begins with this text.
@@ -143,7 +154,7 @@ impl Scene {
         let decision = Decision { outcome, notes, policy: version };
         let identity = setup.policy.identify_sample(None, &sample, &World::default());
         let reached = super::account::passage(&decision, Stage::Authn) != super::account::Passage::NotReached;
-        let curl = curl::Command::new(setup, asked, &sample);
+        let curl = curl::Command::new(setup, asked, &sample, None);
         Account {
             setup,
             sample,
@@ -154,6 +165,7 @@ impl Scene {
             nearest,
             what_if: Vec::new(),
             assumed: &asked.assumed,
+            level: Default::default(),
             curl,
         }
     }

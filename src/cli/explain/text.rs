@@ -3,9 +3,10 @@
 
 use super::account::{Account, Passage, need};
 use crate::cli::Common;
-use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable};
+use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable, visible_width};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
 use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Step, StepOutcome};
+use crate::policy::disclosure::Level;
 use crate::policy::route::AcceptWord;
 
 /// Tells everything, or with `--quiet` only the verdict.
@@ -14,6 +15,7 @@ pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
     if common.quiet {
         return out;
     }
+    out.push_str(&disclosed(account));
     out.push_str(&rule_text(account));
     if let Some(denial) = account.denial() {
         out.push_str(&causes(denial));
@@ -64,9 +66,32 @@ fn verdict(account: &Account<'_>) -> String {
     }
 }
 
+/// How much of it the caller is told, where that is not the default.
+fn disclosed(account: &Account<'_>) -> String {
+    let (level, Some(at)) = account.level else { return String::new() };
+    let by = format!("disclosure `{}` ({})", level.name(), printable(at));
+    let first = " ".repeat(visible_width("Refused: "));
+    match (account.denial(), account.sent_status()) {
+        (Some(denial), Some(sent)) if sent != denial.status() => {
+            let status = http::StatusCode::from_u16(sent).ok();
+            let title = status.and_then(|status| status.canonical_reason()).unwrap_or_default();
+            fill(&first, &format!("The caller sees {sent} {title}: {by}."))
+        }
+        _ if level == Level::default() => String::new(),
+        _ => fill(&first, &format!("How much the caller is told: {by}.")),
+    }
+}
+
 fn rule_text(account: &Account<'_>) -> String {
     let rule = account.decision.rule();
     let mut out = String::from("\n");
+    if let Some(info) = account.info(rule) {
+        // A rule of a pack is shown by the place that names the pack.
+        let shown = account.setup.sources.show(info.place);
+        if shown != *info.at {
+            out.push_str(&fill("  ", &format!("Through {}:", printable(&shown))));
+        }
+    }
     for (number, line) in account.rule_text(rule) {
         match number {
             Some(number) => {
@@ -122,6 +147,15 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             let text = "A valid credential; `--token-file` or `--key-file` tries one, `--as` and `--role` assume one.";
             out.push_str(&fill("  ", text));
         }
+        Stage::Rbac if let RuleRef::Written(rule) = denial.rule => {
+            out.push_str(&fill("  ", "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."));
+            if denial.reason == Reason::ConditionError {
+                out.push_str(&fill("  ", "A value that its `when` looks at is absent or of another type, which counts as met: send it as the rule expects it."));
+            }
+            for exit in account.policy().rbac.ways_out(rule) {
+                out.push_str(&fill("  ", &printable(&exit)));
+            }
+        }
         Stage::Rbac if !account.nearest.is_empty() => {
             for near in &account.nearest {
                 let rule = account.policy().rules.get(near.rule);
@@ -130,9 +164,6 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
                 let text = format!("({}) needs {}", printable(&rule.at), printable(&needs.join(", and ")));
                 out.push_str(&fill_to(&format!("  {} ", styled(STRONG, &rule.name)), "    ", &text));
             }
-        }
-        Stage::Rbac if account.info(denial.rule).is_some() => {
-            out.push_str(&fill("  ", "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."));
         }
         Stage::Rbac => {
             let text = format!(
@@ -277,7 +308,7 @@ fn passed(account: &Account<'_>, stage: Stage) -> String {
             }
             None => String::new(),
         },
-        Stage::Waf if waf.threshold > 0 => format!("score {} of {}", waf.score, waf.threshold),
+        Stage::Waf if waf.threshold > 0 => format!("score {} of {}", head_score(account), waf.threshold),
         // Steps say it better.
         Stage::Authn | Stage::Rbac if account.steps(stage).next().is_some() => String::new(),
         Stage::Authn => account.identity_words(),
@@ -285,9 +316,24 @@ fn passed(account: &Account<'_>, stage: Stage) -> String {
             Outcome::Allow(rule) => format!("by {}", account.name(rule)),
             Outcome::Deny(_) => String::new(),
         },
+        Stage::WafBody if waf.threshold > 0 && waf.score > head_score(account) => {
+            format!("score {} of {}, body: {}", waf.score, waf.threshold, waf.body.name().replace('_', " "))
+        }
         Stage::WafBody => format!("body: {}", waf.body.name().replace('_', " ")),
         Stage::Ip | Stage::Waf | Stage::Fault => String::new(),
     }
+}
+
+/// The score that the request had when it left the head gate.
+fn head_score(account: &Account<'_>) -> u32 {
+    let waf = &account.decision.notes.waf;
+    // A rule runs at one gate only, so its steps tell at which.
+    let at = |stage, rule| account.steps(stage).any(|step| step.rule == Some(rule));
+    if !waf.matched.iter().any(|matched| at(Stage::WafBody, matched.rule)) {
+        return waf.score;
+    }
+    let head = waf.matched.iter().filter(|matched| !matched.shadow && at(Stage::Waf, matched.rule));
+    head.fold(0, |sum: u32, matched| sum.saturating_add(matched.score)).min(waf.score)
 }
 
 fn step_lines(account: &Account<'_>, step: &Step) -> String {

@@ -60,7 +60,7 @@ impl CaseFile {
         }
         let value = toml::Spanned::new(0..0, DeValue::Table(table.into_inner()));
         let raw = RawFile::decode(Node::new(file, &value), diagnostics)?;
-        if raw.case.is_empty() {
+        if raw.case.is_empty() && !diagnostics.lacks(raw.place, &["case"]) {
             diagnostics
                 .push(Code::MissingKey, raw.place, "there is no case in this file")
                 .help("a case is a table `[[case]]` with `name`, `request` and `expect`");
@@ -75,7 +75,8 @@ impl CaseFile {
 impl Case {
     fn new(raw: RawCase, now: Option<Timestamp>, diagnostics: &mut Diagnostics) -> Option<Case> {
         let RawCase { place, name, request, identity, at, expect, not_rules } = raw;
-        if !expects_something(&expect) && not_rules.is_empty() {
+        let lost = diagnostics.is_partial(expect.place) || diagnostics.lacks(place, &["not_rules"]);
+        if !expects_something(&expect) && not_rules.is_empty() && !lost {
             diagnostics
                 .push(Code::MissingKey, expect.place, "this case expects nothing, so it cannot fail")
                 .help("say at least `outcome = \"allow\"`, or `outcome = \"deny\"` with its `rule`");
@@ -129,6 +130,7 @@ fn expects_something(expect: &RawExpect) -> bool {
         stage,
         reason,
         status,
+        sent_status,
         route,
         matched,
         not_matched,
@@ -140,6 +142,7 @@ fn expects_something(expect: &RawExpect) -> bool {
         || stage.is_some()
         || reason.is_some()
         || status.is_some()
+        || sent_status.is_some()
         || route.is_some()
         || needs.is_some()
         || ![matched, not_matched, shadow].into_iter().all(Vec::is_empty)
@@ -151,8 +154,10 @@ fn person(raw: RawIdentity) -> Person {
 }
 
 fn read_request(raw: RawRequest, diagnostics: &mut Diagnostics) -> Option<Request> {
-    let target: Option<Uri> =
-        parse(&raw.path, "a request target", "write a path such as \"/orders/7?x=1\"", diagnostics);
+    let target: Option<Uri> = match diagnostics.lacks(raw.place, &["path"]) {
+        true => None,
+        false => parse(&raw.path, "a request target", "write a path such as \"/orders/7?x=1\"", diagnostics),
+    };
     let ip = |text: &At<String>, diagnostics: &mut Diagnostics| {
         parse::<IpAddr>(text, "an address", "write an address without port", diagnostics)
     };

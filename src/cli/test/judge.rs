@@ -6,10 +6,10 @@ use super::cases::Case;
 use super::raw::{OutcomeWord, RawNeeds};
 use crate::cli::layout::list;
 use crate::decision::{Decision, Denial, Outcome, RuleRef, Stage, StepOutcome, Trace};
-use crate::facts::Body;
+use crate::facts::{Body, Identity};
 use crate::policy::diagnostic::At;
 use crate::policy::rbac::Unmet;
-use crate::policy::{Policy, World};
+use crate::policy::{Admitted, Policy, Sample, World};
 
 /// What became of a case.
 #[derive(Debug)]
@@ -32,13 +32,17 @@ pub fn judge(case: &Case, policy: &Policy, world: &World, now: Timestamp) -> Jud
     let admitted = policy.admit_sample(&sample);
     let route = policy.route(admitted.route).map(|route| &*route.name);
     let mut problems = Vec::new();
-    compare(case, &decision, route, policy, &mut problems);
+    let sent = sent_status(&decision, &admitted, &sample, policy, world);
+    compare(case, &decision, route, sent, policy, &mut problems);
     hits(case, &decision, policy, &mut problems);
     silence(case, &decision, &trace, policy, &mut problems);
     if let Some(needs) = &case.expect.needs {
         let identity = policy.identify_sample(admitted.route, &sample, world);
         let facts = policy.facts(&admitted, &sample.headers, &identity, &Body::Absent, sample.now);
-        let nearest = policy.rbac.nearest(&facts);
+        let nearest = match &decision.outcome {
+            Outcome::Deny(denial) => policy.rbac.nearest_to(denial, &facts),
+            Outcome::Allow(_) => policy.rbac.nearest(&facts),
+        };
         let unmet = nearest.first().map_or(&[][..], |near| &near.unmet);
         problems.extend(compare_needs(needs, unmet, policy));
     }
@@ -50,11 +54,31 @@ pub fn judge(case: &Case, policy: &Policy, world: &World, now: Timestamp) -> Jud
     }
 }
 
+/// The status that the caller sees of a refusal, by its level of disclosure.
+fn sent_status(
+    decision: &Decision,
+    admitted: &Admitted,
+    sample: &Sample,
+    policy: &Policy,
+    world: &World,
+) -> Option<u16> {
+    let Outcome::Deny(denial) = &decision.outcome else { return None };
+    let early = matches!(denial.stage, Stage::Intake | Stage::Ip | Stage::Route | Stage::Waf);
+    let identity = match early {
+        // Nobody has looked at the credential by then.
+        true => Identity::Nobody,
+        false => policy.identify_sample(admitted.route, sample, world),
+    };
+    let facts = policy.facts(admitted, &sample.headers, &identity, &Body::Absent, sample.now);
+    Some(policy.disclosure.level(&facts, Some(denial.stage)).sent_status(denial))
+}
+
 /// Outcome, rule, stage, reason, status and route.
 fn compare(
     case: &Case,
     decision: &Decision,
     route: Option<&str>,
+    sent: Option<u16>,
     policy: &Policy,
     problems: &mut Vec<String>,
 ) {
@@ -83,6 +107,11 @@ fn compare(
             of(&|denial| denial.reason.to_string()),
         ),
         ("status", expect.status.map(|want| want.to_string()), of(&|denial| denial.status().to_string())),
+        (
+            "sent_status",
+            expect.sent_status.map(|want| want.to_string()),
+            sent.map_or("none".to_owned(), |sent| sent.to_string()),
+        ),
         ("route", expect.route.as_ref().map(|want| want.value.clone()), route.unwrap_or("none").to_owned()),
     ];
     for (what, want, got) in pairs {

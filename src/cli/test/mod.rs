@@ -48,9 +48,12 @@ A case file:
   identity = { subject = \"mallory\", roles = [] }
   expect = { outcome = \"deny\", rule = \"rbac/default-deny\" }
 
+`status` in `expect` is the status of the refusal as it was judged, whatever
+`[[disclosure]]` lets the caller see of it; `sent_status` is what the caller sees.
+
 Exit codes: 0 all passed; 1 cases failed; 78 a file is wrong.")]
 pub(super) struct Args {
-    /// Case files, globs, or folders (their *.toml files).
+    /// Case files, globs, or folders (their *.toml files with cases).
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Run only cases whose name contains this.
@@ -71,16 +74,27 @@ enum TestFormat {
 
 /// Runs the cases.
 pub(super) fn test(args: &Args, common: &Common) -> Reply {
-    let files = match find(&args.files) {
+    let mut others = Vec::new();
+    let files = match find(&args.files, &mut others) {
         Ok(files) => files,
         Err(why) => return Reply::failure(Exit::Usage, why),
     };
+    let reply = ran(args, common, &files);
+    // A misspelt `[[case]]` must not go unnoticed.
+    others.iter().filter(|_| !common.quiet).fold(reply, |reply, path| {
+        let name = path.to_string_lossy();
+        reply.with_err(format_args!("note: `{}` has no `[[case]]` and is left out\n", printable(&name)))
+    })
+}
+
+/// Runs the cases of these files.
+fn ran(args: &Args, common: &Common, files: &[PathBuf]) -> Reply {
     let mut configurations = Configurations { common, loaded: BTreeMap::new() };
     let mut results = Results { files: files.len(), ..Results::default() };
     let now = Timestamp::now();
     // What is wrong with any file is told of all of them; two may name the same broken configuration.
     let mut wrong: Vec<String> = Vec::new();
-    for file in &files {
+    for file in files {
         match run(file, args, now, &mut configurations, &mut results) {
             Err(reply) if !wrong.contains(&reply.err) => wrong.push(reply.err),
             Ok(()) | Err(_) => {}
@@ -176,14 +190,26 @@ impl Configurations<'_> {
     }
 }
 
-/// The files that are meant, in order, each once.
-fn find(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+/// Whether a file that was not named itself is one of cases. What cannot be read is reported later.
+fn may_have_cases(path: &Path) -> bool {
+    let Some(text) = files::read(path).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+        return true;
+    };
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    table.get_ref().contains_key("case") || text.contains("[[case]]")
+}
+
+/// The files that are meant, in order, each once. `others`: those of folders that hold no cases.
+fn find(arguments: &[PathBuf], others: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
     let mut found: Vec<PathBuf> = Vec::new();
     for argument in arguments {
         let name = argument.to_string_lossy();
         let mut files: Vec<PathBuf> = if argument.is_dir() {
             let pattern = format!("{}/*.toml", glob::Pattern::escape(&name));
-            glob::glob(&pattern).map_err(|error| error.to_string())?.flatten().collect()
+            let all = glob::glob(&pattern).map_err(|error| error.to_string())?.flatten();
+            let (cases, rest) = all.partition(|path| may_have_cases(path));
+            others.extend::<Vec<PathBuf>>(rest);
+            cases
         } else if argument.exists() {
             vec![argument.clone()]
         } else {
@@ -192,7 +218,8 @@ fn find(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             files.flatten().filter(|path| path.is_file()).collect()
         };
         if files.is_empty() {
-            return Err(format!("`{}` matches no file", printable(&name)));
+            let what = if argument.is_dir() { "has no file with a `[[case]]`" } else { "matches no file" };
+            return Err(format!("`{}` {what}", printable(&name)));
         }
         files.sort();
         found.extend(files);

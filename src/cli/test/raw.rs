@@ -133,8 +133,10 @@ table! {
         opt stage: At<GateWord>,
         /// The reason of the refusal.
         opt reason: At<String>,
-        /// The status of the refusal.
+        /// The status of the refusal as it was judged, whatever the caller is told.
         opt status: At<u16>,
+        /// The status that the caller sees of it: 404 where `[[disclosure]]` makes it `silent`.
+        opt sent_status: At<u16>,
         /// The route that serves the request.
         opt route: At<String>,
         /// WAF rules that must match, enforced or in shadow.

@@ -195,7 +195,7 @@ impl fmt::Debug for PasswordCheck {
 
 /// What to do about a hash that is not taken.
 pub(super) const HASH_HELP: &str =
-    "make one with `htpasswd -nB USER` (bcrypt, `$2y$…`) or `argon2 SALT -id -e` (argon2, `$argon2id$…`)";
+    "make one with `portcullis hash-key --password FILE`; bcrypt of `htpasswd -nB USER` will do as well";
 
 /// The longest password that is looked at.
 const MAX_PASSWORD: usize = 1024;

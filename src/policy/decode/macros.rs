@@ -16,6 +16,11 @@
 /// }
 /// ```
 ///
+/// A key whose value is wrong counts as absent, or as what a wrong value of its type stands for, so
+/// that what else is wrong is found in the same run. Only a `req` key without such a value loses the
+/// whole table. Either way the problem is reported, and keeps the configuration from being used;
+/// what only follows from it is not reported (see `Diagnostics::push_unless_lost`).
+///
 /// A key that is a Rust keyword is written `r#match`. The struct also gets `place`, where it stands.
 macro_rules! table {
     (
@@ -45,7 +50,7 @@ macro_rules! table {
                     let $field = $crate::policy::decode::table!(@read $kind $ty, reader diagnostics $field);
                 )*
                 let place = reader.place();
-                Some(Self { place, $($field: $field?,)* })
+                Some(Self { place, $($field: $crate::policy::decode::table!(@take $kind $field),)* })
             }
 
             #[allow(unused_variables, reason = "a table may have no keys")]
@@ -64,7 +69,8 @@ macro_rules! table {
                 node: $crate::policy::decode::Node<'_>,
                 diagnostics: &mut $crate::policy::diagnostic::Diagnostics,
             ) -> Option<Self> {
-                let mut reader = node.table($what, diagnostics)?;
+                const KEYS: &[(&str, &str)] = &[$((stringify!($kind), stringify!($field))),*];
+                let mut reader = node.table_of($what, KEYS, diagnostics)?;
                 let table = <Self as $crate::policy::decode::Part>::read(&mut reader, diagnostics);
                 reader.finish(diagnostics);
                 table
@@ -83,6 +89,11 @@ macro_rules! table {
             }
         }
     };
+
+    (@take req $field:ident) => { $field? };
+    (@take opt $field:ident) => { $field };
+    (@take part $field:ident) => { $field? };
+    (@take $many:ident $field:ident) => { $field.unwrap_or_default() };
 
     (@type req $ty:ty) => { $ty };
     (@type opt $ty:ty) => { Option<$ty> };
@@ -122,7 +133,7 @@ macro_rules! table {
         $reader.optional($crate::policy::decode::plain(stringify!($field)), $diagnostics)
     };
     (@read $many:ident $ty:ty, $reader:ident $diagnostics:ident $field:ident) => {
-        $reader.optional($crate::policy::decode::plain(stringify!($field)), $diagnostics).map(Option::unwrap_or_default)
+        $reader.optional($crate::policy::decode::plain(stringify!($field)), $diagnostics)
     };
 }
 

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::macros::plain;
 use crate::policy::code::Code;
-use crate::policy::diagnostic::{At, Diagnostics, FileId, Place, suggest};
+use crate::policy::diagnostic::{At, Diagnostics, FileId, Place, Unread, suggest};
 
 /// A value somewhere in a file.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,12 @@ pub struct Node<'a> {
 pub trait Decode: Sized {
     /// Reads a value; reports everything that is wrong with it.
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self>;
+
+    /// What stands for a value that must be there and could not be read, so that its table can be
+    /// looked at all the same. Nobody may conclude anything from it.
+    fn stand_in() -> Option<Self> {
+        None
+    }
 }
 
 /// Keys that stand in several tables: declared once, read wherever they may stand.
@@ -100,6 +107,25 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The same for a table with these kinds of keys, which the report shows.
+    pub fn table_of(
+        &self,
+        what: &'static str,
+        keys: &[(&str, &'static str)],
+        diagnostics: &mut Diagnostics,
+    ) -> Option<TableReader<'a>> {
+        if let DeValue::Table(_) = self.value() {
+            return self.table(what, diagnostics);
+        }
+        let own = || keys.iter().filter(|(kind, _)| *kind != "part");
+        let must: Vec<_> = own().filter(|(kind, _)| *kind == "req").collect();
+        let shown = if must.is_empty() { own().take(1).collect() } else { must };
+        let pairs: Vec<String> = shown.iter().map(|(_, key)| format!("{} = …", plain(key))).collect();
+        let shape = format!("a table such as {{ {} }}", pairs.join(", "));
+        self.wrong_type(if pairs.is_empty() { "a table" } else { &shape }, diagnostics);
+        None
+    }
+
     /// A reader of the table, or a report.
     pub fn table(&self, what: &'static str, diagnostics: &mut Diagnostics) -> Option<TableReader<'a>> {
         match self.value() {
@@ -141,32 +167,31 @@ impl<'a> TableReader<'a> {
 
     /// A key that must be there.
     pub fn required<T: Decode>(&mut self, key: &'static str, diagnostics: &mut Diagnostics) -> Option<T> {
-        match self.get(key) {
-            Some(node) => T::decode(node, diagnostics),
-            None => {
-                let what = self.what;
-                diagnostics
-                    .push(Code::MissingKey, self.place, format!("{what} lacks the key `{key}`"))
-                    .label(format!("`{key}` is missing here"));
-                None
-            }
+        if self.table.contains_key(key) {
+            return self.optional(key, diagnostics).or_else(T::stand_in);
         }
+        self.asked.push(key);
+        let what = self.what;
+        diagnostics
+            .push(Code::MissingKey, self.place, format!("{what} lacks the key `{key}`"))
+            .label(format!("`{key}` is missing here"));
+        diagnostics.lose_key(self.place, key, Unread::Whole);
+        T::stand_in()
     }
 
-    /// A key that may be there. `Some(None)`: absent. `None`: its value is wrong, and so is the table.
-    /// A whole table that is wrong counts as absent, so that what stands beside it is looked at too;
-    /// its own report keeps the configuration from being used.
-    pub fn optional<T: Decode>(
-        &mut self,
-        key: &'static str,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<Option<T>> {
-        let Some(node) = self.get(key) else { return Some(None) };
-        match (T::decode(node, diagnostics), node.value()) {
-            (Some(value), _) => Some(Some(value)),
-            (None, DeValue::Table(_)) => Some(None),
-            (None, _) => None,
+    /// A key that may be there. One whose value is wrong counts as absent, and is noted as lost.
+    pub fn optional<T: Decode>(&mut self, key: &'static str, diagnostics: &mut Diagnostics) -> Option<T> {
+        let node = self.get(key)?;
+        let before = diagnostics.len();
+        let value = T::decode(node, diagnostics);
+        match &value {
+            None => diagnostics.lose_key(self.place, key, Unread::Whole),
+            Some(_) if diagnostics.len() > before => {
+                diagnostics.lose_key(self.place, key, Unread::Part);
+            }
+            Some(_) => {}
         }
+        value
     }
 
     /// Reports the keys that were not asked for. Whether there were none.
@@ -178,6 +203,7 @@ impl<'a> TableReader<'a> {
                 continue;
             }
             unknown_key(place(self.file, &key.span()), name, self.what, &self.asked, diagnostics);
+            diagnostics.lose_key(self.place, "", Unread::Whole);
         }
         diagnostics.len() == before
     }
@@ -205,6 +231,10 @@ impl<T: Decode> Decode for At<T> {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         Some(At { value: T::decode(node, diagnostics)?, place: node.place() })
     }
+
+    fn stand_in() -> Option<Self> {
+        Some(At { value: T::stand_in()?, place: Place::default() })
+    }
 }
 
 impl<T: Decode> Decode for Box<T> {
@@ -213,21 +243,26 @@ impl<T: Decode> Decode for Box<T> {
     }
 }
 
-/// An array. Every item is read, so that every problem is seen. Tables that are wrong were reported
-/// and are left out; a list with another wrong value is wrong as a whole.
+/// An array. Every item is read, so that every problem is seen. Items that are wrong were reported
+/// and are left out. A list of nothing but wrong values is wrong as a whole, since an empty list
+/// would mean something else; one of tables is not, since each of those has a name.
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let items = node.items("an array", diagnostics)?;
         let mut decoded = Vec::new();
-        let mut complete = true;
+        let mut wrong = false;
         for item in items {
             match (T::decode(item, diagnostics), item.value()) {
                 (Some(value), _) => decoded.push(value),
                 (None, DeValue::Table(_)) => item.lose(diagnostics),
-                (None, _) => complete = false,
+                (None, _) => wrong = true,
             }
         }
-        complete.then_some(decoded)
+        (!wrong || !decoded.is_empty()).then_some(decoded)
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some(Vec::new())
     }
 }
 

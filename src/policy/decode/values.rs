@@ -68,6 +68,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this stands for a name that could not be read. It is nobody's.
+    pub fn is_stand_in(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl fmt::Display for Name {
@@ -93,8 +98,14 @@ impl Decode for Name {
                 "a name has 1 to 64 characters of a-z, 0-9, `.`, `_`, `-` and begins with a letter or digit",
                 diagnostics,
             );
+            // Where it was to define something, references to it are not wrong besides.
+            diagnostics.lose(text);
         }
         name
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some(Name("".into()))
     }
 }
 
@@ -222,6 +233,10 @@ impl<T: Decode> Decode for OneOrMany<T> {
             _ => T::decode(node, diagnostics).map(|one| OneOrMany(vec![one])),
         }
     }
+
+    fn stand_in() -> Option<Self> {
+        Some(OneOrMany(Vec::new()))
+    }
 }
 
 impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
@@ -245,6 +260,10 @@ impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
 impl Decode for String {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         node.string("a string", diagnostics).map(str::to_owned)
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some(String::new())
     }
 }
 
@@ -273,6 +292,10 @@ macro_rules! unsigned {
                     bad_value(node, format!("`{integer}` is not a number from 0 to {}", <$ty>::MAX), "", diagnostics);
                 }
                 value
+            }
+
+            fn stand_in() -> Option<Self> {
+                Some(0)
             }
         }
     )+};
@@ -367,6 +390,10 @@ macro_rules! words {
                         None
                     }
                 }
+            }
+
+            fn stand_in() -> Option<Self> {
+                $name::ALL.first().copied()
             }
         }
 

@@ -15,7 +15,7 @@ use super::code::Code;
 use super::compile::Compile;
 use super::diagnostic::{At, Diagnostics};
 use super::ip::IpSet;
-use crate::decision::Stage;
+use crate::decision::{Builtin, Denial, Stage};
 use crate::facts::{Facts, RoleId, RouteId};
 
 /// How much a caller is told.
@@ -46,6 +46,8 @@ struct Entry {
     routes: Option<Vec<RouteId>>,
     stages: Option<Vec<StageWord>>,
     level: Level,
+    /// Where it stands: `policy/disclosure.toml:3`.
+    at: Box<str>,
 }
 
 impl Disclosure {
@@ -60,30 +62,39 @@ impl Disclosure {
     /// A silent refusal promises to be the answer of an unrouted path. So the route gate, which
     /// gives that answer, is silent towards every caller to whom some refusal might be.
     pub fn level(&self, facts: &Facts<'_>, stage: Option<Stage>) -> Level {
+        self.decider(facts, stage).map_or(Level::default(), |entry| entry.level)
+    }
+
+    /// The same with where the entry stands that decides, if one does.
+    pub fn level_at(&self, facts: &Facts<'_>, stage: Option<Stage>) -> (Level, Option<&str>) {
+        let entry = self.decider(facts, stage);
+        entry.map_or((Level::default(), None), |entry| (entry.level, Some(&*entry.at)))
+    }
+
+    fn decider(&self, facts: &Facts<'_>, stage: Option<Stage>) -> Option<&Entry> {
         if stage == Some(Stage::Route) {
             return self.unrouted(facts);
         }
-        let first = self.entries.iter().find(|entry| entry.matches(facts, stage));
-        first.map_or(Level::default(), |entry| entry.level)
+        self.entries.iter().find(|entry| entry.matches(facts, stage))
     }
 
-    fn unrouted(&self, facts: &Facts<'_>) -> Level {
+    fn unrouted(&self, facts: &Facts<'_>) -> Option<&Entry> {
         let mut first = None;
         for entry in &self.entries {
             // Whom a route or a role makes silent is not known of a path without route, and the
             // stages of an entry are those of the refusals that must not differ from this one.
             if entry.level == Level::Silent && entry.concerns_address(facts) {
-                return Level::Silent;
+                return Some(entry);
             }
             if entry.matches(facts, Some(Stage::Route)) {
-                first = first.or(Some(entry.level));
+                first = first.or(Some(entry));
                 if entry.roles.is_none() && entry.routes.is_none() && entry.stages.is_none() {
                     // Nothing behind this entry is ever reached by this caller.
                     break;
                 }
             }
         }
-        first.unwrap_or_default()
+        first
     }
 }
 
@@ -104,6 +115,7 @@ impl Entry {
                 )
                 .help(format!("remove `{key}` to mean any"));
         }
+        let at = cx.sources.show(raw.place).into();
         let networks = raw.networks.as_ref().map(|items| cx.networks.resolve(items, cx.diagnostics));
         let roles = raw
             .roles
@@ -114,7 +126,7 @@ impl Entry {
             .as_ref()
             .map(|names| names.iter().filter_map(|name| cx.routes.resolve(name, cx.diagnostics)).collect());
         let stages = raw.stages.as_ref().map(|stages| stages.iter().map(|stage| stage.value).collect());
-        Entry { networks: networks.map(IpSet::new), roles, routes, stages, level: raw.level.into() }
+        Entry { networks: networks.map(IpSet::new), roles, routes, stages, level: raw.level.into(), at }
     }
 
     fn matches(&self, facts: &Facts<'_>, stage: Option<Stage>) -> bool {
@@ -153,6 +165,15 @@ impl From<LevelWord> for Level {
 }
 
 impl Level {
+    /// The status that a caller of this level sees of a refusal. A silent one looks like an
+    /// unrouted path, unless the world broke, which says nothing about the policy.
+    pub fn sent_status(self, denial: &Denial) -> u16 {
+        match (self, denial.stage) {
+            (Level::Silent, stage) if stage != Stage::Fault => Builtin::NoRoute.info().reason.info().status,
+            _ => denial.status(),
+        }
+    }
+
     /// The word in the file.
     pub const fn name(self) -> &'static str {
         match self {

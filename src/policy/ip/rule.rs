@@ -67,7 +67,13 @@ impl Rule {
         }
         let Some((kind, list)) = lists.pop() else {
             cx.diagnostics
-                .push(Code::MissingKey, raw.place, "[[ip.rule]] lacks `allow` or `deny`")
+                .push_unless_lost(
+                    raw.place,
+                    &["allow", "deny"],
+                    Code::MissingKey,
+                    raw.place,
+                    "[[ip.rule]] lacks `allow` or `deny`",
+                )
                 .help("list the addresses that may pass under `allow`, or those that may not under `deny`");
             return None;
         };

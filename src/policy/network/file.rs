@@ -15,7 +15,13 @@ pub(super) fn read(raw: &NetworkFile, sources: &Sources, diagnostics: &mut Diagn
         Some(Attached::Absent) | None if raw.optional == Some(true) => return Vec::new(),
         Some(Attached::Absent) | None => {
             diagnostics
-                .push(Code::File, raw.file.place, format!("the file `{path}` does not exist"))
+                .push_unless_lost(
+                    raw.place,
+                    &["optional"],
+                    Code::File,
+                    raw.file.place,
+                    format!("the file `{path}` does not exist"),
+                )
                 .help("create it, or say `optional = true`");
             return Vec::new();
         }
@@ -55,7 +61,13 @@ pub(super) fn read(raw: &NetworkFile, sources: &Sources, diagnostics: &mut Diagn
     }
     if nets.is_empty() && bad == 0 && raw.may_be_empty != Some(true) {
         diagnostics
-            .push(Code::File, raw.file.place, format!("the file `{path}` holds no address"))
+            .push_unless_lost(
+                raw.place,
+                &["may_be_empty"],
+                Code::File,
+                raw.file.place,
+                format!("the file `{path}` holds no address"),
+            )
             .help("say `may_be_empty = true` if that is meant");
     }
     nets

@@ -55,6 +55,7 @@ impl Networks {
                 diagnostics
                     .push(Code::BadValue, key.place, format!("`{}` is not a name", key.value))
                     .help("a name has 1 to 64 characters of a-z, 0-9, `.`, `_`, `-` and begins with a letter or digit");
+                diagnostics.lose(&key.value);
                 continue;
             };
             if let Some(first) = networks.by_name.get(&name) {
@@ -188,6 +189,9 @@ impl Networks {
 
     /// Reports networks that nothing refers to.
     pub fn report_unused(&self, diagnostics: &mut Diagnostics) {
+        if !diagnostics.read_everything() {
+            return;
+        }
         for named in self.list.iter().filter(|named| !named.used) {
             diagnostics.push(
                 Code::UnusedName,

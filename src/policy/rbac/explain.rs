@@ -126,6 +126,29 @@ impl Rbac {
         }
     }
 
+    /// What a deny is not about, in the words of what it says.
+    pub(super) fn exits(&self, rule: &Rule) -> Vec<String> {
+        let any =
+            |roles: &[RoleId]| roles.iter().map(|role| self.role(*role)).collect::<Vec<_>>().join(" or ");
+        let mut exits = Vec::new();
+        if !rule.roles.is_empty() {
+            exits.push(format!("It is only about holders of the role {}.", any(&rule.roles)));
+        }
+        if !rule.scopes.is_empty() {
+            exits.push(format!("It is only about tokens with the scope {}.", rule.scopes.join(" or ")));
+        }
+        if !rule.subjects.is_empty() {
+            exits.push("It is only about certain subjects.".to_owned());
+        }
+        if !rule.except.is_empty() {
+            exits.push(format!("Holders of the role {} are exempt.", any(&rule.except)));
+        }
+        if let Some(condition) = &rule.condition {
+            exits.push(format!("It does not apply where `{}` is false.", condition.text()));
+        }
+        exits
+    }
+
     /// Why the rule is about this caller.
     fn concerned(&self, rule: &Rule, caller: &Caller<'_>) -> String {
         let role = rule.roles.iter().find(|role| caller.has_role(**role));

@@ -162,6 +162,22 @@ impl Rbac {
         &self.condition_facts
     }
 
+    /// What would take a request out of a deny's reach, a sentence each, as far as the deny says it
+    /// itself. Its end is not among them: the refusal has it. Empty for other rules.
+    pub fn ways_out(&self, written: Written) -> Vec<String> {
+        let deny = |rule: &&Rule| rule.written == written && matches!(rule.kind, Kind::Deny(_));
+        self.rules.iter().find(deny).map_or_else(Vec::new, |rule| self.exits(rule))
+    }
+
+    /// The grants nearest to allowing what was refused. None where another rule than the default
+    /// deny refused, since no grant would help then.
+    pub fn nearest_to(&self, denial: &Denial, facts: &Facts<'_>) -> Vec<Nearest> {
+        if denial.stage == Stage::Rbac && denial.rule != Builtin::DefaultDeny.into() {
+            return Vec::new();
+        }
+        self.nearest(facts)
+    }
+
     /// The grants nearest to allowing the request, the nearest first. Looks at no more than 16 that
     /// the patterns lead to. Called after the verdict, only where the log or the level wants it.
     pub fn nearest(&self, facts: &Facts<'_>) -> Vec<Nearest> {

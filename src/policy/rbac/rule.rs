@@ -104,7 +104,7 @@ impl Rule {
         let written = cx.rule(Stage::Rbac, &raw.id, raw.place, &always, &raw.words);
         if raw.roles.is_none() && raw.subjects.is_none() && raw.scopes.is_none() {
             cx.diagnostics
-                .push(Code::MissingKey, raw.place, "[[rbac.grant]] does not say to whom: it lacks `roles`, `subjects` or `scopes`")
+                .push_unless_lost(raw.place, &["roles", "subjects", "scopes"], Code::MissingKey, raw.place, "[[rbac.grant]] does not say to whom: it lacks `roles`, `subjects` or `scopes`")
                 .help("to allow everybody, write `roles = [\"anyone\"]`; everybody who is identified: `roles = [\"authenticated\"]`");
         }
         let scope = cx.scope(&raw.scope);
@@ -116,7 +116,7 @@ impl Rule {
             subjects: texts(&raw.subjects, "subjects", raw.place, |_| true, cx).into_iter().collect(),
             scopes: texts(&raw.scopes, "scopes", raw.place, is_scope, cx).into(),
             except: Box::default(),
-            condition: raw.when.as_ref().and_then(|when| Condition::compile(when, &scope.paths, cx)),
+            condition: condition(&raw.when, raw.place, &scope, cx),
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
         };
@@ -142,7 +142,7 @@ impl Rule {
             subjects: texts(&raw.subjects, "subjects", raw.place, |_| true, cx).into_iter().collect(),
             scopes: texts(&raw.scopes, "scopes", raw.place, is_scope, cx).into(),
             except,
-            condition: raw.when.as_ref().and_then(|when| Condition::compile(when, &scope.paths, cx)),
+            condition: condition(&raw.when, raw.place, &scope, cx),
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
         };
@@ -211,6 +211,17 @@ impl Rule {
         lacks.add(Lacks::EXPIRED, self.expired(facts.now));
         lacks
     }
+}
+
+/// The condition of a rule. What it may say of the path is not known where the paths were lost.
+fn condition(
+    when: &Option<At<String>>,
+    table: Place,
+    scope: &Scope,
+    cx: &mut Compile<'_>,
+) -> Option<Condition> {
+    let when = when.as_ref().filter(|_| !cx.diagnostics.lacks(table, &["path", "paths"]))?;
+    Condition::compile(when, &scope.paths, cx)
 }
 
 fn empty(key: &str, place: Place, cx: &mut Compile<'_>) {

@@ -86,6 +86,7 @@ impl Routes {
             let upstream = known.get(raw.upstream.as_str()).copied();
             match upstream {
                 Some(upstream) => routes.used[upstream] = true,
+                None if raw.upstream.value.is_stand_in() => {}
                 None => unknown_name(
                     "upstream",
                     raw.upstream.as_str(),
@@ -102,6 +103,11 @@ impl Routes {
                         format!("`route/{}` is a built-in rule", raw.id.value),
                     )
                     .help("choose another id; `portcullis explain --rules builtin` lists the reserved ones");
+            }
+            // How specific a route is cannot be told without these.
+            if raw.id.value.is_stand_in() || cx.diagnostics.lacks(raw.place, &["host", "path"]) {
+                cx.diagnostics.lose(raw.id.value.as_str());
+                continue;
             }
             if let Err(first) = cx.routes.add(raw.id.value.clone()) {
                 let problem = cx.diagnostics.push(

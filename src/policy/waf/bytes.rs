@@ -1,5 +1,20 @@
 //! Sets of bytes: the alphabet of gates, ranges and triggers.
 
+/// The text of some bytes, with what is not printable escaped, and nothing else.
+pub(super) fn legible(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\'' | '"' | '\\' => out.push(c),
+                c => out.extend(c.escape_debug()),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
 /// A set of bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ByteSet([u64; 4]);

@@ -46,7 +46,7 @@ pub use self::raw::{
 pub use self::run::Carried;
 
 use self::body::Bounds;
-use self::compile::{Engine, Settings, build};
+use self::compile::{Engine, Settings};
 use self::operators::TableBudget;
 use self::record::Recorder;
 use self::run::Run;
@@ -96,10 +96,7 @@ impl Waf {
             entries.extend(pack::add(pack, cx));
         }
         let mut tables = TableBudget(TABLES);
-        for (written, rule) in toml::rules(&raw.rule, cx) {
-            let built = rule.and_then(|rule| build(rule, &mut tables, cx.diagnostics));
-            entries.push((written, built));
-        }
+        entries.extend(toml::rules(&raw.rule, &mut tables, cx));
         let all: Vec<_> = entries.iter().map(|(written, _)| *written).collect();
         toml::distinct(&raw.exclude, cx);
         let exclusions: Vec<_> =

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use toml::de::DeTable;
 
-use super::compile::{Built, build};
+use super::compile::Built;
 use super::operators::TableBudget;
 use super::raw::{PackWord, RawWaf};
 use super::toml as front_end;
@@ -83,8 +83,9 @@ fn read(name: &str, text: &str) -> Result<Vec<PackRule>, String> {
             roles: Roles::default(),
             routes: RouteNames::default(),
         };
-        for (raw, (written, rule)) in raw.rule.iter().zip(front_end::rules(&raw.rule, &mut cx)) {
-            if let Some(built) = rule.and_then(|rule| build(rule, &mut tables, cx.diagnostics)) {
+        for (raw, (written, built)) in raw.rule.iter().zip(front_end::rules(&raw.rule, &mut tables, &mut cx))
+        {
+            if let Some(built) = built {
                 rules.push(PackRule { id: raw.id.value.clone(), info: cx.rules.get(written).clone(), built });
             }
         }

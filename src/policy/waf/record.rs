@@ -1,5 +1,6 @@
 //! What the record and the trace say of a match, and what they must not say.
 
+use super::bytes::legible;
 use super::compile::GateRule;
 use super::ir::Action;
 use super::matcher::Unit;
@@ -46,7 +47,7 @@ impl Recorder<'_> {
         }
         let text = unit.transform(values.text(value));
         let part = text.get(unit.test.find(&text)).unwrap_or(&text);
-        part.get(..self.data_limit).unwrap_or(part).escape_ascii().to_string()
+        legible(part.get(..self.data_limit).unwrap_or(part))
     }
 
     /// The text and what each transformation makes of it, for the trace.
@@ -100,8 +101,8 @@ fn sounds_secret(name: &[u8]) -> bool {
 /// A text for people: escaped, cut, between backticks.
 fn quoted(text: &[u8]) -> String {
     match text.get(..MAX_QUOTED) {
-        Some(cut) => format!("`{}…`", cut.escape_ascii()),
-        None => format!("`{}`", text.escape_ascii()),
+        Some(cut) => format!("`{}…`", legible(cut)),
+        None => format!("`{}`", legible(text)),
     }
 }
 

@@ -663,9 +663,22 @@ fn problems_are_told_with_their_places() {
         "[[waf.rule]]\nid = \"y\"\ntargets = [\"qeury\"]\ntransforms = [\"lowercas\"]\nmatch = { conatins = \"x\" }".to_owned(),
     ];
     refuses(&text[0], &["main.toml:4 conflict: a rule has either `score` or `action`"]);
+    // What is wrong with a rule's action does not hide what is wrong with its operators and targets.
+    refuses(
+        &rule(
+            "score = 1\naction = 'deny'\ntargets = []\nmatch = { any = [{ regex = '(' }, { contains = '' }] }",
+        ),
+        &[
+            "main.toml:4 conflict: a rule has either `score` or `action`",
+            "main.toml:5 bad-value: `targets` names nothing to look at",
+            "main.toml:6 bad-value: this is not a regular expression: unclosed group, at byte 0",
+            "main.toml:6 bad-value: the text is empty, so every value would match",
+        ],
+    );
     refuses(
         &text[1],
         &[
+            "main.toml:2 missing-key: the rule `y` has neither `score` nor `action`",
             "main.toml:3 bad-value: `qeury` is not a target: `qeury` is no target",
             "main.toml:4 bad-value: `lowercas` is not one of `base64_decode`, `cmd_line`, `compress_whitespace`, `css_decode`, `hex_decode`, `html_entity_decode`, `js_decode`, `length`, `lowercase`, `normalise_path`, `normalise_path_win`, `remove_nulls`, `remove_whitespace`, `replace_comments`, `sql_comments`, `trim`, `unicode_nfkc`, `url_decode`, `url_decode_uni`",
             "main.toml:5 unknown-key: unknown key `conatins` in `match`",

@@ -1,7 +1,8 @@
 //! The first front end: `[[waf.rule]]` and `[[waf.exclude]]` lowered to the intermediate representation.
 
+use super::compile::{Built, build};
 use super::ir::{Action, Condition, Exclusion, Input, Link, Operand, Rule, Template, Test};
-use super::operators::{Argument, ArgumentKind};
+use super::operators::{Argument, ArgumentKind, TableBudget};
 use super::raw::{
     ActionWord, RawArgument, RawCondition, RawMatch, RawWafExclude, RawWafLink, RawWafRule, TargetWord,
     TransformWord,
@@ -12,35 +13,43 @@ use crate::decision::{RuleRef, Stage, Written};
 use crate::policy::code::Code;
 use crate::policy::compile::{Compile, unknown_name};
 use crate::policy::decode::FilePath;
-use crate::policy::diagnostic::At;
+use crate::policy::diagnostic::{At, Place};
 use crate::policy::mode::Mode;
 use crate::policy::source::Attached;
 
-/// Lowers a rule. `None`: a problem was reported.
-pub(super) fn rule(raw: &RawWafRule, cx: &mut Compile<'_>) -> Option<Rule> {
+/// A rule as far as it could be lowered.
+struct Lowered {
+    rule: Rule,
+    /// Whether all of it could. Otherwise something was reported, and the rule is only fit to look
+    /// for what else is wrong with it.
+    whole: bool,
+}
+
+fn rule(raw: &RawWafRule, cx: &mut Compile<'_>) -> Lowered {
     let action = action(raw, cx);
     let scope = cx.scope(&raw.scope);
     let paranoia = raw.paranoia.map_or(Some(1), |level| level_of(level, cx));
-    let mut links = vec![link(&raw.targets, &raw.transforms, &raw.r#match, cx)];
-    for RawWafLink { targets, transforms, r#match, .. } in &raw.chain {
-        links.push(link(targets, transforms, r#match, cx));
+    let mut whole = action.is_some() && paranoia.is_some();
+    let mut links = vec![link(raw.place, &raw.targets, &raw.transforms, &raw.r#match, &mut whole, cx)];
+    for RawWafLink { place, targets, transforms, r#match } in &raw.chain {
+        links.push(link(*place, targets, transforms, r#match, &mut whole, cx));
     }
-    let links: Vec<Link> = links.into_iter().collect::<Option<_>>()?;
-    Some(Rule {
+    let rule = Rule {
         place: raw.place,
         phase: Rule::earliest_phase(&links),
         scope,
         mode: Mode::from(&raw.mode),
-        paranoia: paranoia?,
+        paranoia: paranoia.unwrap_or(1),
         links,
-        action: action?,
+        action: action.unwrap_or(Action::Log),
         effects: Vec::new(),
         tags: raw.tags.iter().map(|tag| tag.as_str().into()).collect(),
         msg: Template::text(raw.msg.as_ref().map_or("", |msg| &msg.value)),
         data: None,
         severity: None,
         logged: true,
-    })
+    };
+    Lowered { rule, whole }
 }
 
 /// A paranoia level, from 1 to 4.
@@ -74,7 +83,9 @@ fn action(raw: &RawWafRule, cx: &mut Compile<'_>) -> Option<Action> {
         }
         (None, None) => {
             cx.diagnostics
-                .push(
+                .push_unless_lost(
+                    raw.place,
+                    &["score", "action"],
                     Code::MissingKey,
                     raw.id.place,
                     format!("the rule `{}` has neither `score` nor `action`", raw.id.value),
@@ -85,13 +96,16 @@ fn action(raw: &RawWafRule, cx: &mut Compile<'_>) -> Option<Action> {
     }
 }
 
+/// Lowers what of a link can be; clears `whole` where that is not all.
 fn link(
+    table: Place,
     targets: &At<Vec<At<TargetWord>>>,
     transforms: &[TransformWord],
     wanted: &RawMatch,
+    whole: &mut bool,
     cx: &mut Compile<'_>,
-) -> Option<Link> {
-    let inputs = inputs(targets, cx);
+) -> Link {
+    let inputs = inputs(table, targets, cx);
     let transforms: Vec<Transform> = transforms.iter().map(|word| word.0).collect();
     let (conditions, any) = match wanted {
         RawMatch::One(one) => (std::slice::from_ref(one), false),
@@ -100,12 +114,17 @@ fn link(
     };
     let conditions: Vec<Option<Condition>> =
         conditions.iter().map(|raw| condition(raw, &transforms, cx)).collect();
-    let conditions: Vec<Condition> = conditions.into_iter().collect::<Option<_>>()?;
+    *whole &= inputs.is_some() && !conditions.is_empty() && conditions.iter().all(Option::is_some);
+    let inputs = inputs.unwrap_or_default();
+    let conditions: Vec<Condition> = conditions.into_iter().flatten().collect();
     let test = if any { Test::Any(conditions) } else { Test::All(conditions) };
-    Some(Link { inputs: inputs?, transforms, multi_match: false, test, capture: false, effects: Vec::new() })
+    Link { inputs, transforms, multi_match: false, test, capture: false, effects: Vec::new() }
 }
 
-fn inputs(raw: &At<Vec<At<TargetWord>>>, cx: &mut Compile<'_>) -> Option<Vec<Input>> {
+fn inputs(table: Place, raw: &At<Vec<At<TargetWord>>>, cx: &mut Compile<'_>) -> Option<Vec<Input>> {
+    if cx.diagnostics.lacks(table, &["targets"]) {
+        return None;
+    }
     let targets = targets(&raw.value);
     if targets.iter().all(|target| target.excluded) {
         cx.diagnostics.push(Code::BadValue, raw.place, "`targets` names nothing to look at").help(
@@ -237,6 +256,8 @@ pub(super) fn exclusion(raw: &RawWafExclude, rules: &[Written], cx: &mut Compile
                     )
                     .help("exclusions are about written WAF rules; bounds of bodies stand in `[waf.body]`");
             }
+            // Its pack may be the one that was misspelt.
+            None if cx.diagnostics.has_lost_key("packs") => {}
             None => {
                 let known: Vec<String> =
                     rules.iter().map(|rule| cx.rules.get(*rule).name.to_string()).collect();
@@ -260,7 +281,13 @@ pub(super) fn exclusion(raw: &RawWafExclude, rules: &[Written], cx: &mut Compile
         ),
     ];
     for (_, key, place) in empty.into_iter().filter(|(empty, ..)| *empty) {
-        cx.diagnostics.push(Code::BadValue, place, format!("`{key}` is empty, so nothing would be excluded"));
+        cx.diagnostics.push_unless_lost(
+            raw.place,
+            &[key],
+            Code::BadValue,
+            place,
+            format!("`{key}` is empty, so nothing would be excluded"),
+        );
     }
     let targets = targets(words.map_or(&[], |words| &words.value));
     if targets.iter().any(|target| target.excluded) {
@@ -276,7 +303,8 @@ pub(super) fn exclusion(raw: &RawWafExclude, rules: &[Written], cx: &mut Compile
 /// Checks that exclusions can be told apart.
 pub(super) fn distinct(excludes: &[RawWafExclude], cx: &mut Compile<'_>) {
     for (at, exclude) in excludes.iter().enumerate() {
-        if let Some(first) = excludes[..at].iter().find(|first| first.id.value == exclude.id.value) {
+        let id = &exclude.id.value;
+        if let Some(first) = excludes[..at].iter().find(|first| first.id.value == *id && !id.is_stand_in()) {
             cx.diagnostics
                 .push(
                     Code::DuplicateId,
@@ -288,12 +316,18 @@ pub(super) fn distinct(excludes: &[RawWafExclude], cx: &mut Compile<'_>) {
     }
 }
 
-/// Adds the rules as they were written to the policy's table, and lowers them.
-pub(super) fn rules(raw: &[RawWafRule], cx: &mut Compile<'_>) -> Vec<(Written, Option<Rule>)> {
+/// Adds the rules as they were written to the policy's table, lowers them and builds them. A rule
+/// that cannot be used, which is reported, is built as far as it goes for the sake of its reports.
+pub(super) fn rules(
+    raw: &[RawWafRule],
+    tables: &mut TableBudget,
+    cx: &mut Compile<'_>,
+) -> Vec<(Written, Option<Built>)> {
     raw.iter()
         .map(|raw| {
             let written = cx.rule(Stage::Waf, &raw.id, raw.place, &raw.mode, &raw.words);
-            (written, rule(raw, cx))
+            let Lowered { rule, whole } = rule(raw, cx);
+            (written, build(rule, tables, cx.diagnostics).filter(|_| whole))
         })
         .collect()
 }

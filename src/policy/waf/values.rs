@@ -3,6 +3,7 @@
 //! `collect.rs` and the body parsers fill it; both gates of a request share it, so that nothing is
 //! parsed or copied twice.
 
+use super::bytes::legible;
 use super::targets::Collection;
 
 /// Texts of a request.
@@ -243,7 +244,7 @@ impl Values {
         let part = if value.kind.is_name() { ".names" } else { "" };
         let name = self.name(value);
         let cut = &name[..name.len().min(MAX_SHOWN)];
-        format!("{}{part}:{}", collection.name(), cut.escape_ascii())
+        format!("{}{part}:{}", collection.name(), legible(cut))
     }
 }
 

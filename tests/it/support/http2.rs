@@ -45,6 +45,22 @@ pub fn agreed(address: SocketAddr, root: CertificateDer<'static>, offered: &[&[u
     })
 }
 
+/// Asks for something and never makes room for its body, until `done`.
+pub fn read_nothing(address: SocketAddr, request: Request<Bytes>, done: impl FnOnce()) {
+    run(async move {
+        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.initial_stream_window_size(1);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("a connection");
+        let driver = tokio::spawn(connection);
+        let answer = sender.send_request(request.map(Full::new)).await.expect("the head of an answer");
+        // Blocks the client as well, which has nothing more to say.
+        done();
+        drop(answer);
+        driver.abort();
+    })
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }

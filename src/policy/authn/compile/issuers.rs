@@ -19,10 +19,10 @@ use crate::policy::diagnostic::{At, Place};
 impl Work<'_, '_> {
     pub(super) fn issuer(&mut self, raw: &RawJwt, only: bool) -> Option<Issuer> {
         let id = self.id(&raw.id);
-        if raw.issuer.is_empty() {
+        if raw.issuer.is_empty() && !self.cx.diagnostics.lacks(raw.place, &["issuer"]) {
             self.bad(raw.issuer.place, "the issuer is empty", "write the `iss` of its tokens");
         }
-        if raw.audience.0.is_empty() {
+        if raw.audience.0.is_empty() && !self.cx.diagnostics.lacks(raw.place, &["audience"]) {
             self.bad(raw.place, "`audience` is empty", "write the `aud` of tokens for this service");
         }
         for audience in raw.audience.0.iter().filter(|audience| audience.is_empty()) {
@@ -39,12 +39,20 @@ impl Work<'_, '_> {
         if let (Some(roles), None, false) = (&raw.roles, &raw.roles_allowed, only) {
             self.cx
                 .diagnostics
-                .push(Code::RolesNotAllowed, roles.place, format!("`{id}` may bring no roles"))
+                .push_unless_lost(
+                    raw.place,
+                    &["roles_allowed"],
+                    Code::RolesNotAllowed,
+                    roles.place,
+                    format!("`{id}` may bring no roles"),
+                )
                 .help(
                     "with several issuers, each needs `roles_allowed`: the roles that its tokens may bring",
                 );
         }
-        if let (None, Some(allowed)) = (&raw.roles, &raw.roles_allowed) {
+        if let (None, Some(allowed), false) =
+            (&raw.roles, &raw.roles_allowed, self.cx.diagnostics.lacks(raw.place, &["roles"]))
+        {
             let place = allowed.first().map_or(raw.place, |name| name.place);
             self.conflict(
                 place,
@@ -76,29 +84,42 @@ impl Work<'_, '_> {
 
     fn key_source(&mut self, raw: &RawJwt, algorithms: &[Algorithm]) -> Option<KeySource> {
         let place = raw.algorithms.first().map_or(raw.place, |word| word.place);
-        if algorithms.is_empty() {
+        let lost = self.cx.diagnostics.lacks(raw.place, &["algorithms"]);
+        if algorithms.is_empty() && !lost {
             self.bad(
                 raw.place,
                 "`algorithms` is empty",
                 "list those that the issuer signs with, such as [\"RS256\"]",
             );
-            return None;
         }
         let secret = algorithms.iter().any(|algorithm| algorithm.family() == AlgorithmFamily::Hmac);
-        if secret && algorithms.iter().any(|algorithm| algorithm.family() != AlgorithmFamily::Hmac) {
+        let mixed = secret && algorithms.iter().any(|algorithm| algorithm.family() != AlgorithmFamily::Hmac);
+        if mixed {
             // The oldest of all forgeries makes a public key pass for a secret.
             self.conflict(
                 place,
                 "HMAC and public-key algorithms stand in one source",
                 "make two sources of them",
             );
+        }
+        if algorithms.is_empty() || lost || mixed {
+            // Whether the keys fit cannot be told; whether they are there can.
+            for file in raw.secret_file.iter().chain(raw.jwks.as_ref().and_then(|jwks| jwks.file.as_ref())) {
+                self.text(file);
+            }
             return None;
         }
         match (&raw.jwks, &raw.secret_file) {
             (None, None) => {
                 self.cx
                     .diagnostics
-                    .push(Code::MissingKey, raw.place, "[[authn.jwt]] lacks the key `jwks` or `secret_file`")
+                    .push_unless_lost(
+                        raw.place,
+                        &["jwks", "secret_file"],
+                        Code::MissingKey,
+                        raw.place,
+                        "[[authn.jwt]] lacks the key `jwks` or `secret_file`",
+                    )
                     .help(
                         "say where the keys are: `jwks = { url = \"https://…\" }`, `jwks = { file = \"…\" }`",
                     );
@@ -136,7 +157,9 @@ impl Work<'_, '_> {
     }
 
     fn key_set(&mut self, raw: &RawKeySet, algorithms: &[Algorithm], secret: bool) -> Option<KeySource> {
-        if let (Some(refresh), None) = (&raw.refresh, &raw.url) {
+        if let (Some(refresh), None, false) =
+            (&raw.refresh, &raw.url, self.cx.diagnostics.lacks(raw.place, &["url"]))
+        {
             self.conflict(refresh.place, "`refresh` needs `url`", "remove it; a file is watched");
         }
         let (place, text) = match (&raw.file, &raw.url, &raw.inline) {
@@ -144,7 +167,10 @@ impl Work<'_, '_> {
             (None, None, Some(inline)) => (inline.place, inline.as_str().into()),
             (None, Some(url), None) => return self.url(url, raw, secret),
             _ => {
-                self.conflict(raw.place, "`jwks` takes one of `file`, `url`, `inline`", "keep one of them");
+                if !self.cx.diagnostics.lacks(raw.place, &["file", "url", "inline"]) {
+                    let message = "`jwks` takes one of `file`, `url`, `inline`";
+                    self.conflict(raw.place, message, "keep one of them");
+                }
                 return None;
             }
         };

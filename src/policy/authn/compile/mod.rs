@@ -31,7 +31,9 @@ impl Authn {
         let mut jwt: Vec<Issuer> = Vec::new();
         let mut issuers: HashMap<&str, Place> = HashMap::new();
         for source in &raw.jwt {
-            if let Some(first) = issuers.insert(&source.issuer.value, source.issuer.place) {
+            let lost = work.cx.diagnostics.lacks(source.place, &["issuer"]);
+            let first = issuers.insert(&source.issuer.value, source.issuer.place);
+            if let Some(first) = first.filter(|_| !lost) {
                 work.cx
                     .diagnostics
                     .push(Code::Conflict, source.issuer.place, "another source has this issuer")
@@ -87,7 +89,7 @@ struct Work<'w, 'c> {
 
 impl Work<'_, '_> {
     fn id(&mut self, id: &At<Name>) -> Box<str> {
-        if let Some(first) = self.ids.insert(id.value.clone(), id.place) {
+        if let Some(first) = self.ids.insert(id.value.clone(), id.place).filter(|_| !id.value.is_stand_in()) {
             self.cx
                 .diagnostics
                 .push(Code::DuplicateId, id.place, format!("the id `{}` is taken", id.value))

@@ -41,7 +41,8 @@ impl Work<'_, '_> {
             headers.push(KeyHeader { name: name.clone(), keys: HashMap::new() });
             headers.len() - 1
         });
-        if headers[place].keys.insert(digest, Arc::new(holder)).is_some() {
+        let again = headers[place].keys.insert(digest, Arc::new(holder)).is_some();
+        if again && !self.cx.diagnostics.lacks(raw.place, &["hash", "header"]) {
             self.cx
                 .diagnostics
                 .push(Code::DuplicateId, raw.hash.place, "another API key has this hash")
@@ -64,6 +65,9 @@ impl Work<'_, '_> {
             let before = users.len();
             for user in &source.user {
                 let roles: Vec<_> = shared.iter().cloned().chain(self.roles(&user.roles)).collect();
+                if self.cx.diagnostics.lacks(user.place, &["name", "hash"]) {
+                    continue;
+                }
                 self.user(
                     &id,
                     &user.name.value,
@@ -79,7 +83,13 @@ impl Work<'_, '_> {
             if users.len() == before && source.user.is_empty() && source.users.is_none() {
                 self.cx
                     .diagnostics
-                    .push(Code::MissingKey, source.place, "[[authn.basic]] has no users")
+                    .push_unless_lost(
+                        source.place,
+                        &["user", "users"],
+                        Code::MissingKey,
+                        source.place,
+                        "[[authn.basic]] has no users",
+                    )
                     .help("add `users = { file = \"…\" }` or [[authn.basic.user]]");
             }
         }
@@ -131,14 +141,20 @@ impl Work<'_, '_> {
         roles: Vec<Box<str>>,
         users: &mut BTreeMap<Box<str>, (User, Place)>,
     ) {
-        if !claims::is_subject(name) || name.contains(':') {
+        let good = claims::is_subject(name) && !name.contains(':');
+        if name.contains(':') {
+            let message = "a user name has no `:`, which ends it in `Authorization: Basic`";
+            self.bad(place, message, "choose a name without a colon");
+        } else if !good {
             self.bad(place, "this is not a user name", SUBJECT_HELP);
-            return;
         }
         let hash = match PasswordHash::parse(hash) {
             Ok(hash) => Arc::new(hash),
             Err(why) => return self.bad(hash_place, why, HASH_HELP),
         };
+        if !good {
+            return;
+        }
         let holder = Holder { source: source.into(), subject: name.into(), roles, ..Holder::default() };
         let user = User { hash, holder: Arc::new(holder) };
         if let Some((_, first)) = users.insert(name.into(), (user, place)) {

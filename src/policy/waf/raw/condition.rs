@@ -74,18 +74,24 @@ impl Decode for RawMatch {
             return RawCondition::decode(node, diagnostics).map(RawMatch::One);
         };
         let mut reader = node.table("`match`", diagnostics)?;
+        let before = diagnostics.len();
         let conditions: Option<Vec<RawCondition>> = reader.required(key, diagnostics);
+        let whole = diagnostics.len() == before;
         if table.keys().any(|key| OperatorKind::ALL.iter().any(|kind| kind.info().name == key.get_ref())) {
             both(node.place(), "an operator stands beside `all` or `any`", diagnostics);
             return None;
         }
         let known = reader.finish(diagnostics);
         let conditions = conditions.filter(|_| known)?;
-        if conditions.is_empty() {
+        if conditions.is_empty() && whole {
             bad_value(node, format!("`{key}` is empty"), "", diagnostics);
             return None;
         }
         Some(if *key == "all" { RawMatch::All(conditions) } else { RawMatch::Any(conditions) })
+    }
+
+    fn stand_in() -> Option<Self> {
+        Some(RawMatch::All(Vec::new()))
     }
 }
 
@@ -98,7 +104,9 @@ fn both(place: Place, message: &str, diagnostics: &mut Diagnostics) {
 impl Decode for RawCondition {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let mut reader = node.table("`match`", diagnostics)?;
-        let not: Option<Option<bool>> = reader.optional("not", diagnostics);
+        let before = diagnostics.len();
+        let not: Option<bool> = reader.optional("not", diagnostics);
+        let not = not.or_else(|| (diagnostics.len() == before).then_some(false));
         let mut found = Vec::new();
         for kind in OperatorKind::ALL {
             if let Some(argument) = reader.get(kind.info().name) {
@@ -122,7 +130,7 @@ impl Decode for RawCondition {
         };
         let place = argument.place();
         let argument = RawArgument::decode(*argument, operator.info().argument, diagnostics)?;
-        Some(RawCondition { place, operator: *operator, argument, not: not?.unwrap_or(false) })
+        Some(RawCondition { place, operator: *operator, argument, not: not? })
     }
 }
 
