@@ -15,7 +15,8 @@ impl Rbac {
     pub(super) fn explain(&self, facts: &Facts<'_>, verdict: &Verdict, trace: &mut Trace) {
         let caller = Caller::new(facts);
         let mut steps: Vec<(u32, StepOutcome, String)> = Vec::new();
-        for entry in self.table.reach(facts).iter().flat_map(|place| self.table.members(place)) {
+        let mut reached = self.table.reach(facts);
+        for entry in reached.nearest_first().flat_map(|place| self.table.members(place)) {
             let Some(rule) = self.rules.get(entry.rule as usize) else { continue };
             let (outcome, note) = self.step(rule, self.table.positions(entry), &caller, facts, verdict);
             steps.push((entry.rule, outcome, note));

@@ -2,7 +2,7 @@
 //! that say the same the first in policy order is named.
 
 use super::rule::{Caller, Kind, Rule};
-use super::table::{Entry, EntryKind, Table};
+use super::table::{Entry, EntryKind, Reached, Table};
 use crate::decision::{Notes, Reason, ShadowHit};
 use crate::facts::Facts;
 use crate::policy::condition::Truth;
@@ -34,11 +34,13 @@ impl<'j, 'f> Judge<'j, 'f> {
         Judge { rules, table, facts, caller: Caller::new(facts), method, notes, grant: None, deny: None }
     }
 
-    /// Asks the rules that cover the request.
+    /// Asks the rules that cover the request. Where they stand.
     #[inline]
-    pub(super) fn ask(&mut self) {
+    pub(super) fn ask(&mut self) -> Reached<'j> {
         let (table, facts, caller, method) = (self.table, self.facts, self.caller, self.method);
-        table.each_entry(facts, &caller, method, |entry| self.consider(entry));
+        let mut reached = Reached::default();
+        table.each_entry(facts, &caller, method, &mut reached, |entry| self.consider(entry));
+        reached
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 //!
 //! Nothing is allowed that no grant allows; any matching deny beats every grant. A grant names to
 //! whom: `roles`, `subjects`, `scopes`; where it has several of these keys, all must be satisfied.
-//! A deny without them concerns everybody. The rules that cover a request are found by a tree of
+//! A deny without them concerns everybody. The rules that cover a request are found by their
 //! patterns, and where there are many at one place, by what the caller has, so that neither the
 //! number of rules nor that of roles or subjects is felt.
 
@@ -22,7 +22,7 @@ pub use roles::{RawRole, Roles};
 
 use self::judge::Judge;
 use self::rule::{Caller, Kind, Lacks, Rule};
-use self::table::{Entry, EntryKind, Table};
+use self::table::{Entry, EntryKind, Reached, Table};
 use super::compile::Compile;
 use super::condition::Fact;
 use super::scope::MethodMask;
@@ -34,6 +34,8 @@ use crate::facts::{Facts, Identity};
 pub struct Rbac {
     /// In policy order: grants, then denies.
     rules: Box<[Rule]>,
+    /// The names of the same rules: most verdicts need to know no more of them.
+    written: Box<[Written]>,
     table: Table,
     /// By number, for traces.
     role_names: Box<[Box<str>]>,
@@ -59,8 +61,9 @@ impl Rbac {
             grants.flat_map(|rule| rule.methods.extensions()).cloned().collect();
         extension_methods.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         extension_methods.dedup();
+        let written = rules.iter().map(|rule| rule.written).collect();
         let role_names = cx.roles.iter().map(|(_, name)| name.into()).collect();
-        Rbac { rules, table, role_names, extension_methods, condition_facts: condition_facts.into() }
+        Rbac { rules, written, table, role_names, extension_methods, condition_facts: condition_facts.into() }
     }
 
     /// Judges whether this someone may do this. `can_identify`: the route has a credential source,
@@ -73,13 +76,13 @@ impl Rbac {
         trace: Option<&mut Trace>,
     ) -> Verdict {
         let mut judge = Judge::new(&self.rules, &self.table, facts, notes);
-        judge.ask();
+        let reached = judge.ask();
         let Judge { grant, deny, caller, .. } = judge;
-        let named = |rule: u32| self.rules.get(rule as usize);
-        let verdict = match (deny, grant.and_then(named)) {
-            (Some((deny, reason)), _) => self.forbidden(named(deny), reason),
-            (None, Some(grant)) => Verdict::Pass(grant.written.into()),
-            (None, None) => Verdict::Deny(self.default_deny(facts, &caller, can_identify)),
+        let grant = grant.and_then(|grant| self.written.get(grant as usize));
+        let verdict = match (deny, grant) {
+            (Some((deny, reason)), _) => self.forbidden(self.rules.get(deny as usize), reason),
+            (None, Some(grant)) => Verdict::Pass((*grant).into()),
+            (None, None) => Verdict::Deny(self.default_deny(facts, &caller, reached, can_identify)),
         };
         if let Some(trace) = trace {
             self.explain(facts, &verdict, trace);
@@ -97,7 +100,13 @@ impl Rbac {
 
     /// The refusal where no rule spoke, with the reason that helps most.
     #[inline(never)]
-    fn default_deny(&self, facts: &Facts<'_>, caller: &Caller<'_>, can_identify: bool) -> Denial {
+    fn default_deny(
+        &self,
+        facts: &Facts<'_>,
+        caller: &Caller<'_>,
+        mut reached: Reached<'_>,
+        can_identify: bool,
+    ) -> Denial {
         let denial = Denial::builtin(Stage::Rbac, Builtin::DefaultDeny);
         let nobody = !matches!(facts.identity, Identity::Valid(_));
         if nobody && can_identify {
@@ -105,7 +114,7 @@ impl Rbac {
         }
         let looked = nearest::look(
             &self.table,
-            &self.table.reach(facts),
+            &mut reached,
             |entry| self.names_method(entry, facts),
             // A grant that asks for roles alone and did not allow this lacks just that.
             |entry| match entry.kind {
@@ -119,8 +128,9 @@ impl Rbac {
             return denial;
         }
         let reason = near.lacks.reason();
-        let begins = self.rules.get(near.rule as usize).and_then(|rule| rule.from);
-        Denial { reason, until: begins.filter(|_| reason == Reason::GrantNotYetValid), ..denial }
+        let begins = || self.rules.get(near.rule as usize)?.from;
+        let until = if reason == Reason::GrantNotYetValid { begins() } else { None };
+        Denial { reason, until, ..denial }
     }
 
     fn names_method(&self, entry: &Entry, facts: &Facts<'_>) -> bool {
@@ -169,12 +179,12 @@ impl Rbac {
     }
 
     /// The grants nearest to allowing the request, the nearest first. Looks at no more than 16 that
-    /// the path walk reached. Called after the verdict, only where the log or the level wants it.
+    /// the patterns lead to. Called after the verdict, only where the log or the level wants it.
     pub fn nearest(&self, facts: &Facts<'_>) -> Vec<Nearest> {
         let caller = Caller::new(facts);
         let mut looked = nearest::look(
             &self.table,
-            &self.table.reach(facts),
+            &mut self.table.reach(facts),
             |entry| self.names_method(entry, facts),
             |entry| self.lacks(entry, &caller, facts),
         );

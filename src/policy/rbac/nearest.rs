@@ -9,7 +9,7 @@
 use smallvec::SmallVec;
 
 use super::rule::{Lacks, Rule};
-use super::table::{Entry, EntryKind, Table};
+use super::table::{Entry, EntryKind, Reached, Table};
 use crate::decision::{Reason, Written};
 use crate::facts::{RoleId, Who};
 use crate::policy::rbac::Roles;
@@ -59,12 +59,12 @@ pub(super) type Looked = SmallVec<[Near; MAX_LOOKED_AT]>;
 /// Looks at grants that are about the request's method. `lacks` says what one lacks.
 pub(super) fn look(
     table: &Table,
-    reached: &[&Entry],
+    reached: &mut Reached<'_>,
     names_method: impl Fn(&Entry) -> bool,
     lacks: impl Fn(&Entry) -> Lacks,
 ) -> Looked {
     let mut looked = Looked::new();
-    let members = reached.iter().rev().flat_map(|place| table.members(place));
+    let members = reached.nearest_first().flat_map(|place| table.members(place));
     for entry in members.take(MAX_LOOKED_AT + MAX_PASSED_OVER) {
         let is_grant = matches!(entry.kind, EntryKind::Grant | EntryKind::DetailedGrant);
         if !is_grant || !names_method(entry) {

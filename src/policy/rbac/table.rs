@@ -92,7 +92,7 @@ struct RoleWord {
     roles: u64,
 }
 
-/// The places that cover a request: what is about less of the path first.
+/// The places that cover a request.
 pub(super) type Reached<'t> = Covering<'t, Entry>;
 
 /// More entries than this at one place make a crowd.
@@ -206,21 +206,25 @@ impl Table {
     }
 
     /// The places whose patterns cover the request.
+    #[cold]
     pub(super) fn reach(&self, facts: &Facts<'_>) -> Reached<'_> {
-        self.places.covering(facts.target, facts.route)
+        let mut reached = Reached::default();
+        self.places.visit_keeping(facts.target, facts.route, &mut reached, |_| {});
+        reached
     }
 
     /// Visits the entries that cover the request, are about one of the caller's roles and may be
-    /// about the method.
+    /// about the method. Keeps the places where they were looked for.
     #[inline]
-    pub(super) fn each_entry(
-        &self,
+    pub(super) fn each_entry<'t>(
+        &'t self,
         facts: &Facts<'_>,
         caller: &Caller<'_>,
         method: MethodMask,
+        reached: &mut Reached<'t>,
         mut visit: impl FnMut(&Entry),
     ) {
-        self.places.visit(facts.target, facts.route, |entry| {
+        self.places.visit_keeping(facts.target, facts.route, reached, |entry| {
             if !entry.meets(caller, method) {
                 return;
             }

@@ -105,10 +105,10 @@ fn literal(part: &str) -> Result<Segment, &'static str> {
     }
 }
 
-/// More would be a typing error, and the depth bounds the walk of the index.
+/// More would be a typing error. A shape counts its segments in a byte.
 const MAX_SEGMENTS: usize = 64;
 
-/// Bounds the branching of the index: each name may double the nodes visited.
+/// Bounds the look-up: each name may double the groups of patterns that are looked through.
 pub(super) const MAX_NAMES: usize = 8;
 
 impl std::fmt::Display for PathPattern {

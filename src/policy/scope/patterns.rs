@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::buckets::{Buckets, Found};
 use super::shape::{Asked, Pattern, Shape, dots};
@@ -29,6 +29,7 @@ pub struct Patterns<T> {
     shapes: Vec<Probe>,
     buckets: Buckets,
     ends: Vec<End<T>>,
+    /// Those of the patterns that have no room for them.
     texts: Vec<u8>,
     /// The most dots that a wildcard host has. A request's host is cut at no more.
     dots: usize,
@@ -52,15 +53,20 @@ struct Probe {
     seed: u64,
 }
 
-/// A pattern, and what it leads to.
+/// A pattern, and what it leads to: a cache line, so that to compare one is to wait for memory once.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct End<T> {
-    shape: u32,
-    /// Where its texts stand.
-    start: u32,
-    stop: u32,
     goal: Goal<T>,
+    shape: u32,
+    /// How long its texts are.
+    length: u32,
+    /// The texts if there is room for them, else where they stand among all texts.
+    texts: [u8; NEAR],
 }
+
+/// As long as a host and a path usually are together; fills the line for values of 24 bytes.
+const NEAR: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 enum Goal<T> {
@@ -69,7 +75,22 @@ enum Goal<T> {
 }
 
 /// What covers a request.
-pub type Covering<'p, T> = SmallVec<[&'p T; 24]>;
+#[derive(Clone, Debug)]
+pub struct Covering<'p, T>(SmallVec<[(&'p Shape, &'p T); 16]>);
+
+impl<T> Default for Covering<'_, T> {
+    fn default() -> Self {
+        Covering(SmallVec::new())
+    }
+}
+
+impl<'p, T> Covering<'p, T> {
+    /// The values, what is about more of the path first.
+    pub fn nearest_first(&mut self) -> impl Iterator<Item = &'p T> {
+        self.0.sort_by_key(|(shape, _)| std::cmp::Reverse(*shape));
+        self.0.iter().map(|(_, value)| *value)
+    }
+}
 
 /// So many shapes are looked for in one group before it is divided.
 const MANY: usize = 8;
@@ -93,31 +114,43 @@ impl<T> Patterns<T> {
     /// match is visited several times.
     #[inline]
     pub fn visit<'p>(&'p self, target: &Target, route: Option<RouteId>, mut visit: impl FnMut(&'p T)) {
-        self.walk(target, route, |_, value| visit(value));
+        self.look_up(target, route, |_, value| visit(value));
     }
 
-    /// The same values, what is about less of the path first.
-    #[cold]
-    pub fn covering(&self, target: &Target, route: Option<RouteId>) -> Covering<'_, T> {
-        let mut found: SmallVec<[(Shape, &T); 24]> = SmallVec::new();
-        self.walk(target, route, |shape, value| found.push((*shape, value)));
-        found.sort_by_key(|(shape, _)| *shape);
-        found.into_iter().map(|(_, value)| value).collect()
+    /// Visits the same values and keeps them, to be looked at again.
+    #[inline]
+    pub fn visit_keeping<'p>(
+        &'p self,
+        target: &Target,
+        route: Option<RouteId>,
+        covering: &mut Covering<'p, T>,
+        mut visit: impl FnMut(&'p T),
+    ) {
+        self.look_up(target, route, |shape, value| {
+            covering.0.push((shape, value));
+            visit(value);
+        });
     }
 
     #[inline]
-    fn walk<'p>(&'p self, target: &Target, route: Option<RouteId>, mut visit: impl FnMut(&Shape, &'p T)) {
+    fn look_up<'p>(
+        &'p self,
+        target: &Target,
+        route: Option<RouteId>,
+        mut visit: impl FnMut(&'p Shape, &'p T),
+    ) {
         let asked = Asked::new(target, route, self.dots);
-        let mut groups: SmallVec<[u32; 16]> = smallvec![0];
-        let mut next = 0;
-        while let Some(group) = groups.get(next) {
-            next += 1;
-            for probes in self.probes(*group, asked.length()).chunks(CHUNK) {
+        let mut groups: SmallVec<[u32; 16]> = SmallVec::new();
+        let mut group = 0;
+        loop {
+            for probes in self.probes(group, asked.length()).chunks(CHUNK) {
                 self.look(probes, &asked, &mut |shape, goal| match goal {
                     Goal::Value(value) => visit(shape, value),
                     Goal::Group(group) => groups.push(*group),
                 });
             }
+            let Some(next) = groups.pop() else { break };
+            group = next;
         }
     }
 
@@ -135,7 +168,12 @@ impl<T> Patterns<T> {
     /// Looks for a few shapes. First all of them are hashed and found, without a branch on what is
     /// found, so that the memory is asked for everything at once; then what was found is compared.
     #[inline]
-    fn look<'p>(&'p self, probes: &[Probe], asked: &Asked<'_>, reach: &mut impl FnMut(&Shape, &'p Goal<T>)) {
+    fn look<'p>(
+        &'p self,
+        probes: &'p [Probe],
+        asked: &Asked<'_>,
+        reach: &mut impl FnMut(&'p Shape, &'p Goal<T>),
+    ) {
         let mut found = [(0, Found::default()); CHUNK];
         let mut count = 0;
         let mut going_on = 0u32;
@@ -170,18 +208,41 @@ impl<T> Patterns<T> {
     #[inline]
     fn compare<'p>(
         &'p self,
-        probe: &Probe,
+        probe: &'p Probe,
         found: Found,
         asked: &Asked<'_>,
-        reach: &mut impl FnMut(&Shape, &'p Goal<T>),
+        reach: &mut impl FnMut(&'p Shape, &'p Goal<T>),
     ) {
         for number in self.buckets.numbers(found) {
             let Some(end) = self.ends.get(number as usize) else { continue };
-            let texts = || self.texts.get(end.start as usize..end.stop as usize).unwrap_or_default();
-            if end.shape == probe.number && asked.has(&probe.shape, texts()) {
+            if end.shape == probe.number && asked.has(&probe.shape, end.texts(&self.texts)) {
                 reach(&probe.shape, &end.goal);
             }
         }
+    }
+}
+
+impl<T> End<T> {
+    fn new(goal: Goal<T>, shape: u32, own: &[u8], texts: &mut Vec<u8>) -> End<T> {
+        let mut end = End { goal, shape, length: own.len() as u32, texts: [0; NEAR] };
+        match end.texts.get_mut(..own.len()) {
+            Some(near) => near.copy_from_slice(own),
+            None => {
+                end.texts[..4].copy_from_slice(&(texts.len() as u32).to_le_bytes());
+                texts.extend_from_slice(own);
+            }
+        }
+        end
+    }
+
+    #[inline]
+    fn texts<'p>(&'p self, texts: &'p [u8]) -> &'p [u8] {
+        self.texts.get(..self.length as usize).unwrap_or_else(|| self.far_texts(texts))
+    }
+
+    fn far_texts<'p>(&self, texts: &'p [u8]) -> &'p [u8] {
+        let start = self.texts.first_chunk().map_or(0, |start| u32::from_le_bytes(*start) as usize);
+        texts.get(start..start + self.length as usize).unwrap_or_default()
     }
 }
 
@@ -284,9 +345,9 @@ impl<T> Draft<T> {
         if let Some(HostPattern::Below(suffix)) = pattern.host() {
             out.dots = out.dots.max(dots(suffix));
         }
-        let start = out.texts.len() as u32;
-        pattern.write(&mut out.texts);
-        out.ends.push(End { shape: probe.number, start, stop: out.texts.len() as u32, goal });
+        let mut texts = Vec::new();
+        pattern.write(&mut texts);
+        out.ends.push(End::new(goal, probe.number, &texts, &mut out.texts));
         self.hashes.push(pattern.sum().wrapping_add(probe.seed));
     }
 

@@ -202,8 +202,14 @@ impl<'t> Asked<'t> {
     pub(super) fn sum(&self, shape: &Shape) -> u64 {
         let upto = |cut: u8| self.cuts.get(usize::from(cut)).map_or(0, |cut| cut.sum);
         let mut sum = upto(shape.length).wrapping_add(self.hosts[usize::from(shape.host) % 8]);
-        for (from, to) in shape.gaps() {
-            sum = sum.wrapping_add(upto(*from)).wrapping_sub(upto(*to));
+        // The first gap is taken out unasked: it is empty where there is none, and which shapes have
+        // one is nothing that a processor could foretell.
+        let (first, others) = shape.gaps.split_first().map_or(((0, 0), &[][..]), |(gap, rest)| (*gap, rest));
+        sum = sum.wrapping_add(upto(first.0)).wrapping_sub(upto(first.1));
+        if shape.gap_count > 1 {
+            for (from, to) in others {
+                sum = sum.wrapping_add(upto(*from)).wrapping_sub(upto(*to));
+            }
         }
         if shape.route {
             sum = sum.wrapping_add(self.route_hash);
@@ -214,6 +220,10 @@ impl<'t> Asked<'t> {
     /// Whether what a shape looks at are these texts, as [`Pattern::write`] puts them.
     #[inline]
     pub(super) fn has(&self, shape: &Shape, texts: &[u8]) -> bool {
+        // Whatever has none of them is about everything of its shape.
+        if texts.is_empty() && shape.length == 0 && shape.host == ANY && !shape.route {
+            return true;
+        }
         self.compare(shape, texts).is_some_and(<[u8]>::is_empty)
     }
 
@@ -225,7 +235,7 @@ impl<'t> Asked<'t> {
         }
         match shape.host {
             ANY => {}
-            EXACT => texts = texts.strip_prefix(self.host)?,
+            EXACT => texts = strip(texts, self.host)?,
             _ => {
                 // No host has a slash in it, and every segment begins with one.
                 let end = memchr::memchr(b'/', texts).unwrap_or(texts.len());
@@ -239,9 +249,39 @@ impl<'t> Asked<'t> {
         let mut from = 0;
         for (to, next) in shape.gaps().iter().copied().chain([(shape.length, 0)]) {
             let (start, end) = (self.cuts.get(usize::from(from))?.at, self.cuts.get(usize::from(to))?.at);
-            texts = texts.strip_prefix(self.path.get(start as usize..end as usize)?)?;
+            texts = strip(texts, self.path.get(start as usize..end as usize)?)?;
             from = next;
         }
         Some(texts)
     }
+}
+
+/// What is left of texts behind the first of them.
+#[inline]
+fn strip<'x>(texts: &'x [u8], first: &[u8]) -> Option<&'x [u8]> {
+    let (own, rest) = texts.split_at_checked(first.len())?;
+    same(own, first).then_some(rest)
+}
+
+/// Compares two texts of one length, short as they are, without a call: by blocks, of which the last
+/// one overlaps with the one before.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    if let (Some(a), Some(b)) = (one.last_chunk::<16>(), other.last_chunk::<16>()) {
+        let blocks = one.as_chunks::<16>().0.iter().zip(other.as_chunks::<16>().0);
+        return blocks.fold(differ(a, b), |differing, (a, b)| differing | differ(a, b)) == 0;
+    }
+    let ends = |text: &[u8]| {
+        let (first, last) = (text.first_chunk::<8>()?, text.last_chunk::<8>()?);
+        Some((u64::from_le_bytes(*first), u64::from_le_bytes(*last)))
+    };
+    match (ends(one), ends(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.iter().zip(other).fold(0, |differing, (a, b)| differing | (a ^ b)) == 0,
+    }
+}
+
+#[inline]
+fn differ(one: &[u8; 16], other: &[u8; 16]) -> u128 {
+    u128::from_le_bytes(*one) ^ u128::from_le_bytes(*other)
 }

@@ -84,6 +84,25 @@ fn long_segments_are_compared_whole() {
     assert_eq!(visited(&scopes, &target("GET", "h", &long('c')), None), [] as [usize; 0]);
 }
 
+/// Texts stand with their patterns up to a certain length, and elsewhere from there on.
+#[test]
+fn patterns_of_every_length_are_found_and_no_byte_of_them_is_passed_over() {
+    let path = |length: usize| format!("/a/{}", "x".repeat(length));
+    let scopes: Vec<Scope> = (1..80).map(|length| scope(&[&path(length)], &["h.test"], &[], &[])).collect();
+    for length in 1..80 {
+        assert_eq!(visited(&scopes, &target("GET", "h.test", &path(length)), None), [length - 1]);
+        for at in 0..length {
+            let mut other = path(length);
+            other.replace_range(3 + at..4 + at, "y");
+            let other = target("GET", "h.test", &other);
+            let has = Pattern::new(None, None, scopes[length - 1].paths.first());
+            let mut texts = Vec::new();
+            has.write(&mut texts);
+            assert!(!Asked::new(&other, None, 0).has(&has.shape(), &texts), "{length}: {at}");
+        }
+    }
+}
+
 #[test]
 fn of_many_patterns_just_the_one_that_matches_is_visited_and_once() {
     let paths: Vec<String> = (0..20_000).map(|number| format!("/s{number}/x")).collect();
