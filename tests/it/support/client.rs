@@ -99,10 +99,10 @@ pub fn read_response(stream: &mut impl Read, head_only: bool) -> Option<Response
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
-        match stream.read(&mut byte) {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => bytes.push(byte[0]),
-        }
+        // A read with a timeout is interrupted when the process is stopped and goes on; `read_exact`
+        // and `read_to_end` try again then.
+        stream.read_exact(&mut byte).ok()?;
+        bytes.push(byte[0]);
     }
     let end = bytes.len() - 4;
     let mut body = Vec::new();
@@ -117,15 +117,7 @@ pub fn read_response(stream: &mut impl Read, head_only: bool) -> Option<Response
     if head_only || matches!(status, 100..200 | 204 | 304) {
         body.clear();
     } else if let Some(length) = find("content-length") {
-        let length: usize = length.parse().ok()?;
-        while body.len() < length {
-            let mut buffer = [0; 65536];
-            match stream.read(&mut buffer) {
-                Ok(0) | Err(_) => break,
-                Ok(count) => body.extend_from_slice(&buffer[..count]),
-            }
-        }
-        body.truncate(length);
+        let _ = stream.take(length.parse().ok()?).read_to_end(&mut body);
     } else {
         let _ = stream.read_to_end(&mut body);
         if find("transfer-encoding").is_some() {
