@@ -35,6 +35,19 @@ done < <(grep -E '^curl .*# [0-9]{3} ' README.md)
 
 [ "$count" -eq 5 ] || { echo "the README has $count curl lines with an answer, not 5"; exit 1; }
 
+# The refusal that the README shows in full, apart from ids and the date. Its body is broken into lines.
+plain() { tr -d '\r' | sed -E 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/ID/g; s/^date: .*/date/'; }
+command=$(grep -E '^curl .*# [0-9]{3} ' README.md | tail -n 1)
+got=$(eval "${command%%  #*} -s -i" | plain)
+shown=$(sed -n '/^```http$/,/^```$/p' README.md | sed '1d;$d' | sed -e ':a' -e 'N' -e '$!ba' -e 's/,\n /,/g' | plain)
+if [ "$got" = "$shown" ]; then
+  echo 'ok: the refusal is as the README shows it'
+else
+  echo 'FAILED: the refusal is not as the README shows it'
+  diff <(printf '%s\n' "$got") <(printf '%s\n' "$shown") || true
+  failed=1
+fi
+
 # `$ portcullis explain …` and what it prints, line by line; `…` stands for what is left out.
 explained=0
 output=
