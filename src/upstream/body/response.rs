@@ -1,4 +1,4 @@
-//! Bodies on their way through: the client's towards the upstream, the upstream's towards the client.
+//! The upstream's body on its way to the client.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -7,188 +7,14 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::link::Link;
-use super::pool::Pool;
-
-/// What is sent to an upstream.
-#[derive(Debug)]
-pub(crate) enum RequestBody {
-    /// Nothing.
-    Empty,
-    /// A body that was read for inspection.
-    Whole(Option<Bytes>),
-    /// A body that streams through.
-    Stream(Box<ClientBody>),
-}
-
-/// The client's body, bounded in size and in silence.
-#[derive(Debug)]
-pub(crate) struct ClientBody {
-    incoming: Incoming,
-    /// Whether trailers may pass.
-    trailers: bool,
-    /// How much more may come.
-    room: Option<u64>,
-    patience: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    fate: Rc<Fate>,
-}
-
-/// What became of the client's body, for whoever has to explain why forwarding failed.
-#[derive(Debug, Default)]
-pub(crate) struct Fate {
-    end: Cell<BodyEnd>,
-    bytes: Cell<u64>,
-}
-
-/// How the client's body ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum BodyEnd {
-    /// Not yet, or well.
-    #[default]
-    Well,
-    /// It broke off, stalled, or was malformed.
-    Broken,
-    /// It was too long.
-    TooLarge,
-}
-
-impl Fate {
-    /// How it ended.
-    pub(crate) fn end(&self) -> BodyEnd {
-        self.end.get()
-    }
-
-    /// How many bytes came.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    /// Notes bytes that were read elsewhere.
-    pub(crate) fn add(&self, bytes: u64) {
-        self.bytes.set(self.bytes.get() + bytes);
-    }
-}
-
-/// A body that failed; the details are in its [`Fate`] or in the fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BodyFailure;
-
-impl std::fmt::Display for BodyFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the body ended early")
-    }
-}
-
-impl std::error::Error for BodyFailure {}
-
-impl ClientBody {
-    /// Bounds the client's body: by `room` bytes in all, and by `patience` between two pieces.
-    pub(crate) fn new(
-        incoming: Incoming,
-        trailers: bool,
-        room: Option<u64>,
-        patience: Duration,
-        fate: Rc<Fate>,
-    ) -> ClientBody {
-        ClientBody { incoming, trailers, room, patience, timer: None, fate }
-    }
-
-    fn fail(&self, end: BodyEnd) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        self.fate.end.set(end);
-        Poll::Ready(Some(Err(BodyFailure)))
-    }
-}
-
-impl Body for ClientBody {
-    type Data = Bytes;
-    type Error = BodyFailure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        loop {
-            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(_))) => return self.fail(BodyEnd::Broken),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => {
-                    let patience = self.patience;
-                    ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
-                    return self.fail(BodyEnd::Broken);
-                }
-            };
-            let deadline = Instant::now() + self.patience;
-            if let Some(timer) = &mut self.timer {
-                timer.as_mut().reset(deadline);
-            }
-            match frame.data_ref() {
-                Some(data) => {
-                    let length = data.remaining() as u64;
-                    self.fate.add(length);
-                    match self.room.map(|room| room.checked_sub(length)) {
-                        Some(None) => return self.fail(BodyEnd::TooLarge),
-                        Some(Some(left)) => self.room = Some(left),
-                        None => {}
-                    }
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                // Trailers arrive where headers were judged already; they are dropped unless the
-                // route asks for them.
-                None if self.trailers => return Poll::Ready(Some(Ok(frame))),
-                None => {}
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyFailure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        match &mut *self {
-            RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            RequestBody::Stream(body) => Pin::new(&mut **body).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            RequestBody::Empty => true,
-            RequestBody::Whole(bytes) => bytes.is_none(),
-            RequestBody::Stream(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Whole(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            RequestBody::Stream(body) => body.size_hint(),
-        }
-    }
-}
+use super::super::link::Link;
+use super::super::pool::Pool;
+use super::BodyFailure;
 
 /// What an upstream answers.
 #[derive(Debug)]
@@ -225,7 +51,7 @@ enum Hold {
 /// A connection that is held for a client. Nobody polls the body of a client that does not read, so
 /// the pool looks after these, and takes them away from those that read nothing for too long.
 #[derive(Debug)]
-pub(super) struct Lent {
+pub(in crate::upstream) struct Lent {
     link: RefCell<Option<Link>>,
     /// Since when the client has had something to read; none while the upstream has to send.
     unread: Cell<Option<Instant>>,
@@ -234,7 +60,7 @@ pub(super) struct Lent {
 
 impl Lent {
     /// Closes the connection if the client has read nothing for too long. Whether it goes on.
-    pub(super) fn goes_on(&self) -> bool {
+    pub(in crate::upstream) fn goes_on(&self) -> bool {
         let stalled = self.unread.get().is_some_and(|since| since.elapsed() > self.patience);
         if stalled {
             self.link.take();
