@@ -117,6 +117,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         lap: Some(lap),
         upstream: None,
         installed,
+        peer,
     };
     Inbound { parts, body: Payload::Incoming(body), judged: Held::new(context, judged) }
 }
