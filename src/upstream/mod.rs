@@ -9,6 +9,7 @@ mod echo;
 mod fault;
 mod flatten;
 mod forward;
+mod http1;
 mod hygiene;
 mod link;
 mod pool;
