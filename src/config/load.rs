@@ -51,6 +51,7 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
     }
     let mut outcome = documents.compile(sources, now, diagnostics);
     check_certificates(&mut outcome);
+    build_client_tls(&mut outcome);
     (outcome, inputs)
 }
 
@@ -63,6 +64,23 @@ fn check_certificates(outcome: &mut Outcome) {
             diagnostics.push(Code::File, certificate.place, error.to_string()).help(
                 "`cert` and `key` are PEM files: the chain, the server's own certificate first, and its key",
             );
+        }
+    }
+    if diagnostics.has_errors() {
+        outcome.setup = None;
+        outcome.diagnostics.extend(diagnostics.into_sorted());
+    }
+}
+
+/// Reads what upstreams are verified with and shown.
+fn build_client_tls(outcome: &mut Outcome) {
+    let mut diagnostics = Diagnostics::default();
+    let upstreams = outcome.setup.iter_mut().flat_map(|setup| &mut setup.settings.upstreams);
+    for tls in upstreams.filter_map(|upstream| upstream.tls.as_mut()) {
+        if let Err(why) = tls.build() {
+            diagnostics
+                .push(Code::File, tls.place, why)
+                .help("`ca`, `cert` and `key` are PEM files: authorities, a chain, and the chain's key");
         }
     }
     if diagnostics.has_errors() {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::certificate::Certificate;
-use super::raw::{
-    MetricsWord, RawAdmin, RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root, ServerText,
-};
+use super::raw::{MetricsWord, RawAdmin, RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root};
+use super::upstream::Upstream;
 use crate::audit;
 use crate::deny::ResponseHeaders;
 use crate::policy::code::Code;
@@ -101,17 +100,6 @@ pub struct UpstreamHeaders {
     pub roles: HeaderName,
     /// The grant that allows the request.
     pub rule: HeaderName,
-}
-
-/// A service behind the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its name.
-    pub name: String,
-    /// Its servers, at least one.
-    pub servers: Vec<ServerText>,
-    /// Where its servers are named.
-    pub place: Place,
 }
 
 impl Admin {

@@ -19,7 +19,7 @@ use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
 use crate::policy::condition::Fact;
 use crate::policy::{Policy, World};
-use crate::upstream::{Hygiene, Pools, Tunnel};
+use crate::upstream::{Board, Hygiene, Tunnel, Upstreams};
 
 /// A configuration in force: judged by and answered with as a whole. Shared by all threads.
 #[derive(Clone, Debug)]
@@ -43,8 +43,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Installed {
     /// The configuration.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// Connections to upstreams; they outlive the snapshot.
-    pub(crate) pools: Rc<RefCell<Pools>>,
+    /// The upstreams with their connections, which outlive the snapshot.
+    pub(crate) upstreams: Rc<RefCell<Upstreams>>,
 }
 
 /// What the layers of one thread share.
@@ -52,6 +52,7 @@ pub(crate) struct Installed {
 pub(crate) struct Context {
     current: Arc<ArcSwap<Snapshot>>,
     installed: RefCell<Rc<Installed>>,
+    board: Arc<Board>,
     /// Makes request ids.
     pub(crate) ids: RefCell<IdSource>,
     /// Counters.
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) keys_wanted: Arc<KeysWanted>,
     /// How many passwords may be checked at once.
     pub(crate) passwords: Arc<Semaphore>,
+    /// How well the upstreams' servers are.
+    pub(crate) board: Arc<Board>,
 }
 
 /// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
@@ -157,8 +160,8 @@ impl Snapshot {
         let Setup { settings, mut policy, .. } = setup;
         policy.version.generation = generation;
         let read = policy.rbac.condition_facts().iter().filter_map(Fact::header);
-        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read));
         let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
+        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read, &credentials));
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
         let recorded =
             policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
@@ -177,11 +180,12 @@ impl Context {
     /// For one thread.
     pub(crate) fn new(shared: &Shared, log: LogHandle) -> Rc<Context> {
         let snapshot = shared.current.load_full();
-        let pools = Rc::new(RefCell::new(Pools::default()));
-        pools.borrow_mut().install(&snapshot.settings.upstreams);
+        let upstreams = Rc::new(RefCell::new(Upstreams::default()));
+        upstreams.borrow_mut().install(&snapshot.settings.upstreams, &shared.board);
         Rc::new(Context {
             current: Arc::clone(&shared.current),
-            installed: RefCell::new(Rc::new(Installed { snapshot, pools })),
+            installed: RefCell::new(Rc::new(Installed { snapshot, upstreams })),
+            board: Arc::clone(&shared.board),
             ids: RefCell::default(),
             handles: RefCell::new(Handles::new(Arc::clone(&shared.metrics))),
             log,
@@ -203,11 +207,11 @@ impl Context {
     }
 
     fn install(&self, snapshot: Arc<Snapshot>) {
-        let pools = Rc::clone(&self.installed.borrow().pools);
-        pools.borrow_mut().install(&snapshot.settings.upstreams);
+        let upstreams = Rc::clone(&self.installed.borrow().upstreams);
+        upstreams.borrow_mut().install(&snapshot.settings.upstreams, &self.board);
         let metrics = self.handles.borrow().shared();
         self.handles.replace(Handles::new(metrics));
-        self.installed.replace(Rc::new(Installed { snapshot, pools }));
+        self.installed.replace(Rc::new(Installed { snapshot, upstreams }));
     }
 }
 
@@ -234,6 +238,7 @@ impl Context {
             )),
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
+            board: Arc::default(),
         };
         Context::new(&shared, log.handle())
     }

@@ -58,6 +58,8 @@ pub(crate) struct Judged {
     pub(crate) trace_id: Option<TraceId>,
     /// Target, client, route.
     pub(crate) admitted: Admitted,
+    /// The port of the other end of the connection.
+    pub(crate) port: u16,
     /// Who asks.
     pub(crate) identity: Identity,
     /// The body, once read.

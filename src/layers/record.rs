@@ -18,6 +18,7 @@ use crate::facts::{Body, Client, Fields, Identity, Target};
 use crate::metrics::Decided;
 use crate::policy::rbac::Nearest;
 use crate::policy::{Admitted, Progress};
+use crate::upstream::Fault;
 
 /// What nginx logs when the client has gone before an answer; never sent.
 pub(super) const CLIENT_GONE: u16 = 499;
@@ -40,8 +41,8 @@ pub(crate) struct End {
 pub(crate) enum Ending {
     /// Allowed, and answered to the end.
     Allowed,
-    /// Allowed, and the upstream's answer broke off.
-    Cut,
+    /// Allowed, and the upstream's answer broke off; its status had been sent by then.
+    Cut(Fault),
     /// Refused, or failed.
     Denied(Denial),
     /// The client left.
@@ -75,6 +76,7 @@ impl Judged {
                 client: Client::direct(SocketAddr::ip(&peer.address)),
                 route: None,
             },
+            port: peer.address.port(),
             identity: Identity::Nobody,
             body: Body::Absent,
             progress: Progress::default(),
@@ -144,13 +146,12 @@ impl Judged {
     fn outcome(&self, end: &End) -> Outcome {
         match end.ending {
             Ending::Denied(denial) => Outcome::Deny(denial),
+            Ending::Cut(fault) => Outcome::Deny(fault.denial()),
             // The client left before anything was decided: its request never came to an end.
             Ending::ClientGone if self.grant == Builtin::DefaultDeny.into() => {
                 Outcome::Deny(Denial::builtin(Stage::Intake, Builtin::Malformed))
             }
-            Ending::Allowed | Ending::Cut | Ending::ClientGone | Ending::TunnelClosed => {
-                Outcome::Allow(self.grant)
-            }
+            Ending::Allowed | Ending::ClientGone | Ending::TunnelClosed => Outcome::Allow(self.grant),
         }
     }
 
@@ -235,7 +236,7 @@ impl End {
 
     fn decided_by(&self) -> DecidedBy {
         match self.ending {
-            Ending::Allowed | Ending::Cut | Ending::TunnelClosed => DecidedBy::Upstream,
+            Ending::Allowed | Ending::Cut(_) | Ending::TunnelClosed => DecidedBy::Upstream,
             Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
         }
     }

@@ -91,6 +91,7 @@ where
             listeners: bound.pop().unwrap_or_default(),
             admission: Arc::clone(&admission),
             lifecycle: watching.clone(),
+            checks_health: index == 0,
         };
         let (shared, log) = (shared.clone(), Arc::clone(&log));
         workers.push(spawn(index, move || {
@@ -142,6 +143,7 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
         tokens: Arc::new(TokenCache::new(TOKENS, RandomState::new(), &secret)),
         keys_wanted: Arc::default(),
         passwords: Arc::new(Semaphore::new(threads * 2)),
+        board: installer.board(),
     })
 }
 

@@ -20,5 +20,5 @@ mod wire;
 mod worker;
 
 pub(crate) use control::{StartError, serve};
-pub(crate) use reload::{Installer, Overrides, Trigger};
+pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;

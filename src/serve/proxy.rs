@@ -1,6 +1,7 @@
 //! The innermost service: an allowed request to its upstream.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -48,19 +49,24 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let installed = Rc::clone(&judged.installed);
     let snapshot = &installed.snapshot;
     let route = snapshot.policy.route(judged.admitted.route);
-    let picked =
-        route.and_then(|route| installed.pools.borrow().pick(route.upstream).map(|pool| (route, pool)));
-    let Some((route, pool)) = picked else {
+    let picked = route.and_then(|route| Some((route, installed.upstreams.borrow().get(route.upstream)?)));
+    let Some((route, cluster)) = picked else {
         return Err(Box::new(Reply {
             judged,
             parts: Some(Box::new(parts)),
-            verdict: Verdicts::Failed(Fault::Connect),
+            verdict: Verdicts::Failed(Fault::Unavailable),
         }));
     };
     let upgrade = route.websocket && upgrade_wanted(&parts.method, parts.version, &parts.headers);
     judged.take_down(context, &parts.headers);
 
     let mut headers = parts.headers;
+    let client = &judged.admitted.client;
+    let key = cluster.key(client.ip, judged.admitted.target.path_and_query().path(), &headers);
+    // The port is that of the peer, and says nothing about a client behind it.
+    let client = SocketAddr::new(client.ip, if client.ip == client.peer { judged.port } else { 0 });
+    let te_trailers = reads_trailers(&headers);
+    let trailers = if route.accept.trailers { snapshot.hygiene.announced_trailers(&headers) } else { None };
     snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
     if upgrade {
@@ -71,11 +77,13 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     set_identity(&mut headers, &judged);
     set_trace(context, &mut headers, &mut judged);
     headers.insert(X_REQUEST_ID, judged.request_id.clone());
+    if let Some(trailers) = trailers {
+        headers.insert(header::TRAILER, trailers);
+    }
     let host = match (&judged.admitted.target.authority, route.preserve_host) {
-        (Some(authority), true) => authority.header().clone(),
-        _ => pool.authority().clone(),
+        (Some(authority), true) => Some(authority.header().clone()),
+        _ => None,
     };
-    headers.insert(header::HOST, host);
 
     let body = match body {
         Payload::Ready(body) => body,
@@ -88,12 +96,28 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     *request.headers_mut() = headers;
     let outbound = Outbound {
         request,
+        host,
         fate: Rc::clone(&judged.fate),
-        pool,
-        timeouts: snapshot.settings.timeouts,
+        key,
+        timeouts: cluster.timeouts().over(snapshot.settings.timeouts),
+        total: cluster.timeouts().total,
+        cluster,
+        client,
+        te_trailers,
         upgrade,
     };
     Ok((judged, outbound))
+}
+
+/// Whether the client reads trailers (RFC 9110 section 10.1.4).
+fn reads_trailers(headers: &HeaderMap) -> bool {
+    let tokens = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    };
+    headers.get_all(header::TE).iter().any(tokens)
 }
 
 /// What was judged is what is forwarded: path and query of the canonical target.
