@@ -66,8 +66,6 @@ pub(super) struct Terms {
     pub(super) client: SocketAddr,
     te_trailers: bool,
     upgrade: bool,
-    /// Whether the body streams from the client, and so cannot be sent twice.
-    streams: bool,
 }
 
 /// Forwards a request.
@@ -82,7 +80,6 @@ pub(crate) async fn forward(outbound: Outbound) -> Result<Forwarded, Fault> {
         client,
         te_trailers,
         upgrade,
-        streams: matches!(request.body(), RequestBody::Stream(_)),
     };
     let forwarded = attempts(request, &terms, &cluster, key).await;
     forwarded.map_err(|fault| match terms.fate.end() {
@@ -267,9 +264,16 @@ async fn over_link(
     let response = terms.in_time(link.exchange(request)).await?;
     check_framing(&response)?;
     flight.occupy(room.take());
-    let upload = terms.streams.then(|| Rc::clone(&terms.fate));
-    Ok(response.map(|body| {
-        ResponseBody::Pooled(Box::new(PooledBody::new(body, link, flight, upload, terms.clock())))
+    // Most answers have come whole with their heads, and then the connection need not wait for a client.
+    let whole = link.whole_body();
+    Ok(response.map(|()| match whole {
+        Some(bytes) => {
+            if link.is_done() {
+                flight.server().put(link);
+            }
+            ResponseBody::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        }
+        None => ResponseBody::Pooled(Box::new(PooledBody::new(link, flight, terms.clock()))),
     }))
 }
 
@@ -399,7 +403,6 @@ mod tests {
             client: ([127, 0, 0, 1], 1).into(),
             te_trailers: false,
             upgrade: false,
-            streams: true,
         }
     }
 

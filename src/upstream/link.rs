@@ -1,33 +1,29 @@
 //! One HTTP/1.1 connection to an upstream, driven by whoever uses it.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use http_body::Frame;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
 use super::breaker::Room;
 use super::fault::Fault;
+use super::http1::{Broken, Connection};
 use super::io::UpstreamIo;
 
-/// An HTTP/1.1 connection: both of hyper's halves, kept together.
+/// An HTTP/1.1 connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    sender: SendRequest<RequestBody>,
-    driver: Box<Driver>,
+    /// Large, and handed around.
+    connection: Box<Connection<UpstreamIo>>,
     /// When its last answer ended.
     pub(super) idle_since: Instant,
     /// Its share of the upstream's connections, where they are limited.
     room: Option<Room>,
 }
-
-/// The half that reads and writes.
-pub(super) type Driver = Connection<TokioIo<UpstreamIo>, RequestBody>;
 
 /// Why an exchange failed.
 #[derive(Debug)]
@@ -40,51 +36,50 @@ pub(super) enum Failure {
 
 impl Link {
     /// Speaks HTTP/1.1 on a stream.
-    pub(super) async fn new(io: UpstreamIo, room: Option<Room>) -> Result<Link, Fault> {
-        let (sender, driver) = http1::handshake(TokioIo::new(io)).await.map_err(|_| Fault::Connect)?;
-        Ok(Link { sender, driver: Box::new(driver), idle_since: Instant::now(), room })
+    pub(super) fn new(io: UpstreamIo, room: Option<Room>) -> Link {
+        Link { connection: Box::new(Connection::new(io)), idle_since: Instant::now(), room }
     }
 
-    /// Its parts, for a connection that changes its protocol.
-    pub(super) fn into_parts(self) -> (SendRequest<RequestBody>, Driver, Option<Room>) {
-        (self.sender, *self.driver, self.room)
+    /// Its parts, for a connection that was not used yet and is to change its protocol.
+    pub(super) fn into_parts(self) -> (UpstreamIo, Option<Room>) {
+        (self.connection.into_io(), self.room)
     }
 
-    /// Lets the connection read and write. Ready: it has ended.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut *self.driver).poll(cx).map(drop)
-    }
-
-    /// Whether a rested link may carry a request: one look ends the old exchange and sees a close.
+    /// Whether a rested link may carry a request: one look sees a close.
     pub(super) async fn is_usable(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(self.drive(cx).is_pending())).await && self.sender.is_ready()
+        poll_fn(|cx| Poll::Ready(self.connection.is_usable(cx))).await
+    }
+
+    /// Whether its answer has ended, and another request may follow.
+    pub(super) fn is_done(&self) -> bool {
+        self.connection.is_done()
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn exchange(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Failure> {
-        let Link { sender, driver, .. } = self;
-        let mut response = pin!(sender.try_send_request(request));
-        let mut ended = false;
-        let answer = poll_fn(|cx| {
-            if !ended {
-                ended = Pin::new(&mut **driver).poll(cx).is_ready();
-            }
-            match response.as_mut().poll(cx) {
-                // Without its connection the answer can no longer come.
-                Poll::Pending if ended => Poll::Ready(None),
-                polled => polled.map(Some),
-            }
-        });
-        match answer.await {
-            Some(Ok(response)) => Ok(response),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(request) => Err(Failure::Unsent(Box::new(request), Fault::Reset)),
-                None => Err(Failure::Broken(Fault::from_hyper(error.error()))),
-            },
-            None => Err(Failure::Broken(Fault::Reset)),
-        }
+    pub(super) async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<()>, Failure> {
+        self.connection.exchange(request).await.map_err(|broken| Failure::Broken(fault(broken)))
+    }
+
+    /// The body of the answer, if all of it is at hand.
+    pub(super) fn whole_body(&mut self) -> Option<Bytes> {
+        self.connection.whole_body()
+    }
+
+    /// How many bytes of the answer are still to come, if that is known.
+    pub(super) fn remaining(&self) -> Option<u64> {
+        self.connection.remaining()
+    }
+
+    /// The next piece of the answer's body. What is left of the request goes on being sent.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.connection.poll_frame(cx)
+    }
+}
+
+fn fault(broken: Broken) -> Fault {
+    match broken {
+        Broken::Closed => Fault::Reset,
+        Broken::Malformed => Fault::Protocol,
+        Broken::Body => Fault::ClientBody,
     }
 }

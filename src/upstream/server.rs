@@ -146,7 +146,7 @@ impl Server {
             self.http2.set(Some(dialled.http2));
         }
         if !dialled.http2 {
-            return Ok(Channel::Link(Link::new(dialled.io, room).await?));
+            return Ok(Channel::Link(Link::new(dialled.io, room)));
         }
         let stream = Stream::connect(dialled.io, room).await?;
         if self.dialer.may_share() {

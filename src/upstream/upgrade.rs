@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
+use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
@@ -103,7 +104,9 @@ pub(super) async fn exchange(
         Ok(Channel::Stream(_)) => return Err(Failure::Broken(Fault::Protocol)),
         Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
     };
-    let (mut sender, driver, seat) = link.into_parts();
+    let (io, seat) = link.into_parts();
+    let handshake = http1::handshake::<_, RequestBody>(TokioIo::new(io)).await;
+    let (mut sender, driver) = handshake.map_err(|_| Failure::Broken(Fault::Connect))?;
     tokio::task::spawn_local(async move {
         // It ends when both halves of the exchange have; its error is seen by the exchange.
         let _ = driver.with_upgrades().await;

@@ -37,12 +37,22 @@ impl<S> ClientIo<S> {
         self.wire.phase.set(Phase::FirstByte);
     }
 
+    /// Nothing came. One timer serves all deadlines of the connection: it is only ever set earlier, and
+    /// where it goes off too early it is set again. So a request costs no timer, and a connection that
+    /// becomes idle without being read again has one that runs already.
     fn check_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(deadline) = self.wire.read_deadline() else { return Poll::Pending };
-        let expired = poll_deadline(&mut self.read_timer, deadline, cx);
-        if expired.is_ready() {
-            self.wire.expired.set(Some(self.wire.phase.get()));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        let Some(look) = self.wire.next_look() else { return Poll::Pending };
+        let timer = self.read_timer.get_or_insert_with(|| Box::pin(sleep_until(look)));
+        if timer.deadline() > look {
+            timer.as_mut().reset(look);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if self.wire.read_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+                self.wire.expired.set(Some(self.wire.phase.get()));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            let Some(look) = self.wire.next_look() else { return Poll::Pending };
+            timer.as_mut().reset(look);
         }
         Poll::Pending
     }
@@ -54,14 +64,6 @@ impl<S> ClientIo<S> {
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
-}
-
-fn poll_deadline(timer: &mut Option<Pin<Box<Sleep>>>, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-    if timer.deadline() != deadline {
-        timer.as_mut().reset(deadline);
-    }
-    timer.as_mut().poll(cx)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {

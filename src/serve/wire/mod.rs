@@ -261,6 +261,16 @@ impl Wire {
         self.expired.get()
     }
 
+    /// When to look at the deadline: when it passes, or, while the client has nothing to send, no later
+    /// than the one that begins with the end of its request.
+    fn next_look(&self) -> Option<Instant> {
+        match self.phase.get() {
+            Phase::Tunnel => None,
+            Phase::Busy => Some(Instant::now() + self.timeouts.get().idle),
+            Phase::FirstByte | Phase::Head | Phase::Idle => self.read_deadline(),
+        }
+    }
+
     /// Until when the next byte must come; none while the client has nothing to send.
     fn read_deadline(&self) -> Option<Instant> {
         let timeouts = self.timeouts.get();

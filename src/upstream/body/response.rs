@@ -11,10 +11,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::super::http1::Broken;
 use super::super::link::Link;
 use super::super::server::Flight;
 use super::stream::{Held, Unread, is_stalled};
-use super::{BodyFailure, Clock, Fate, StreamBody};
+use super::{BodyFailure, Clock, StreamBody};
 
 /// What an upstream answers.
 #[derive(Debug)]
@@ -30,12 +31,9 @@ pub(crate) enum ResponseBody {
 /// The body of an answer together with the connection it comes over.
 #[derive(Debug)]
 pub(crate) struct PooledBody {
-    incoming: Incoming,
     hold: Hold,
     /// None once the answer has ended.
     flight: Option<Flight>,
-    /// What becomes of a client's body that streams, and may still be on its way.
-    upload: Option<Rc<Fate>>,
     clock: Clock,
 }
 
@@ -105,42 +103,40 @@ impl Lent {
 }
 
 impl PooledBody {
-    /// The body of an answer that came over this link.
-    pub(in crate::upstream) fn new(
-        incoming: Incoming,
-        link: Link,
-        flight: Flight,
-        upload: Option<Rc<Fate>>,
-        clock: Clock,
-    ) -> PooledBody {
-        let mut body = PooledBody { incoming, hold: Hold::Link(link), flight: Some(flight), upload, clock };
-        if body.incoming.is_end_stream() {
-            body.give_back();
-        }
-        body
+    /// The body of an answer that comes over this link.
+    pub(in crate::upstream) fn new(link: Link, flight: Flight, clock: Clock) -> PooledBody {
+        PooledBody { hold: Hold::Link(link), flight: Some(flight), clock }
     }
 
-    /// The answer has ended well. A connection that still waits for a part of the request's body has
-    /// no place for another request, so it is closed.
+    /// The answer has ended well. A connection that still waits for a part of the request's body, or
+    /// that its server is about to close, has no place for another request.
     fn give_back(&mut self) {
         let link = match std::mem::replace(&mut self.hold, Hold::Nothing) {
             Hold::Nothing => None,
             Hold::Link(link) => Some(link),
             Hold::Lent(lent) => lent.link.take(),
         };
-        let undrained = self.upload.as_ref().is_some_and(|upload| !upload.is_over());
-        if let (Some(link), Some(flight)) = (link.filter(|_| !undrained), self.flight.take()) {
+        if let (Some(link), Some(flight)) = (link.filter(Link::is_done), self.flight.take()) {
             flight.server().put(link);
         }
         self.flight = None;
     }
 
-    /// Lets the connection read. Whether it is gone.
-    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
+    /// The next piece; none if the connection was taken away.
+    fn poll_link(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Frame<Bytes>, Broken>>>> {
         match &mut self.hold {
-            Hold::Nothing => true,
-            Hold::Link(link) => link.drive(cx).is_ready(),
-            Hold::Lent(lent) => lent.link.borrow_mut().as_mut().is_none_or(|link| link.drive(cx).is_ready()),
+            Hold::Nothing => Some(Poll::Ready(None)),
+            Hold::Link(link) => Some(link.poll_frame(cx)),
+            Hold::Lent(lent) => lent.link.borrow_mut().as_mut().map(|link| link.poll_frame(cx)),
+        }
+    }
+
+    /// How many bytes are still to come, if that is known.
+    fn remaining(&self) -> Option<u64> {
+        match &self.hold {
+            Hold::Nothing => Some(0),
+            Hold::Link(link) => link.remaining(),
+            Hold::Lent(lent) => lent.link.borrow().as_ref().and_then(Link::remaining),
         }
     }
 
@@ -176,20 +172,12 @@ impl Body for PooledBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
         let this = &mut *self;
-        let mut polled = Pin::new(&mut this.incoming).poll_frame(cx);
-        if polled.is_pending() {
-            // Nothing is at hand: let the connection read, then look again.
-            let closed = this.drive(cx);
-            polled = Pin::new(&mut this.incoming).poll_frame(cx);
-            if closed && polled.is_pending() {
-                return this.fail(BodyFailure::Cut);
-            }
-        }
+        let Some(polled) = this.poll_link(cx) else { return this.fail(BodyFailure::Late) };
         match polled {
             Poll::Ready(Some(Ok(_))) if this.clock.is_over() => this.fail(BodyFailure::Late),
             Poll::Ready(Some(Ok(frame))) => {
                 this.clock.restart();
-                if this.incoming.is_end_stream() {
+                if this.remaining() == Some(0) {
                     this.give_back();
                 } else {
                     this.lend();
@@ -212,11 +200,11 @@ impl Body for PooledBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.remaining() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.remaining().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

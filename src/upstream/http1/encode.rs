@@ -2,19 +2,19 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::{Body as _, Frame};
 
 use super::super::body::RequestBody;
 use super::{Broken, COPIED};
 
 /// How the end of a request's body is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// By its length; so much of it is to come.
     Sized(u64),
-    /// By a chunk that is empty.
-    Chunked,
+    /// By a chunk that is empty, and trailers of the names that the head announces.
+    Chunked(Option<HeaderValue>),
 }
 
 /// Writes a head. How its body follows, if one does.
@@ -22,7 +22,7 @@ pub(super) fn head(out: &mut BytesMut, parts: &Parts, body: &RequestBody) -> Opt
     let framing = match body.size_hint().exact() {
         Some(0) => None,
         Some(length) => Some(Framing::Sized(length)),
-        None => Some(Framing::Chunked),
+        None => Some(Framing::Chunked(parts.headers.get(header::TRAILER).cloned())),
     };
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let values: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -40,7 +40,7 @@ pub(super) fn head(out: &mut BytesMut, parts: &Parts, body: &RequestBody) -> Opt
     }
     match framing {
         Some(Framing::Sized(length)) => length_field(out, length),
-        Some(Framing::Chunked) => put(out, &["transfer-encoding: chunked\r\n"]),
+        Some(Framing::Chunked(_)) => put(out, &["transfer-encoding: chunked\r\n"]),
         // RFC 9110 section 8.6: of a method that may have a body, that there is none is said.
         None if takes_body(&parts.method) => length_field(out, 0),
         None => {}
@@ -82,9 +82,9 @@ impl Framing {
     ) -> Result<bool, Broken> {
         match frame.into_data() {
             Ok(data) => self.data(data, out, piece).map(|()| true),
-            Err(frame) => match (frame.into_trailers(), *self) {
-                (Ok(trailers), Framing::Chunked) => {
-                    end_chunks(out, Some(&trailers));
+            Err(frame) => match (frame.into_trailers(), &*self) {
+                (Ok(trailers), Framing::Chunked(announced)) => {
+                    end_chunks(out, &trailers, announced.as_ref());
                     Ok(false)
                 }
                 // There is no place for trailers behind a length.
@@ -107,7 +107,7 @@ impl Framing {
                     *piece = data;
                 }
             }
-            Framing::Chunked => {
+            Framing::Chunked(_) => {
                 put(out, &[&format!("{:x}\r\n", data.len())]);
                 // The line break behind it has no place behind a piece that stays where it lies.
                 out.extend_from_slice(&data);
@@ -122,17 +122,24 @@ impl Framing {
         match self {
             Framing::Sized(0) => Ok(()),
             Framing::Sized(_) => Err(Broken::Body),
-            Framing::Chunked => {
-                end_chunks(out, None);
+            Framing::Chunked(_) => {
+                put(out, &["0\r\n\r\n"]);
                 Ok(())
             }
         }
     }
 }
 
-fn end_chunks(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
+/// A name that nobody announced may be one that somebody on the way would have had to see.
+fn end_chunks(out: &mut BytesMut, trailers: &HeaderMap, announced: Option<&HeaderValue>) {
+    let names = |name: &HeaderName| {
+        announced.is_some_and(|value| {
+            let mut tokens = value.as_bytes().split(|byte| *byte == b',');
+            tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+        })
+    };
     put(out, &["0\r\n"]);
-    for (name, value) in trailers.into_iter().flatten() {
+    for (name, value) in trailers.iter().filter(|(name, _)| names(name)) {
         field(out, name.as_str(), value.as_bytes());
     }
     put(out, &["\r\n"]);

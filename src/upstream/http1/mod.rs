@@ -103,6 +103,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         }
     }
 
+    /// The stream, of a connection that was not used.
+    pub(super) fn into_io(self) -> T {
+        self.io
+    }
+
     /// Whether the connection, which rests, may carry another exchange. One look at the stream: what
     /// has come was not asked for.
     pub(super) fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {

@@ -236,12 +236,13 @@ fn a_request_says_host_first_and_its_length_once() {
 #[test]
 fn frames_become_chunks_and_trailers_or_bytes_of_a_length() {
     let (mut out, mut piece) = (BytesMut::new(), Bytes::new());
-    let mut chunked = Framing::Chunked;
+    let mut chunked = Framing::Chunked(Some(http::HeaderValue::from_static("x, A")));
     for data in ["", "hello", "0123456789abcdef"] {
         assert_eq!(chunked.frame(Frame::data(Bytes::from(data)), &mut out, &mut piece), Ok(true));
     }
     let mut trailers = HeaderMap::new();
     trailers.insert("a", http::HeaderValue::from_static("b"));
+    trailers.insert("unannounced", http::HeaderValue::from_static("c"));
     assert_eq!(chunked.frame(Frame::trailers(trailers.clone()), &mut out, &mut piece), Ok(false));
     assert_eq!(out, "5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\na: b\r\n\r\n");
     out.clear();
@@ -310,7 +311,7 @@ fn hypers_server_reads_the_requests() {
     on_this_thread(async {
         let (near, far) = duplex(1 << 10);
         let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async {
-            let read = request.into_body().collect().await.map_err(|_| BodyFailure)?.to_bytes();
+            let read = request.into_body().collect().await.map_err(|_| BodyFailure::Cut)?.to_bytes();
             Ok::<_, BodyFailure>(Response::new(http_body_util::Full::new(read)))
         });
         let server = hyper::server::conn::http1::Builder::new()
