@@ -376,6 +376,23 @@ fn a_connection_is_used_again_but_never_behind_an_undrained_body() {
 }
 
 #[test]
+fn connections_survive_a_reload_that_keeps_their_server() {
+    let server = plain(numbering(NUMBERED));
+    let gateway = Gateway::start(&config(std::slice::from_ref(&server), "idle = \"1h\""));
+    let admin = gateway.admin.expect("an admin listener");
+    assert_eq!(name(&get(gateway.address, "/a")), "0");
+    let changes = [
+        ("idle = \"1h\"\nretry = { attempts = 3 }", "\"generation\":2", "0"),
+        ("idle = \"2h\"", "\"generation\":3", "1"),
+    ];
+    for (more, generation, number) in changes {
+        gateway.write_config(&config(std::slice::from_ref(&server), more));
+        wait_until(|| get_local(admin, "/api/status").text().contains(generation).then_some(()));
+        assert_eq!(name(&get(gateway.address, "/b")), number, "{more}");
+    }
+}
+
+#[test]
 fn what_an_upstream_sends_behind_its_answer_is_nobodys_answer() {
     let two = "HTTP/1.1 200 OK\r\nX-Name: NUMBER\r\nContent-Length: 2\r\n\r\nok\
                HTTP/1.1 200 OK\r\nX-Name: evil\r\nContent-Length: 4\r\n\r\nevil";
