@@ -149,7 +149,7 @@ async fn attempts(
         }
         last = Some(fault);
         let harmless = match fault {
-            Fault::Timeout | Fault::Protocol | Fault::Overload => None,
+            Fault::Timeout | Fault::Protocol => None,
             Fault::Unprocessed => unsent.or(copy),
             _ => unsent.or(copy.filter(|_| retry.repeat)),
         };

@@ -174,6 +174,20 @@ fn a_server_that_does_not_prove_who_it_is_gets_no_request() {
 }
 
 #[test]
+fn an_authority_that_is_replaced_counts_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let upstream = Http2Server::start_with(Some(server_config(certificate(folder.path()), false, BOTH)));
+    let right = fs::read_to_string(folder.path().join("app.pem")).expect("written");
+    // Another certificate for the same name.
+    certificate(folder.path());
+    let tls = "tls = { ca = \"app.pem\", sni = \"app.test\" }";
+    let gateway = Gateway::start_in(folder, &config(&format!("https://{}", upstream.address), tls), &[]);
+    assert_eq!(get(gateway.address, "/x").status, 502);
+    gateway.write("app.pem", &right);
+    crate::support::wait_until(|| (get(gateway.address, "/x").status == 200).then_some(()));
+}
+
+#[test]
 fn a_client_certificate_is_shown_where_one_is_demanded() {
     let folder = tempfile::tempdir().expect("a folder");
     let upstream = Http2Server::start_with(Some(server_config(certificate(folder.path()), true, BOTH)));

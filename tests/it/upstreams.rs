@@ -242,6 +242,16 @@ fn an_upstream_without_room_refuses_and_says_when_to_come_back() {
 }
 
 #[test]
+fn a_limit_of_connections_is_each_servers_own() {
+    let (a, b) = (named("a"), named("b"));
+    let more = "max_connections = 1\nmax_pending = 0\nidle = \"1h\"";
+    let gateway = Gateway::start(&config(&[plain(a.address), plain(b.address)], more));
+    for wanted in ["a", "b", "a", "b"] {
+        assert_eq!(name(&get(gateway.address, "/x")), wanted);
+    }
+}
+
+#[test]
 fn who_waits_for_room_is_served_when_there_is_some() {
     for limit in ["max_requests = 1", "max_connections = 1"] {
         let (upstream, release) = holding();
