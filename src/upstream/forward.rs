@@ -294,6 +294,7 @@ async fn over_stream(
     let response = match terms.in_time(stream.exchange(request)).await {
         Ok(response) => response,
         Err(Failure::Unsent(mut request, fault)) => {
+            flight.server().multiplex.forget(&stream);
             make_relative(&mut request, before);
             return Err(Failure::Unsent(request, fault));
         }

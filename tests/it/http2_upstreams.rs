@@ -267,6 +267,27 @@ fn a_stream_that_was_refused_is_asked_for_again_where_that_is_safe() {
 }
 
 #[test]
+fn a_server_that_takes_its_leave_costs_no_request() {
+    let address = frames(async |listener| {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            let mut count = 0;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                respond.send_response(Response::new(()), true).expect("sent");
+                count += 1;
+                if count == 3 {
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    });
+    let gateway = Gateway::start(&config(&format!("h2c://{address}"), ""));
+    for number in 0..30 {
+        assert_eq!(get(gateway.address, "/x").status, 200, "{number}");
+    }
+}
+
+#[test]
 fn a_client_that_reads_nothing_does_not_hold_a_stream() {
     let (reset, seen) = std::sync::mpsc::channel();
     let address = frames(async move |listener| {
