@@ -51,7 +51,7 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
     }
     let mut outcome = documents.compile(sources, now, diagnostics);
     check_certificates(&mut outcome);
-    build_client_tls(&mut outcome);
+    build_client_tls(&mut outcome, &mut inputs);
     (outcome, inputs)
 }
 
@@ -72,11 +72,13 @@ fn check_certificates(outcome: &mut Outcome) {
     }
 }
 
-/// Reads what upstreams are verified with and shown.
-fn build_client_tls(outcome: &mut Outcome) {
+/// Reads what upstreams are verified with and shown. A change of these files is a change like any
+/// other, so that certificates are renewed without a restart.
+fn build_client_tls(outcome: &mut Outcome, inputs: &mut Inputs) {
     let mut diagnostics = Diagnostics::default();
     let upstreams = outcome.setup.iter_mut().flat_map(|setup| &mut setup.settings.upstreams);
     for tls in upstreams.filter_map(|upstream| upstream.tls.as_mut()) {
+        tls.files().for_each(|path| inputs.note(path));
         if let Err(why) = tls.build() {
             diagnostics
                 .push(Code::File, tls.place, why)
@@ -136,8 +138,13 @@ impl Inputs {
 
     /// Reads a file, and notes how it looked before.
     fn read(&mut self, path: &Path, limit: u64) -> Result<String, Failure> {
-        self.files.insert(path.to_owned(), Look::at(path));
+        self.note(path);
         read(path, limit)
+    }
+
+    /// Notes how a file looks before somebody reads it.
+    fn note(&mut self, path: &Path) {
+        self.files.insert(path.to_owned(), Look::at(path));
     }
 }
 

@@ -120,6 +120,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                     held: None,
                     out: 0,
                     status: 101,
+                    cut: None,
                 })));
             }
             Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
@@ -162,7 +163,7 @@ fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgo
 fn allow(judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
     let response = mark(&judged, response);
     let status = response.status().as_u16();
-    response.map(|body| Outgoing { body, held: Some(judged), out: 0, status })
+    response.map(|body| Outgoing { body, held: Some(judged), out: 0, status, cut: None })
 }
 
 /// The body of an answer; that of an allow writes its record when it ends.
@@ -172,6 +173,8 @@ pub(crate) struct Outgoing {
     held: Option<Held>,
     out: u64,
     status: u16,
+    /// How the upstream's answer broke off, while what came before is still being sent.
+    cut: Option<BodyFailure>,
 }
 
 impl Outgoing {
@@ -183,7 +186,17 @@ impl Outgoing {
             held: None,
             out: 0,
             status,
+            cut: None,
         })
+    }
+
+    /// Ends with the failure of the upstream's answer.
+    fn fail(&mut self, failure: BodyFailure) -> Option<Result<Frame<Bytes>, BodyFailure>> {
+        self.finish(Ending::Cut(match failure {
+            BodyFailure::Cut => Fault::Reset,
+            BodyFailure::Late => Fault::Timeout,
+        }));
+        Some(Err(failure))
     }
 
     fn finish(&mut self, ending: Ending) {
@@ -201,6 +214,9 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        if let Some(failure) = self.cut.take() {
+            return Poll::Ready(self.fail(failure));
+        }
         let mut frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let (Some(Ok(frame)), Some(held)) = (&mut frame, &self.held)
             && let Some(trailers) = frame.trailers_mut()
@@ -216,8 +232,13 @@ impl http_body::Body for Outgoing {
                     self.finish(Ending::Allowed);
                 }
             }
-            Some(Err(BodyFailure::Cut)) => self.finish(Ending::Cut(Fault::Reset)),
-            Some(Err(BodyFailure::Late)) => self.finish(Ending::Cut(Fault::Timeout)),
+            Some(Err(failure)) => {
+                // hyper throws away what it has not sent yet when it hears of this. One turn later the
+                // client has the head, whose status the record names, and what came of the body.
+                self.cut = Some(*failure);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None => self.finish(Ending::Allowed),
         }
         Poll::Ready(frame)
@@ -234,6 +255,9 @@ impl http_body::Body for Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
+        if let Some(failure) = self.cut.take() {
+            let _ = self.fail(failure);
+        }
         // hyper does not poll a body that says it has ended.
         let ending = if self.body.is_end_stream() { Ending::Allowed } else { Ending::ClientGone };
         self.finish(ending);

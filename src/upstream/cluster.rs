@@ -74,20 +74,20 @@ impl Upstreams {
 
 impl Cluster {
     fn new(settings: Upstream, board: &Board, old: Option<&Cluster>) -> Cluster {
-        let breaker = board.breaker(&settings);
         let old = old.filter(|old| old.connects_as(&settings));
         let server = |wanted: &crate::config::upstream::Server| {
             let kept = old.and_then(|old| old.servers.iter().find(|server| server.url == wanted.url));
             kept.cloned().unwrap_or_else(|| {
                 let standing = board.standing(&settings.name, &wanted.url);
-                Rc::new(Server::new(&wanted.url, &settings, standing, breaker.clone()))
+                let connections = board.connections(&settings, &wanted.url);
+                Rc::new(Server::new(&wanted.url, &settings, standing, connections))
             })
         };
         Cluster {
             servers: settings.servers.iter().map(server).collect(),
             chooser: Chooser::new(&settings.balance, &settings.servers),
             budget: Budget::new(settings.retry.budget),
-            breaker,
+            breaker: board.requests(&settings),
             settings,
         }
     }

@@ -88,6 +88,8 @@ impl Fault {
         };
         match h2.reason() {
             Some(h2::Reason::REFUSED_STREAM) => Fault::Unprocessed,
+            // Streams behind the last one that the server would look at (RFC 9113 section 6.8).
+            Some(h2::Reason::NO_ERROR) if h2.is_go_away() && h2.is_remote() => Fault::Unprocessed,
             Some(
                 h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR | h2::Reason::COMPRESSION_ERROR,
             ) if h2.is_library() => Fault::Protocol,

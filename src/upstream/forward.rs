@@ -110,7 +110,9 @@ async fn attempts(
         let Some((at, server)) = next else { return Err(last.unwrap_or(Fault::Unavailable)) };
         tried.push(at);
         let more = attempt < retry.attempts;
-        let copy = if more && retry.repeat { copy_of(&request) } else { None };
+        // Servers of HTTP/2 refuse streams as a matter of course, so a copy is at hand there.
+        let wanted = retry.repeat || server.dialer.may_speak_http2();
+        let copy = if more && wanted { copy_of(&request) } else { None };
         let flight = Flight::new(server);
         let failure = match send(server, request, terms, flight, &mut room).await {
             Ok(forwarded) => {
@@ -144,8 +146,9 @@ async fn attempts(
         }
         last = Some(fault);
         let harmless = match fault {
-            Fault::Timeout | Fault::Protocol | Fault::Overload => None,
-            _ => unsent.or(copy),
+            Fault::Timeout | Fault::Protocol => None,
+            Fault::Unprocessed => unsent.or(copy),
+            _ => unsent.or(copy.filter(|_| retry.repeat)),
         };
         match harmless {
             Some(again) if more && cluster.may_retry() => request = again,
@@ -295,6 +298,7 @@ async fn over_stream(
     let response = match terms.in_time(stream.exchange(request)).await {
         Ok(response) => response,
         Err(Failure::Unsent(mut request, fault)) => {
+            flight.server().multiplex.forget(&stream);
             make_relative(&mut request, before);
             return Err(Failure::Unsent(request, fault));
         }

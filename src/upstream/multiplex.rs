@@ -70,6 +70,11 @@ impl Multiplex {
         self.open.borrow_mut().push(stream.shared.clone());
     }
 
+    /// Gives no more requests to a connection that did not take one.
+    pub(super) fn forget(&self, stream: &Stream) {
+        self.open.borrow_mut().retain(|shared| !Rc::ptr_eq(&shared.streams, &stream.shared.streams));
+    }
+
     /// Closes connections that nobody has used for too long, and those that ended.
     pub(super) fn expire(&self, rest: Duration) {
         let mut open = self.open.borrow_mut();

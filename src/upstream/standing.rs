@@ -105,9 +105,13 @@ impl Standing {
         }
     }
 
-    /// A request failed; whether that is one too many in a row.
+    /// A request failed; whether that is one too many in a row. What was under way when the server was
+    /// left alone says nothing new about it.
     pub(super) fn failed(&self, outlier: &Outlier) -> bool {
-        outlier.failures > 0 && self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= outlier.failures
+        let ejected = self.against.load(Ordering::Relaxed) & EJECTED != 0;
+        !ejected
+            && outlier.failures > 0
+            && self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= outlier.failures
     }
 
     /// Leaves it alone for a while, longer each time.
@@ -133,12 +137,15 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// What is limited: an upstream, or one server of it.
+type Limited = (String, Option<ServerText>, UpstreamLimits);
+
 /// What all threads know of all servers.
 #[derive(Debug)]
 pub(crate) struct Board {
     epoch: Instant,
     standings: Mutex<HashMap<(String, ServerText), Arc<Standing>>>,
-    breakers: Mutex<HashMap<(String, UpstreamLimits), Arc<Breaker>>>,
+    breakers: Mutex<HashMap<Limited, Arc<Breaker>>>,
 }
 
 impl Default for Board {
@@ -155,14 +162,27 @@ impl Board {
         Arc::clone(entry.or_insert_with(|| Arc::new(Standing::new(self.epoch))))
     }
 
-    /// The limits of an upstream, if it has any.
-    pub(super) fn breaker(&self, upstream: &Upstream) -> Option<Arc<Breaker>> {
-        let limits = upstream.limits;
+    /// The room for requests of an upstream, if that is limited.
+    pub(super) fn requests(&self, upstream: &Upstream) -> Option<Arc<Breaker>> {
+        self.breaker(upstream, None, UpstreamLimits { connections: None, ..upstream.limits })
+    }
+
+    /// The room for connections of one server, if that is limited.
+    pub(super) fn connections(&self, upstream: &Upstream, server: &ServerText) -> Option<Arc<Breaker>> {
+        self.breaker(upstream, Some(server), UpstreamLimits { requests: None, ..upstream.limits })
+    }
+
+    fn breaker(
+        &self,
+        upstream: &Upstream,
+        server: Option<&ServerText>,
+        limits: UpstreamLimits,
+    ) -> Option<Arc<Breaker>> {
         if limits.requests.is_none() && limits.connections.is_none() {
             return None;
         }
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = breakers.entry((upstream.name.clone(), limits));
+        let entry = breakers.entry((upstream.name.clone(), server.cloned(), limits));
         Some(Arc::clone(entry.or_insert_with(|| Arc::new(Breaker::new(&limits)))))
     }
 
@@ -197,8 +217,11 @@ mod tests {
         standing.succeeded();
         assert!(!fail(&standing, 2));
         assert!(fail(&standing, 1));
+        standing.eject(&OUTLIER);
+        assert!(!fail(&standing, 5));
+        let standing = Standing::new(Instant::now());
         let never = Outlier { failures: 0, ..OUTLIER };
-        assert!(!standing.failed(&never));
+        assert!(!standing.failed(&never) && !standing.failed(&never) && !standing.failed(&never));
     }
 
     #[tokio::test(start_paused = true)]

@@ -174,6 +174,20 @@ fn a_server_that_does_not_prove_who_it_is_gets_no_request() {
 }
 
 #[test]
+fn an_authority_that_is_replaced_counts_without_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let upstream = Http2Server::start_with(Some(server_config(certificate(folder.path()), false, BOTH)));
+    let right = fs::read_to_string(folder.path().join("app.pem")).expect("written");
+    // Another certificate for the same name.
+    certificate(folder.path());
+    let tls = "tls = { ca = \"app.pem\", sni = \"app.test\" }";
+    let gateway = Gateway::start_in(folder, &config(&format!("https://{}", upstream.address), tls), &[]);
+    assert_eq!(get(gateway.address, "/x").status, 502);
+    gateway.write("app.pem", &right);
+    crate::support::wait_until(|| (get(gateway.address, "/x").status == 200).then_some(()));
+}
+
+#[test]
 fn a_client_certificate_is_shown_where_one_is_demanded() {
     let folder = tempfile::tempdir().expect("a folder");
     let upstream = Http2Server::start_with(Some(server_config(certificate(folder.path()), true, BOTH)));
@@ -208,4 +222,89 @@ fn what_speaks_no_tls_or_nothing_at_all_is_a_named_fault() {
     assert_eq!((response.status, response.rule()), (504, "fault/upstream-timeout"));
     assert_eq!(response.header("x-portcullis-reason"), Some("upstream_connect_timeout"));
     assert!(response.header("proxy-status").expect("set").contains("error=connection_timeout"));
+}
+
+/// Serves HTTP/2 on a thread of its own, frame by frame.
+fn frames<F>(serve: impl FnOnce(tokio::net::TcpListener) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()>,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a socket");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            serve(tokio::net::TcpListener::from_std(listener).expect("a socket")).await;
+        });
+    });
+    address
+}
+
+#[test]
+fn a_stream_that_was_refused_is_asked_for_again_where_that_is_safe() {
+    let (asked, seen) = std::sync::mpsc::channel();
+    let address = frames(async move |listener| {
+        let (stream, _) = listener.accept().await.expect("the gateway connects");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        let mut count = 0;
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            asked.send(request.method().to_string()).expect("the test waits");
+            count += 1;
+            if count % 2 == 1 {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                respond.send_response(Response::new(()), true).expect("sent");
+            }
+        }
+    });
+    let gateway = Gateway::start(&config(&format!("h2c://{address}"), ""));
+    assert_eq!(get(gateway.address, "/x").status, 200);
+    let response = crate::support::request(gateway.address, "POST", "/x", &[], b"body");
+    assert_eq!((response.status, response.rule()), (502, "fault/upstream-reset"));
+    let asked: Vec<String> = seen.try_iter().collect();
+    assert_eq!(asked, ["GET", "GET", "POST"]);
+}
+
+#[test]
+fn a_server_that_takes_its_leave_costs_no_request() {
+    let address = frames(async |listener| {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+            let mut count = 0;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                respond.send_response(Response::new(()), true).expect("sent");
+                count += 1;
+                if count == 3 {
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    });
+    let gateway = Gateway::start(&config(&format!("h2c://{address}"), ""));
+    for number in 0..30 {
+        assert_eq!(get(gateway.address, "/x").status, 200, "{number}");
+    }
+}
+
+#[test]
+fn a_client_that_reads_nothing_does_not_hold_a_stream() {
+    let (reset, seen) = std::sync::mpsc::channel();
+    let address = frames(async move |listener| {
+        let (stream, _) = listener.accept().await.expect("the gateway connects");
+        let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+        let (_, mut respond) = connection.accept().await.expect("a request").expect("a whole one");
+        let mut body = respond.send_response(Response::new(()), false).expect("sent");
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        body.send_data(Bytes::from(vec![b'x'; 1 << 20]), false).expect("room to queue");
+        let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.expect("a reset");
+        reset.send(reason).expect("the test waits");
+    });
+    let text = config(&format!("h2c://{address}"), "timeouts = { body_idle = \"100ms\" }");
+    let gateway = Gateway::start(&text);
+    let ask = Request::builder().uri("http://app.test/x").body(Bytes::new()).expect("a request");
+    crate::support::http2::read_nothing(gateway.address, ask, || {
+        let reason = seen.recv_timeout(std::time::Duration::from_secs(120)).expect("the gateway lets go");
+        assert_eq!(reason, h2::Reason::CANCEL);
+    });
 }

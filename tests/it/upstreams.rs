@@ -242,6 +242,16 @@ fn an_upstream_without_room_refuses_and_says_when_to_come_back() {
 }
 
 #[test]
+fn a_limit_of_connections_is_each_servers_own() {
+    let (a, b) = (named("a"), named("b"));
+    let more = "max_connections = 1\nmax_pending = 0\nidle = \"1h\"";
+    let gateway = Gateway::start(&config(&[plain(a.address), plain(b.address)], more));
+    for wanted in ["a", "b", "a", "b"] {
+        assert_eq!(name(&get(gateway.address, "/x")), wanted);
+    }
+}
+
+#[test]
 fn who_waits_for_room_is_served_when_there_is_some() {
     for limit in ["max_requests = 1", "max_connections = 1"] {
         let (upstream, release) = holding();
@@ -373,6 +383,23 @@ fn a_connection_is_used_again_but_never_behind_an_undrained_body() {
     let part = b"POST /c HTTP/1.1\r\nHost: app.test\r\nContent-Length: 100\r\n\r\nGET /evil HTTP/1.1\r\n";
     assert_eq!(send(gateway.address, part).status, 200);
     assert_eq!(name(&get(gateway.address, "/d")), "1");
+}
+
+#[test]
+fn connections_survive_a_reload_that_keeps_their_server() {
+    let server = plain(numbering(NUMBERED));
+    let gateway = Gateway::start(&config(std::slice::from_ref(&server), "idle = \"1h\""));
+    let admin = gateway.admin.expect("an admin listener");
+    assert_eq!(name(&get(gateway.address, "/a")), "0");
+    let changes = [
+        ("idle = \"1h\"\nretry = { attempts = 3 }", "\"generation\":2", "0"),
+        ("idle = \"2h\"", "\"generation\":3", "1"),
+    ];
+    for (more, generation, number) in changes {
+        gateway.write_config(&config(std::slice::from_ref(&server), more));
+        wait_until(|| get_local(admin, "/api/status").text().contains(generation).then_some(()));
+        assert_eq!(name(&get(gateway.address, "/b")), number, "{more}");
+    }
 }
 
 #[test]

@@ -131,7 +131,7 @@ pub struct Retry {
 pub struct UpstreamLimits {
     /// Requests in flight.
     pub requests: Option<u32>,
-    /// Open connections.
+    /// Open connections to each server.
     pub connections: Option<u32>,
     /// Requests that may wait for room.
     pub pending: u32,

@@ -34,7 +34,7 @@ table! {
         opt resolve: At<Span>,
         /// Requests in flight over all servers; unlimited by default.
         opt max_requests: At<u32>,
-        /// Open connections to all servers; unlimited by default.
+        /// Open connections to each server, also those that rest; unlimited by default.
         opt max_connections: At<u32>,
         /// Requests that may wait for room under these two limits; 1024 by default. More are refused with `fault/overload`.
         opt max_pending: At<u32>,

@@ -1,7 +1,7 @@
 //! TLS towards upstreams: files become a client configuration at every load, so that what cannot be
 //! used is found before anything is replaced.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -50,6 +50,12 @@ impl PartialEq for ClientTls {
 }
 
 impl ClientTls {
+    /// The files it is made of.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let shown = self.certificate.iter().flat_map(|files| [&files.cert, &files.key]);
+        self.ca.iter().chain(shown).map(PathBuf::as_path)
+    }
+
     /// Reads the files; an error says which cannot be used, and why.
     pub fn build(&mut self) -> Result<(), String> {
         let mut context = Context::new(&SHA256);
