@@ -159,8 +159,7 @@ fn a_mebibyte_of_header_is_refused_by_name() {
 #[test]
 fn a_connection_that_was_refused_is_not_kept_for_ever_either() {
     let upstream = Upstream::start();
-    let gateway =
-        Gateway::start(&config(&upstream, "[timeouts]\ndrain_delay = \"0s\"\nidle = \"100ms\"\n"));
+    let gateway = Gateway::start(&config(&upstream, "[timeouts]\ndrain_delay = \"0s\"\nidle = \"100ms\"\n"));
     let kept = closes(&gateway, "GET /%00 HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert!(kept.starts_with("HTTP/1.1 400 "), "{kept}");
 }

@@ -45,8 +45,6 @@ pub(crate) struct ClientBody {
 pub(crate) struct Fate {
     end: Cell<BodyEnd>,
     bytes: Cell<u64>,
-    /// Whether all of it has been read, or it failed.
-    over: Cell<bool>,
     /// When a piece of it last moved.
     moved: Cell<Option<Instant>>,
 }
@@ -72,11 +70,6 @@ impl Fate {
     /// How many bytes came.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
-    }
-
-    /// Whether nothing more of it will come.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.get()
     }
 
     /// When a piece of it last moved towards the upstream.
@@ -110,7 +103,6 @@ impl ClientBody {
 
     fn fail(&self, end: BodyEnd) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
         self.fate.end.set(end);
-        self.fate.over.set(true);
         Poll::Ready(Some(Err(BodyFailure::Cut)))
     }
 }
@@ -128,7 +120,6 @@ impl Body for ClientBody {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => return self.fail(BodyEnd::Broken),
                 Poll::Ready(None) => {
-                    self.fate.over.set(true);
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
@@ -139,7 +130,6 @@ impl Body for ClientBody {
             };
             let now = Instant::now();
             self.fate.moved.set(Some(now));
-            self.fate.over.set(self.incoming.is_end_stream());
             let deadline = now + self.patience;
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(deadline);
