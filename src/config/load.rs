@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -22,9 +23,6 @@ const MAX_POLICY: u64 = 64 << 20;
 
 /// The largest list or key file that is read.
 const MAX_ATTACHED: u64 = 256 << 20;
-
-/// The largest certificate chain or key that is read.
-const MAX_PEM: u64 = 1 << 20;
 
 /// The most files that one configuration may include.
 const MAX_INCLUDES: usize = 10_000;
@@ -50,19 +48,23 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         }
     }
     let mut outcome = documents.compile(sources, now, diagnostics);
-    check_certificates(&mut outcome);
+    read_tls(&mut outcome, &mut inputs);
     (outcome, inputs)
 }
 
-/// A listener that could not start is found now, and not at the next restart.
-fn check_certificates(outcome: &mut Outcome) {
+/// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
+/// the next restart; a file that changes is a reason to load again.
+fn read_tls(outcome: &mut Outcome, inputs: &mut Inputs) {
     let mut diagnostics = Diagnostics::default();
-    let listeners = outcome.setup.iter().flat_map(|setup| &setup.settings.listeners);
-    for certificate in listeners.flat_map(|listener| &listener.tls) {
-        if let Err(error) = certificate.load() {
-            diagnostics.push(Code::File, certificate.place, error.to_string()).help(
-                "`cert` and `key` are PEM files: the chain, the server's own certificate first, and its key",
-            );
+    let listeners = outcome.setup.iter_mut().flat_map(|setup| &mut setup.settings.listeners);
+    for tls in listeners.filter_map(|listener| listener.tls.as_mut()) {
+        match tls.read(&mut |path, limit| inputs.read(path, limit).map_err(|failure| failure.why)) {
+            Ok(material) => tls.material = Some(Arc::new(material)),
+            Err(problems) => {
+                for (place, error, help) in problems {
+                    diagnostics.push(Code::File, place, error.to_string()).help(help);
+                }
+            }
         }
     }
     if diagnostics.has_errors() {
@@ -244,11 +246,6 @@ impl Failure {
         let file = sources.add_policy(path.to_string_lossy(), text.as_str());
         Some(Place { file, start: *at, end: *at + 3 })
     }
-}
-
-/// The text of a certificate or key file, or why it cannot be read.
-pub(super) fn read_pem(path: &Path) -> Result<String, String> {
-    read(path, MAX_PEM).map_err(|failure| failure.why)
 }
 
 fn read(path: &Path, limit: u64) -> Result<String, Failure> {

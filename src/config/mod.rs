@@ -4,14 +4,16 @@
 //! is used whole or not at all: [`compile`] gives a [`Setup`] only if there is no error.
 
 mod canonical;
-mod certificate;
 mod lint;
 pub mod load;
 pub mod raw;
 mod settings;
+mod tls;
 
-pub use certificate::{Certificate, CertificateError};
-pub use settings::{Admin, ConnectionLimits, Listener, Settings, Timeouts, Upstream, UpstreamHeaders};
+pub use settings::{
+    Admin, ConnectionLimits, Listener, ListenerKey, Settings, Timeouts, Upstream, UpstreamHeaders,
+};
+pub use tls::{Certificate, ClientAuth, Clients, Material, Served, Tls, TlsError};
 
 use http::HeaderName;
 use jiff::Timestamp;

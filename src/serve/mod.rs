@@ -6,6 +6,7 @@
 
 mod connection;
 mod control;
+mod door;
 mod drain;
 mod keys;
 mod listen;

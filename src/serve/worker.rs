@@ -8,18 +8,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use rustls::server::ProducesTickets;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Protocol, Session};
+use super::door::{Door, Doors};
 use super::drain::{Ask, Connections};
 use super::listen::{Admission, Full};
 use super::stack::stack;
 use super::wire::Wire;
+use crate::config::ListenerKey;
 use crate::facts::Scheme;
 use crate::layers::{Context, Peer, turn_away};
 
@@ -39,20 +40,22 @@ pub(crate) enum Lifecycle {
 /// A bound socket of one thread.
 pub(super) struct Bound {
     pub(super) socket: std::net::TcpListener,
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// Which listener of the configuration it is.
+    pub(super) key: ListenerKey,
 }
 
 /// What a worker is given.
 pub(super) struct Worker {
     pub(super) listeners: Vec<Bound>,
     pub(super) admission: Arc<Admission>,
+    pub(super) tickets: Arc<dyn ProducesTickets>,
     pub(super) lifecycle: watch::Receiver<Lifecycle>,
 }
 
 impl Worker {
     /// Serves until the end of the process. Runs on the thread's own local runtime.
     pub(super) async fn run(self, context: Rc<Context>) {
-        let Worker { listeners, admission, mut lifecycle } = self;
+        let Worker { listeners, admission, tickets, mut lifecycle } = self;
         let connections = Rc::new(Connections::default());
         let mut accepting = Vec::new();
         for bound in listeners {
@@ -60,7 +63,7 @@ impl Worker {
                 context: Rc::clone(&context),
                 connections: Rc::clone(&connections),
                 admission: Arc::clone(&admission),
-                tls: bound.tls.map(TlsAcceptor::from),
+                doors: Doors::new(bound.key, Arc::clone(&tickets)),
             };
             match TcpListener::from_std(bound.socket) {
                 Ok(listener) => accepting.push(tokio::task::spawn_local(acceptor.accept(listener))),
@@ -110,7 +113,7 @@ struct Acceptor {
     context: Rc<Context>,
     connections: Rc<Connections>,
     admission: Arc<Admission>,
-    tls: Option<TlsAcceptor>,
+    doors: Doors,
 }
 
 impl Acceptor {
@@ -139,7 +142,8 @@ impl Acceptor {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let installed = self.context.installed();
         let settings = &installed.snapshot.settings;
-        let scheme = if self.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let door = self.doors.door(&installed.snapshot.settings);
+        let scheme = door.scheme();
         let _seat = match self.admission.enter(address.ip(), settings.connections) {
             Ok(seat) => seat,
             Err(full) => {
@@ -150,7 +154,7 @@ impl Acceptor {
                 tracing::debug!(peer = %address, limit, "a connection was closed: the limit is reached");
                 let answer =
                     turn_away(&self.context, &Rc::new(Peer { address, scheme, switch: None.into() }));
-                if self.tls.is_none() {
+                if scheme == Scheme::Http {
                     let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
                 }
                 return;
@@ -171,7 +175,11 @@ impl Acceptor {
             control: self.connections.add(),
             alpn,
         };
-        let Some(tls) = &self.tls else { return session(None).run(stream).await };
+        let tls = match &*door {
+            Door::Clear => return session(None).run(stream).await,
+            Door::Tls(tls) => tls,
+            Door::Shut => return tracing::error!(peer = %address, "the listener has no usable TLS"),
+        };
         match timeout_at(deadline, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let protocol = match stream.get_ref().1.alpn_protocol() {

@@ -27,4 +27,5 @@ mod purity;
 mod reload;
 mod shipped;
 mod tidy;
+mod tls;
 mod upgrade;

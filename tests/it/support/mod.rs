@@ -8,6 +8,7 @@ mod gateway;
 pub mod http2;
 pub mod stand_in;
 pub mod tables;
+pub mod tls;
 mod upstream;
 
 pub use client::{Response, exchange, get, get_local, read_response, request, send};
