@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::held::Held;
 use super::ids::IdSource;
+use super::secured::Secured;
 use crate::audit::{LogHandle, Recorder};
 use crate::config::{Settings, Setup};
 use crate::facts::Scheme;
@@ -121,6 +122,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whether it is encrypted.
     pub(crate) scheme: Scheme,
+    /// What TLS said, once the handshake is over.
+    pub(crate) secured: Option<Secured>,
     /// Set by an answer that changes the protocol; the connection's task carries the bytes.
     pub(crate) switch: RefCell<Option<Switch>>,
 }
@@ -132,6 +135,13 @@ pub(crate) struct Switch {
     pub(crate) tunnel: Tunnel,
     /// What is known of the request, for the record of the end.
     pub(crate) held: Held,
+}
+
+impl Peer {
+    /// The other end of a connection.
+    pub(crate) fn new(address: SocketAddr, scheme: Scheme, secured: Option<Secured>) -> Rc<Peer> {
+        Rc::new(Peer { address, scheme, secured, switch: RefCell::default() })
+    }
 }
 
 impl Snapshot {

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::context::Installed;
+use super::context::{Installed, Peer};
 use super::held::Held;
 use crate::audit::Seen;
 use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
@@ -42,6 +42,8 @@ pub(crate) enum Payload {
 /// What is known of one request, from admission to its record.
 #[derive(Debug)]
 pub(crate) struct Judged {
+    /// The connection it came over.
+    pub(crate) peer: Rc<Peer>,
     /// The configuration that judges it.
     pub(crate) installed: Rc<Installed>,
     /// When it came.

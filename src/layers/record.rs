@@ -62,6 +62,7 @@ impl Judged {
         let (method, path) = asked(head).unwrap_or_else(|| (unknown_method(), String::new()));
         let decision_id = context.ids.borrow_mut().next(now);
         Judged {
+            peer: Rc::clone(peer),
             installed: context.installed(),
             now,
             version: Version::HTTP_11,

@@ -4,6 +4,7 @@
 //! keeps the control plane: signals, reload, the admin listener. What all of them share is the
 //! configuration in force ([`Installer`]) and the metrics.
 
+mod accept;
 mod connection;
 mod control;
 mod door;
@@ -11,7 +12,9 @@ mod drain;
 mod keys;
 mod listen;
 mod proxy;
+mod proxy_protocol;
 mod reload;
+mod shown;
 mod stack;
 mod tls;
 mod watch;

@@ -2,27 +2,21 @@
 //!
 //! A request never leaves the thread that accepted it, so nothing of it is locked or sent.
 
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::server::ProducesTickets;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::time::{interval, timeout};
 
-use super::connection::{Protocol, Session};
-use super::door::{Door, Doors};
+use super::accept::Acceptor;
+use super::door::Doors;
 use super::drain::{Ask, Connections};
-use super::listen::{Admission, Full};
-use super::stack::stack;
-use super::wire::Wire;
+use super::listen::Admission;
 use crate::config::ListenerKey;
-use crate::facts::Scheme;
-use crate::layers::{Context, Peer, turn_away};
+use crate::layers::Context;
 
 /// How far the end of the process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,118 +100,5 @@ async fn housekeeping(context: Rc<Context>) {
     loop {
         ticks.tick().await;
         context.installed().pools.borrow().expire();
-    }
-}
-
-struct Acceptor {
-    context: Rc<Context>,
-    connections: Rc<Connections>,
-    admission: Arc<Admission>,
-    doors: Doors,
-}
-
-impl Acceptor {
-    async fn accept(self, listener: TcpListener) {
-        let acceptor = Rc::new(self);
-        let mut warned = None;
-        loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address));
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: accepting again at once would spin a core.
-                    let now = Instant::now();
-                    if warned.is_none_or(|at| now - at > Duration::from_secs(5)) {
-                        tracing::warn!(%error, "connections cannot be accepted");
-                        warned = Some(now);
-                    }
-                    sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-
-    async fn connection(self: Rc<Self>, stream: TcpStream, address: SocketAddr) {
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        let installed = self.context.installed();
-        let settings = &installed.snapshot.settings;
-        let door = self.doors.door(&installed.snapshot.settings);
-        let scheme = door.scheme();
-        let _seat = match self.admission.enter(address.ip(), settings.connections) {
-            Ok(seat) => seat,
-            Err(full) => {
-                let limit = match full {
-                    Full::Total => "limits.connections",
-                    Full::Address => "limits.connections_per_address",
-                };
-                tracing::debug!(peer = %address, limit, "a connection was closed: the limit is reached");
-                let answer =
-                    turn_away(&self.context, &Rc::new(Peer { address, scheme, switch: None.into() }));
-                if scheme == Scheme::Http {
-                    let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
-                }
-                return;
-            }
-        };
-        let metrics = self.context.handles.borrow().shared();
-        let _open = Open::new(&metrics.connections);
-        // Streamed answers must not wait for Nagle.
-        let _ = stream.set_nodelay(true);
-        let deadline = Instant::now() + settings.timeouts.first_byte;
-        let wire = Wire::new(settings.timeouts);
-        drop(installed);
-        let session = |alpn| Session {
-            context: Rc::clone(&self.context),
-            stack: stack(&self.context),
-            peer: Rc::new(Peer { address, scheme, switch: None.into() }),
-            wire,
-            control: self.connections.add(),
-            alpn,
-        };
-        let tls = match &*door {
-            Door::Clear => return session(None).run(stream).await,
-            Door::Tls(tls) => tls,
-            Door::Shut => return tracing::error!(peer = %address, "the listener has no usable TLS"),
-        };
-        match timeout_at(deadline, tls.accept(stream)).await {
-            Ok(Ok(stream)) => {
-                let protocol = match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Protocol::Http2,
-                    _ => Protocol::Http1,
-                };
-                session(Some(protocol)).run(stream).await;
-            }
-            Ok(Err(error)) => tracing::debug!(peer = %address, %error, "TLS failed"),
-            Err(_) => tracing::debug!(peer = %address, "TLS took too long"),
-        }
-    }
-}
-
-/// How long a connection for which there is no room may take to read why.
-const FAREWELL: Duration = Duration::from_millis(100);
-
-/// Answers whatever the client asks. What it has sent is read, because closing a connection with
-/// unread bytes takes the answer back.
-async fn farewell(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
-    stream.write_all(answer).await?;
-    stream.shutdown().await?;
-    while stream.read(&mut [0; 4096]).await? > 0 {}
-    Ok(())
-}
-
-/// Counts an open connection in the gauge.
-struct Open<'a>(&'a prometheus_client::metrics::gauge::Gauge);
-
-impl Open<'_> {
-    fn new(gauge: &prometheus_client::metrics::gauge::Gauge) -> Open<'_> {
-        gauge.inc();
-        Open(gauge)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

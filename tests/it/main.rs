@@ -23,6 +23,8 @@ mod forwarding;
 mod http2;
 mod intake;
 mod limits;
+mod mtls;
+mod proxy_protocol;
 mod purity;
 mod reload;
 mod shipped;

@@ -101,6 +101,13 @@ fn params(common_name: &str) -> CertificateParams {
 }
 
 impl Pair {
+    /// As a list of revoked credentials names it.
+    pub fn fingerprint(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.der);
+        let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+
     /// Writes `NAME.pem` and `NAME.key` into a folder.
     pub fn write(&self, folder: &Path, name: &str) {
         std::fs::write(folder.join(format!("{name}.pem")), &self.cert).expect("written");
@@ -149,6 +156,13 @@ impl TlsClient {
     /// Connects with this SNI and completes the handshake.
     pub fn connect(&self, address: SocketAddr, name: &str) -> io::Result<TlsStream> {
         self.connect_after(address, name, b"")
+    }
+
+    /// Connects to an address, which has no SNI.
+    pub fn connect_unnamed(&self, address: SocketAddr) -> io::Result<TlsStream> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.enable_sni = false;
+        TlsClient { config: Arc::new(config) }.connect(address, "app.test")
     }
 
     /// The same, with bytes in front of the handshake.
