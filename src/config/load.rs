@@ -121,7 +121,12 @@ impl Inputs {
     /// Reads a file, and notes how it looked before.
     fn read(&mut self, path: &Path, limit: u64) -> Result<String, Failure> {
         self.files.insert(path.to_owned(), Look::at(path));
-        read(path, limit)
+        let read = read(path, limit);
+        if read.as_ref().is_err_and(|failure| failure.transient) {
+            // Nothing will change on the file when there are descriptors again, so it counts as unseen.
+            self.files.insert(path.to_owned(), None);
+        }
+        read
     }
 }
 
@@ -231,13 +236,15 @@ fn attach(sources: &mut Sources, inputs: &mut Inputs, diagnostics: &mut Diagnost
 struct Failure {
     why: String,
     absent: bool,
+    /// Whether it is for want of descriptors, and has nothing to do with the file.
+    transient: bool,
     /// For text that is not UTF-8: what could be read, to show the place.
     partial: Option<(String, u32)>,
 }
 
 impl Failure {
     fn new(why: impl Into<String>) -> Failure {
-        Failure { why: why.into(), absent: false, partial: None }
+        Failure { why: why.into(), absent: false, transient: false, partial: None }
     }
 
     /// Where the failure is, if it is inside the text.
@@ -253,6 +260,7 @@ fn read(path: &Path, limit: u64) -> Result<String, Failure> {
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let mut file = open.map_err(|error| Failure {
         absent: error.kind() == ErrorKind::NotFound,
+        transient: matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
         ..Failure::new(describe(error.kind(), &error))
     })?;
     check_kind(&file, limit)?;

@@ -36,23 +36,10 @@ impl Acceptor {
     /// Accepts for ever.
     pub(super) async fn accept(self, listener: TcpListener) {
         let acceptor = Rc::new(self);
-        let mut warned = None;
-        loop {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address));
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: accepting again at once would spin a core.
-                    let now = Instant::now();
-                    if warned.is_none_or(|at| now - at > Duration::from_secs(5)) {
-                        tracing::warn!(%error, "connections cannot be accepted");
-                        warned = Some(now);
-                    }
-                    sleep(PAUSE).await;
-                }
-            }
-        }
+        let take = |(stream, address)| {
+            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address));
+        };
+        accept_all(async || listener.accept().await, take).await;
     }
 
     async fn connection(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr) {
@@ -166,6 +153,25 @@ impl Acceptor {
     }
 }
 
+/// Takes whatever comes, for ever. What cannot be accepted, for want of descriptors most likely, stays
+/// in the system's queue and is tried again after a pause: at once would spin a core.
+async fn accept_all<C>(mut accept: impl AsyncFnMut() -> io::Result<C>, mut take: impl FnMut(C)) {
+    let mut warned = None;
+    loop {
+        match accept().await {
+            Ok(connection) => take(connection),
+            Err(error) => {
+                let now = Instant::now();
+                if warned.is_none_or(|at| now - at > Duration::from_secs(5)) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                    warned = Some(now);
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
 /// The rule by which a handshake that failed is recorded, if it was a refusal and not an accident: a
 /// certificate that does not count, or a PROXY protocol header from a stranger.
 fn refusal(error: &io::Error, door: &Door) -> Option<Builtin> {
@@ -204,5 +210,23 @@ impl Open<'_> {
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn what_cannot_be_accepted_is_tried_again_in_peace() {
+        let (mut tried, mut taken) = (0, Vec::new());
+        let accept = async || {
+            tried += 1;
+            if tried % 10 == 0 { Ok(tried) } else { Err(io::Error::from_raw_os_error(libc::EMFILE)) }
+        };
+        let _ =
+            timeout(Duration::from_secs(1), accept_all(accept, |connection| taken.push(connection))).await;
+        assert_eq!(taken, [10, 20]);
+        assert!(tried < 25, "{tried} times in a second");
     }
 }

@@ -16,7 +16,7 @@ use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::{keys, tls};
+use super::{descriptors, keys, tls};
 use crate::audit::Log;
 use crate::config::Settings;
 use crate::layers::{Context, Shared};
@@ -79,6 +79,7 @@ where
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
+    descriptors::take(settings.connections);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;

@@ -7,6 +7,7 @@
 mod accept;
 mod connection;
 mod control;
+mod descriptors;
 mod door;
 mod drain;
 mod keys;
