@@ -120,6 +120,10 @@ impl Target {
     }
 
     fn fill(&mut self, uri: &Uri, headers: &HeaderMap) -> Result<(), Builtin> {
+        if self.method == Method::CONNECT && uri.path_and_query().is_none() {
+            // It asks for a tunnel, and its target is a host and nothing that a route could serve.
+            return Err(Builtin::MethodRefused);
+        }
         self.authority = Some(self.read_authority(uri, headers)?);
         let raw = uri.path_and_query().ok_or(Builtin::BadTarget)?;
         self.set_path(raw, Slashes::Merge)

@@ -75,8 +75,8 @@ impl CertificateSource {
 
     /// Whose certificate it is. `Ok(None)`: it is none of this source's.
     fn holder(&self, certificate: &Certificate) -> Result<Option<Holder>, Problem> {
-        let known = |issuer: &Box<str>| self.issuers.contains(issuer);
-        if !self.issuers.is_empty() && !certificate.issuers.iter().any(known) {
+        let mut issuers = certificate.issuers.iter();
+        if !self.issuers.is_empty() && !issuers.any(|issuer| self.issuers.contains(issuer)) {
             return Ok(None);
         }
         let mut candidates = self.candidates(certificate);
