@@ -117,14 +117,7 @@ impl Secured {
             None => Identity::Nobody,
             Some(shown) => match clients.map_or(Ok(()), |clients| self.verify(shown, clients, now)) {
                 Err(problem) => Identity::Invalid(problem),
-                Ok(()) => {
-                    let policy = &snapshot.policy;
-                    match policy.authn.certified(&shown.certificate, &snapshot.world.revoked) {
-                        Ok(None) => Identity::Nobody,
-                        Ok(Some(holder)) => Identity::Valid(Arc::new(policy.roles.who(holder))),
-                        Err(problem) => Identity::Invalid(problem),
-                    }
-                }
+                Ok(()) => snapshot.policy.certified(&shown.certificate, &snapshot.world),
             },
         };
         Known { by, required, identity }
@@ -166,4 +159,80 @@ pub(crate) fn certificate_rule(error: &rustls::Error) -> Option<Builtin> {
         // The set is open: whatever else is wrong with it, it does not verify.
         _ => Builtin::Signature,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::compile;
+    use crate::policy::World;
+    use crate::policy::source::Sources;
+
+    const POLICY: &str = "version = 1\nserver.listen = [\"127.0.0.1:1\"]\n[[authn.mtls]]\nid = \"services\"\n\
+                          subject = \"uri\"\nmatch = \"spiffe:*\"\n";
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().expect("a time")
+    }
+
+    fn snapshot(text: &str) -> Arc<Snapshot> {
+        let setup = compile(Sources::single("test.toml", text), at("2026-01-01T00:00:00Z")).setup;
+        Arc::new(Snapshot::new(setup.expect("no errors"), World::default(), 1, &[0; 32]))
+    }
+
+    /// A connection that showed a certificate with this name, which is good in 2026.
+    fn secured(uri: &str) -> Secured {
+        // A listener that the policy does not have, so that the handshake's word stands.
+        let elsewhere = snapshot("version = 1\nserver.listen = [\"127.0.0.1:2\"]\n");
+        let listener = elsewhere.settings.listener_keys()[0];
+        let certificate = Certificate {
+            uris: vec![uri.into()],
+            not_before: at("2026-01-01T00:00:00Z"),
+            not_after: at("2026-12-31T00:00:00Z"),
+            ..Certificate::default()
+        };
+        Secured::new(listener, Some("APP.test"), None, Some(Shown { certificate, chain: Vec::new() }))
+    }
+
+    fn state(secured: &Secured, snapshot: &Arc<Snapshot>, time: &str) -> String {
+        let identity = secured.identity(snapshot, at(time)).expect("nothing is demanded");
+        match identity {
+            Identity::Nobody => "nobody".to_owned(),
+            Identity::Valid(who) => who.holder.subject.to_string(),
+            Identity::Invalid(problem) => problem.rule.info().name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_certificate_ends_while_its_connection_goes_on() {
+        let snapshot = snapshot(POLICY);
+        let known = secured("spiffe://a");
+        for (time, want) in [
+            ("2026-06-01T00:00:00Z", "spiffe://a"),
+            ("2027-01-01T00:00:00Z", "authn/expired"),
+            ("2025-12-31T23:59:59Z", "authn/not-yet-valid"),
+            ("2026-06-02T00:00:00Z", "spiffe://a"),
+        ] {
+            assert_eq!(state(&known, &snapshot, time), want);
+        }
+        let stranger = secured("https://a");
+        assert_eq!(state(&stranger, &snapshot, "2027-01-01T00:00:00Z"), "nobody");
+    }
+
+    #[test]
+    fn another_configuration_judges_anew() {
+        let known = secured("spiffe://a");
+        let time = "2026-06-01T00:00:00Z";
+        assert_eq!(state(&known, &snapshot(POLICY), time), "spiffe://a");
+        let other = snapshot(&POLICY.replace("spiffe:*", "urn:*"));
+        assert_eq!(state(&known, &other, time), "nobody");
+    }
+
+    #[test]
+    fn only_where_certificates_are_asked_for_is_another_host_misdirected() {
+        let mut secured = secured("spiffe://a");
+        assert!(!secured.misdirects("other.test"));
+        secured.verified_by = Some([0; 32]);
+        assert!(secured.misdirects("other.test") && !secured.misdirects("app.test"));
+    }
 }

@@ -51,7 +51,9 @@ use self::rules::Rules;
 use self::source::Sources;
 use self::waf::Waf;
 use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict, Version};
-use crate::facts::{Accept, Body, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who};
+use crate::facts::{
+    Accept, Body, Certificate, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who,
+};
 
 /// One compiled generation of the policy.
 #[derive(Clone, Debug)]
@@ -331,6 +333,15 @@ impl Policy {
             BodyPlan::Pass(BodyInspection::Grpc)
         } else {
             BodyPlan::Read(self.waf.body_limit())
+        }
+    }
+
+    /// Who a certificate says asks, where the request shows nothing. TLS has verified it.
+    pub fn certified(&self, certificate: &Certificate, world: &World) -> Identity {
+        match self.authn.certified(certificate, &world.revoked) {
+            Ok(None) => Identity::Nobody,
+            Ok(Some(holder)) => Identity::Valid(Arc::new(self.roles.who(holder))),
+            Err(problem) => Identity::Invalid(problem),
         }
     }
 

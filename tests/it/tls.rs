@@ -112,6 +112,28 @@ fn a_certificate_that_vanishes_or_is_cut_off_leaves_the_last_good_one_and_is_vis
 }
 
 #[test]
+fn certificates_are_replaced_under_requests() {
+    let authority = Authority::new("servers");
+    let gateway = gateway(&authority, &[&["app.test"]]);
+    // Each client is a new one: a session that is resumed shows no certificate.
+    let client = || TlsClient::new(&authority, None);
+    let mut kept = client().connect(gateway.address, "app.test").expect("a handshake");
+    for round in 0..4 {
+        let name = format!("r{round}.test");
+        let fresh = authority.server(&["app.test", &name]);
+        gateway.write("c0.pem", &fresh.cert);
+        gateway.write("c0.key", &fresh.key);
+        // Every handshake on the way shows one pair or the other, whole.
+        wait_until(|| {
+            let mut stream = client().connect(gateway.address, "app.test").expect("a handshake");
+            assert_eq!(stream.get("app.test", "/").expect("an answer").status, 200);
+            assert_eq!(kept.get("app.test", "/").expect("an answer").status, 200);
+            stream.shown().contains(&format!("DNSName({name})")).then_some(())
+        });
+    }
+}
+
+#[test]
 fn versions_before_1_2_are_not_spoken() {
     let authority = Authority::new("servers");
     let gateway = gateway(&authority, &[&["app.test"]]);
