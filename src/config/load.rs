@@ -48,18 +48,28 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         }
     }
     let mut outcome = documents.compile(sources, now, diagnostics);
-    read_tls(&mut outcome, &mut inputs);
+    read_tls(&mut outcome, &mut inputs, now);
     (outcome, inputs)
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
 /// the next restart; a file that changes is a reason to load again.
-fn read_tls(outcome: &mut Outcome, inputs: &mut Inputs) {
+fn read_tls(outcome: &mut Outcome, inputs: &mut Inputs, now: Timestamp) {
     let mut diagnostics = Diagnostics::default();
     let listeners = outcome.setup.iter_mut().flat_map(|setup| &mut setup.settings.listeners);
     for tls in listeners.filter_map(|listener| listener.tls.as_mut()) {
         match tls.read(&mut |path, limit| inputs.read(path, limit).map_err(|failure| failure.why)) {
-            Ok(material) => tls.material = Some(Arc::new(material)),
+            Ok(material) => {
+                for (file, served) in tls.certificates.iter().zip(&material.certificates) {
+                    if served.ends <= now {
+                        let message = format!("`{}` ended at {}", file.cert.display(), served.ends);
+                        diagnostics
+                            .push(Code::ExpiredCertificate, file.place, message)
+                            .help("replace both files; the running gateway takes them over by itself");
+                    }
+                }
+                tls.material = Some(Arc::new(material));
+            }
             Err(problems) => {
                 for (place, error, help) in problems {
                     diagnostics.push(Code::File, place, error.to_string()).help(help);
@@ -69,8 +79,8 @@ fn read_tls(outcome: &mut Outcome, inputs: &mut Inputs) {
     }
     if diagnostics.has_errors() {
         outcome.setup = None;
-        outcome.diagnostics.extend(diagnostics.into_sorted());
     }
+    outcome.diagnostics.extend(diagnostics.into_sorted());
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a

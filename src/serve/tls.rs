@@ -100,6 +100,7 @@ impl ResolvesServerCert for BySni {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use rustls::pki_types::PrivateKeyDer;
 
     use super::*;
@@ -109,7 +110,11 @@ mod tests {
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
         let provider = aws_lc_rs::default_provider();
         let key = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider).expect("a pair");
-        Served { key: Arc::new(key), names: names.iter().map(|name| Box::from(*name)).collect() }
+        Served {
+            key: Arc::new(key),
+            names: names.iter().map(|name| Box::from(*name)).collect(),
+            ends: Timestamp::MAX,
+        }
     }
 
     #[test]

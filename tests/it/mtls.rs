@@ -162,7 +162,9 @@ fn an_optional_certificate_may_be_left_out_and_one_that_no_source_knows_is_nobod
     // Who reads no credentials reads no certificate.
     let pair = lab.clients.client("x", service);
     assert_eq!(lab.ask(Some(&pair), "/off"), is(200, "rbac/open"));
-    assert_eq!(lab.gateway.records(7)[6]["identity"]["state"], "none");
+    let records = lab.gateway.records(7);
+    let unread = records.iter().find(|record| record["path"] == "/off").expect("a record");
+    assert_eq!(unread["identity"]["state"], "none");
 }
 
 #[test]
@@ -180,8 +182,10 @@ fn a_certificate_of_a_stranger_ends_in_the_handshake_and_is_recorded() {
     });
     assert_eq!(lab.ask(Some(&old), "/open"), None);
     let records = lab.gateway.records(3);
-    let rules: Vec<_> = records.iter().map(|record| record["rule"].as_str().unwrap_or("")).collect();
-    assert_eq!(rules, ["authn/issuer", "authn/signature", "authn/expired"]);
+    let mut rules: Vec<_> = records.iter().map(|record| record["rule"].as_str().unwrap_or("")).collect();
+    // Two threads write them.
+    rules.sort_unstable();
+    assert_eq!(rules, ["authn/expired", "authn/issuer", "authn/signature"]);
 }
 
 #[test]
@@ -298,11 +302,15 @@ fn a_list_that_has_run_out_or_is_of_another_authority_lets_no_certificate_pass()
     let lab = lab("optional", ", client_crl = [\"crl.pem\"]");
     let pair = lab.clients.client("x", service);
     assert_eq!(lab.ask(Some(&pair), "/service"), is(200, "rbac/services"));
+    let refused = || {
+        let rules = lab.gateway.records(1);
+        rules.iter().filter(|record| record["rule"] == "authn/keys-unavailable").count()
+    };
     for list in [lab.clients.revocations_until(&[], 2021), Authority::new("others").revocations(&[])] {
+        let before = refused();
         lab.gateway.write("crl.pem", &list);
         wait_until(|| lab.ask(Some(&pair), "/service").is_none().then_some(()));
-        let last = lab.gateway.records(2).pop().expect("a record");
-        assert_eq!(last["rule"], "authn/keys-unavailable", "{last}");
+        wait_until(|| (refused() > before).then_some(()));
         lab.gateway.write("crl.pem", &lab.clients.revocations(&[]));
         wait_until(|| lab.ask(Some(&pair), "/service").is_some().then_some(()));
     }

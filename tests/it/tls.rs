@@ -157,6 +157,29 @@ fn versions_before_1_2_are_not_spoken() {
 }
 
 #[test]
+fn a_handshake_that_stops_is_not_waited_for() {
+    let authority = Authority::new("servers");
+    let folder = tempfile::tempdir().expect("a folder");
+    authority.server(&["app.test"]).write(folder.path(), "c0");
+    let config = format!(
+        "{OPEN}tls = {{ certificates = [{{ cert = \"c0.pem\", key = \"c0.key\" }}] }}\n\
+         [timeouts]\ndrain_delay = \"0s\"\nfirst_byte = \"100ms\"\n"
+    );
+    let gateway = Gateway::start_in(folder, &config, &[]);
+    for sent in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
+        let mut stream = TcpStream::connect(gateway.address).expect("listens");
+        stream.write_all(sent).expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    // Nor is a client that says nothing behind its handshake.
+    let client = TlsClient::new(&authority, None);
+    let mut stream = client.connect(gateway.address, "app.test").expect("a handshake");
+    assert!(stream.wait().is_none());
+}
+
+#[test]
 fn sessions_are_resumed_and_early_data_is_not_taken() {
     let authority = Authority::new("servers");
     let gateway = gateway(&authority, &[&["app.test"]]);

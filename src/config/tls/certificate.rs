@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -30,6 +31,8 @@ pub struct Served {
     pub key: Arc<CertifiedKey>,
     /// The DNS names it covers, in lower case; one that begins with `*.` covers one more label.
     pub names: Box<[Box<str>]>,
+    /// When it ends.
+    pub ends: Timestamp,
 }
 
 impl Certificate {
@@ -42,7 +45,7 @@ impl Certificate {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| unusable(&self.cert, &error))?;
         let leaf = chain.first().ok_or_else(|| unusable(&self.cert, &"it holds no certificate"))?;
-        let names = names(leaf).map_err(|why| unusable(&self.cert, &why))?;
+        let (names, ends) = look(leaf).map_err(|why| unusable(&self.cert, &why))?;
         let key =
             PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| unusable(&self.key, &error))?;
         let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| {
@@ -52,12 +55,13 @@ impl Certificate {
                 why: error.to_string(),
             }
         })?;
-        Ok(Served { key: Arc::new(key), names })
+        Ok(Served { key: Arc::new(key), names, ends })
     }
 }
 
-/// The names of the Subject Alternative Name; a Common Name has not counted as one since RFC 6125.
-fn names(leaf: &CertificateDer<'_>) -> Result<Box<[Box<str>]>, &'static str> {
+/// The names of the Subject Alternative Name, and the end. A Common Name has not counted as a name since
+/// RFC 6125.
+fn look(leaf: &CertificateDer<'_>) -> Result<(Box<[Box<str>]>, Timestamp), &'static str> {
     let (_, leaf) =
         x509_parser::parse_x509_certificate(leaf).map_err(|_| "its first certificate is broken")?;
     let names = leaf.subject_alternative_name().map_err(|_| "its certificate names its subject twice")?;
@@ -66,5 +70,6 @@ fn names(leaf: &CertificateDer<'_>) -> Result<Box<[Box<str>]>, &'static str> {
         GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
         _ => None,
     });
-    Ok(dns.collect())
+    let ends = Timestamp::from_second(leaf.validity().not_after.timestamp());
+    Ok((dns.collect(), ends.map_err(|_| "its certificate ends beyond the calendar")?))
 }

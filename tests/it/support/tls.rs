@@ -192,6 +192,11 @@ impl TlsStream {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
     }
 
+    /// Says nothing; the answer to that.
+    pub fn wait(&mut self) -> Option<Response> {
+        read_response(&mut self.stream, false)
+    }
+
     /// Sends bytes; the answer.
     pub fn send(&mut self, text: &str) -> Option<Response> {
         self.stream.write_all(text.as_bytes()).ok()?;
