@@ -24,13 +24,16 @@ pub struct Certificate {
     pub place: Place,
 }
 
+/// DNS names.
+type Names = Box<[Box<str>]>;
+
 /// A certificate that is shown to clients.
 #[derive(Clone, Debug)]
 pub struct Served {
     /// Chain and key.
     pub key: Arc<CertifiedKey>,
     /// The DNS names it covers, in lower case; one that begins with `*.` covers one more label.
-    pub names: Box<[Box<str>]>,
+    pub names: Names,
     /// When it ends.
     pub ends: Timestamp,
 }
@@ -61,7 +64,7 @@ impl Certificate {
 
 /// The names of the Subject Alternative Name, and the end. A Common Name has not counted as a name since
 /// RFC 6125.
-fn look(leaf: &CertificateDer<'_>) -> Result<(Box<[Box<str>]>, Timestamp), &'static str> {
+fn look(leaf: &CertificateDer<'_>) -> Result<(Names, Timestamp), &'static str> {
     let (_, leaf) =
         x509_parser::parse_x509_certificate(leaf).map_err(|_| "its first certificate is broken")?;
     let names = leaf.subject_alternative_name().map_err(|_| "its certificate names its subject twice")?;
