@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::{Access, AdminState};
-use crate::serve::{Lifecycle, Trigger};
+use crate::serve::{Lifecycle, Trigger, UpstreamStatus};
+use crate::upstream::Condition;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -60,6 +61,14 @@ pub(super) async fn respond(
 }
 
 fn metrics(state: &AdminState) -> Answer {
+    let upstreams = state.installer.upstreams();
+    let counts = upstreams.iter().flat_map(|upstream| {
+        Condition::ALL.into_iter().map(|condition| {
+            let count = upstream.servers.iter().filter(|(_, is)| *is == condition).count();
+            (upstream.name.as_str(), condition.name(), count)
+        })
+    });
+    state.metrics.upstream_servers(counts);
     let mut answer = Response::new(Full::new(Bytes::from(state.metrics.render())));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -79,6 +88,19 @@ struct StatusBody {
     connections: i64,
     log_lost: u64,
     panics: u64,
+    upstreams: Vec<UpstreamBody>,
+}
+
+#[derive(Serialize)]
+struct UpstreamBody {
+    name: String,
+    servers: Vec<ServerBody>,
+}
+
+#[derive(Serialize)]
+struct ServerBody {
+    url: String,
+    state: &'static str,
 }
 
 #[derive(Serialize)]
@@ -124,6 +146,14 @@ fn status(state: &AdminState) -> StatusBody {
         connections: state.metrics.connections.get(),
         log_lost: state.metrics.log_lost.get(),
         panics: state.metrics.panics.get(),
+        upstreams: state.installer.upstreams().into_iter().map(UpstreamBody::from).collect(),
+    }
+}
+
+impl From<UpstreamStatus> for UpstreamBody {
+    fn from(upstream: UpstreamStatus) -> UpstreamBody {
+        let server = |(url, condition): (String, Condition)| ServerBody { url, state: condition.name() };
+        UpstreamBody { name: upstream.name, servers: upstream.servers.into_iter().map(server).collect() }
     }
 }
 

@@ -84,7 +84,7 @@ fn uninspected_routes(root: &Root, policy: &Policy, diagnostics: &mut Diagnostic
 fn upstream_addresses(settings: &Settings, diagnostics: &mut Diagnostics) {
     for upstream in &settings.upstreams {
         for server in &upstream.servers {
-            let ServerText::Http { host, port, authority } = server else { continue };
+            let ServerText::Tcp { host, port, authority, .. } = &server.url else { continue };
             let address = match host.as_str() {
                 "localhost" => Some(IpAddr::from([127, 0, 0, 1])),
                 host => host.parse::<IpAddr>().ok(),

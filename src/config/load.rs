@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Admin, Documents, Outcome};
+use super::{Admin, Documents, Outcome, Settings};
 use crate::policy::code::Code;
 use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
 use crate::policy::source::{Attached, Sources};
@@ -48,16 +48,22 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         }
     }
     let mut outcome = documents.compile(sources, now, diagnostics);
-    read_tls(&mut outcome, &mut inputs, now);
+    let mut diagnostics = Diagnostics::default();
+    if let Some(setup) = &mut outcome.setup {
+        read_tls(&mut setup.settings, &mut inputs, now, &mut diagnostics);
+        read_client_tls(&mut setup.settings, &mut inputs, &mut diagnostics);
+    }
+    if diagnostics.has_errors() {
+        outcome.setup = None;
+    }
+    outcome.diagnostics.extend(diagnostics.into_sorted());
     (outcome, inputs)
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
 /// the next restart; a file that changes is a reason to load again.
-fn read_tls(outcome: &mut Outcome, inputs: &mut Inputs, now: Timestamp) {
-    let mut diagnostics = Diagnostics::default();
-    let listeners = outcome.setup.iter_mut().flat_map(|setup| &mut setup.settings.listeners);
-    for tls in listeners.filter_map(|listener| listener.tls.as_mut()) {
+fn read_tls(settings: &mut Settings, inputs: &mut Inputs, now: Timestamp, diagnostics: &mut Diagnostics) {
+    for tls in settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
         match tls.read(&mut |path, limit| inputs.read(path, limit).map_err(|failure| failure.why)) {
             Ok(material) => {
                 for (file, served) in tls.certificates.iter().zip(&material.certificates) {
@@ -77,10 +83,18 @@ fn read_tls(outcome: &mut Outcome, inputs: &mut Inputs, now: Timestamp) {
             }
         }
     }
-    if diagnostics.has_errors() {
-        outcome.setup = None;
+}
+
+/// Reads what upstreams are verified with and shown.
+fn read_client_tls(settings: &mut Settings, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
+    for tls in settings.upstreams.iter_mut().filter_map(|upstream| upstream.tls.as_mut()) {
+        let mut reader = |path: &Path, limit| inputs.read(path, limit).map_err(|failure| failure.why);
+        if let Err(why) = tls.build(&mut reader) {
+            diagnostics
+                .push(Code::File, tls.place, why)
+                .help("`ca`, `cert` and `key` are PEM files: authorities, a chain, and the chain's key");
+        }
     }
-    outcome.diagnostics.extend(diagnostics.into_sorted());
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a

@@ -9,20 +9,20 @@ pub mod load;
 pub mod raw;
 mod settings;
 mod tls;
+pub mod upstream;
 
-pub use settings::{
-    Admin, ConnectionLimits, Listener, ListenerKey, Settings, Timeouts, Upstream, UpstreamHeaders,
-};
+pub use settings::{Admin, ConnectionLimits, Listener, ListenerKey, Settings, Timeouts, UpstreamHeaders};
 pub use tls::{Certificate, ClientAuth, Clients, Material, Served, Tls, TlsError};
+pub use upstream::Upstream;
 
 use http::HeaderName;
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
-use self::raw::{ClientAddressWord, Included, RawAdmin, RawUpstream, Root};
+use self::raw::{ClientAddressWord, Included, RawAdmin, Root};
 use crate::policy::code::{Code, Severity};
-use crate::policy::decode::{Decode, Name, Node, place};
-use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId, Place};
+use crate::policy::decode::{Decode, Node, place};
+use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId};
 use crate::policy::intake::{AddressSource, Limits};
 use crate::policy::source::Sources;
 use crate::policy::{Frame, Policy};
@@ -159,7 +159,7 @@ impl Documents {
             raw_upstreams.extend(included.upstream);
             root.policy.absorb(included.policy, diagnostics);
         }
-        let upstreams = upstreams(&raw_upstreams, diagnostics);
+        let upstreams = upstream::compile(&raw_upstreams, sources, diagnostics);
         let settings = Settings::new(&root, upstreams, sources, diagnostics);
         let files = root.policy.authn.iter().flat_map(|authn| authn.files());
         let keys = files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
@@ -168,30 +168,6 @@ impl Documents {
         lint::check(&root, &settings, policy.as_ref(), diagnostics);
         Some((settings, policy?))
     }
-}
-
-fn upstreams(raw: &[(At<String>, RawUpstream)], diagnostics: &mut Diagnostics) -> Vec<Upstream> {
-    let mut upstreams: Vec<(Place, Upstream)> = Vec::new();
-    for (key, upstream) in raw {
-        if Name::new(&key.value).is_none() {
-            diagnostics.push(Code::BadValue, key.place, format!("`{}` is not a name", key.value)).help(
-                "a name has 1 to 64 characters of a-z, 0-9, `.`, `_`, `-` and begins with a letter or digit",
-            );
-        }
-        if let Some((first, _)) = upstreams.iter().find(|(_, other)| other.name == key.value) {
-            diagnostics
-                .push(Code::DuplicateId, key.place, format!("the upstream `{}` is defined twice", key.value))
-                .also(*first, "the first definition");
-        }
-        let servers = &upstream.servers;
-        if servers.0.is_empty() {
-            diagnostics.push(Code::BadValue, servers.place, "an upstream needs at least one server");
-        }
-        let servers = servers.0.iter().map(|server| server.value.clone()).collect();
-        let place = upstream.servers.place;
-        upstreams.push((key.place, Upstream { name: key.value.clone(), servers, place }));
-    }
-    upstreams.into_iter().map(|(_, upstream)| upstream).collect()
 }
 
 fn frame(root: &Root, settings: &Settings, hash: u32, diagnostics: &mut Diagnostics) -> Frame {

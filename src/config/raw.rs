@@ -10,6 +10,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+pub use super::upstream::raw::{RawUpstream, ServerText};
 use crate::audit::RawLog;
 use crate::deny::RawResponseHeaders;
 use crate::policy::decode::{Decode, Node, OneOrMany, ProcessPath, Size, Span, bad_value, table, words};
@@ -226,14 +227,6 @@ table! {
     }
 }
 
-table! {
-    /// `[upstream.NAME]`: a service behind the gateway.
-    pub struct RawUpstream as "[upstream]" {
-        /// Its servers: `http://host:port`, or `builtin:echo`, the embedded demonstration.
-        req servers: At<OneOrMany<At<ServerText>>>,
-    }
-}
-
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);
@@ -245,22 +238,6 @@ pub struct Net(pub IpNet);
 /// The name of a header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldName(pub HeaderName);
-
-/// A server of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum ServerText {
-    /// The embedded demonstration upstream.
-    Echo,
-    /// `http://authority`
-    Http {
-        /// Host and port as written.
-        authority: String,
-        /// The host, without brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-}
 
 impl Decode for Address {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
@@ -339,52 +316,5 @@ impl JsonSchema for FieldName {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9-]+$" })
-    }
-}
-
-impl ServerText {
-    /// Reads a server, or says what is wrong.
-    fn parse(text: &str) -> Result<ServerText, &'static str> {
-        if text == "builtin:echo" {
-            return Ok(ServerText::Echo);
-        }
-        let rest =
-            text.strip_prefix("http://").ok_or("a server begins with `http://`, or is `builtin:echo`")?;
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains(['/', '?', '#']) {
-            return Err("a server has no path: the route's path is forwarded as it is");
-        }
-        let authority =
-            crate::facts::Authority::parse_str(rest).map_err(|_| "this is not a host and port")?;
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        Ok(ServerText::Http { authority: rest.to_owned(), host, port: authority.port().unwrap_or(80) })
-    }
-}
-
-impl Decode for ServerText {
-    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
-        let text = node.string("a server", diagnostics)?;
-        match ServerText::parse(text) {
-            Ok(server) => Some(server),
-            Err(why) => {
-                let help = "write \"http://127.0.0.1:9001\", or \"builtin:echo\"";
-                bad_value(node, format!("`{text}` cannot be used as a server: {why}"), help, diagnostics);
-                None
-            }
-        }
-    }
-}
-
-impl JsonSchema for ServerText {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Server".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "examples": ["http://127.0.0.1:9001", "builtin:echo"] })
     }
 }

@@ -8,9 +8,10 @@ use http::HeaderName;
 
 use super::raw::{
     ClientCertWord, MetricsWord, RawAdmin, RawLimits, RawListener, RawProxyProtocol, RawTimeouts, RawTls,
-    RawUpstreamHeaders, RequestIdWord, Root, ServerText,
+    RawUpstreamHeaders, RequestIdWord, Root,
 };
 use super::tls::{Certificate, ClientAuth, Tls};
+use super::upstream::Upstream;
 use crate::audit;
 use crate::deny::ResponseHeaders;
 use crate::policy::code::Code;
@@ -120,17 +121,6 @@ pub struct UpstreamHeaders {
     pub roles: HeaderName,
     /// The grant that allows the request.
     pub rule: HeaderName,
-}
-
-/// A service behind the gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Its name.
-    pub name: String,
-    /// Its servers, at least one.
-    pub servers: Vec<ServerText>,
-    /// Where its servers are named.
-    pub place: Place,
 }
 
 impl Admin {

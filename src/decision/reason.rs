@@ -273,6 +273,43 @@ reasons! {
         "The service behind this gateway cannot be reached.",
         ["the service is down or restarting", "its address or port changed"],
         "connect to the upstream's address by hand";
+    /// The upstream's name has no address.
+    UpstreamDns = "upstream_dns", 502 "Bad Gateway", temporary,
+        "The name of the service behind this gateway cannot be resolved.",
+        ["the name is misspelt or no longer exists", "the resolver of this machine does not answer"],
+        "look the name up on this machine: `getent hosts NAME`";
+    /// The upstream refuses connections.
+    UpstreamRefused = "upstream_refused", 502 "Bad Gateway", temporary,
+        "The service behind this gateway refuses connections.",
+        ["the service is down or restarting", "its port or socket path changed"],
+        "connect to the upstream's address by hand";
+    /// The upstream takes no connection in time.
+    UpstreamConnectTimeout = "upstream_connect_timeout", 504 "Gateway Timeout", temporary,
+        "The service behind this gateway took too long to accept a connection.",
+        ["a firewall drops the packets", "the service's host is down", "the service is overloaded"],
+        "connect to the upstream's address by hand, and compare the time with `timeouts.connect`";
+    /// No TLS with the upstream.
+    UpstreamTls = "upstream_tls", 502 "Bad Gateway", temporary,
+        "The service behind this gateway could not be spoken to in TLS.",
+        ["the upstream's port does not speak TLS", "it demands a client certificate that it does not get",
+         "no common version"],
+        "try `openssl s_client -connect HOST:PORT`";
+    /// The upstream's certificate is not believed.
+    UpstreamCertificate = "upstream_certificate", 502 "Bad Gateway", temporary,
+        "The service behind this gateway did not prove who it is.",
+        ["its certificate has expired", "it is for another name: see `tls.sni`",
+         "its authority is not in `tls.ca`, or not one of the system's"],
+        "try `openssl s_client -connect HOST:PORT -verify_return_error`";
+    /// Every server of the upstream is unwell.
+    UpstreamUnavailable = "upstream_unavailable", 503 "Service Unavailable", temporary,
+        "No server of the service behind this gateway is well.",
+        ["the health checks of all its servers fail", "all its servers are down or restarting"],
+        "look at `upstreams` in `portcullis status`";
+    /// The upstream has no room for the request.
+    UpstreamOverloaded = "upstream_overloaded", 503 "Service Unavailable", temporary,
+        "The service behind this gateway has no room for more requests.",
+        ["more requests than the upstream's `max_requests` or `max_connections`", "the service is slow"],
+        "compare the upstream's limits with how long it takes to answer";
     /// The upstream does not answer in time.
     UpstreamTimeout = "upstream_timeout", 504 "Gateway Timeout", temporary,
         "The service behind this gateway did not answer in time.",

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::accept::Format;
 use super::view::{VersionText, View, shown_name};
 use super::{Challenges, Refusal, ResponseHeaders, html};
-use crate::decision::{Builtin, Notes, Reason, RuleRef, Stage};
+use crate::decision::{Notes, Reason, RuleRef, Stage};
 use crate::facts::{Facts, Identity};
 use crate::policy::Policy;
 use crate::policy::disclosure::Level;
@@ -84,7 +84,10 @@ fn add_proxy_status(refusal: &Refusal<'_>, view: &View<'_>, headers: &mut Header
     for earlier in refusal.upstream.iter().flat_map(|upstream| upstream.get_all(PROXY_STATUS)) {
         headers.append(PROXY_STATUS, earlier.clone());
     }
-    let error = error_type(refusal.denial.rule, view.stage);
+    let error = match &view.rule {
+        Some(_) => error_type(refusal.denial.reason, view.stage),
+        None => coarse_error_type(view.status.as_u16(), view.stage),
+    };
     let parts: &[&str] = match &view.rule {
         None => &["portcullis; error=", error],
         Some(rule) => &["portcullis; error=", error, "; details=\"", rule.rule, "\""],
@@ -94,19 +97,32 @@ fn add_proxy_status(refusal: &Refusal<'_>, view: &View<'_>, headers: &mut Header
     }
 }
 
+/// An error type that says no more than the status does.
+fn coarse_error_type(status: u16, stage: Stage) -> &'static str {
+    match (stage, status) {
+        (Stage::Fault, 504) => "http_response_timeout",
+        (Stage::Fault, 503) => "proxy_internal_response",
+        (Stage::Fault, _) => "destination_unavailable",
+        _ => "http_request_denied",
+    }
+}
+
 /// The error type of RFC 9209 section 2.3.
-fn error_type(rule: RuleRef, stage: Stage) -> &'static str {
-    match (stage, rule) {
-        (Stage::Fault, RuleRef::Builtin(builtin)) => match builtin {
-            Builtin::FaultConnect => "destination_unavailable",
-            Builtin::FaultTimeout => "http_response_timeout",
-            Builtin::FaultReset => "connection_terminated",
-            Builtin::FaultProtocol => "http_protocol_error",
-            // Generated here without asking the next hop.
-            Builtin::FaultOverload => "proxy_internal_response",
-            _ => "proxy_internal_error",
-        },
-        (Stage::Fault, RuleRef::Written(_)) => "proxy_internal_error",
+fn error_type(reason: Reason, stage: Stage) -> &'static str {
+    match (stage, reason) {
+        (Stage::Fault, Reason::UpstreamDns) => "dns_error",
+        (Stage::Fault, Reason::UpstreamRefused) => "connection_refused",
+        (Stage::Fault, Reason::UpstreamConnectTimeout) => "connection_timeout",
+        (Stage::Fault, Reason::UpstreamTls) => "tls_protocol_error",
+        (Stage::Fault, Reason::UpstreamCertificate) => "tls_certificate_error",
+        (Stage::Fault, Reason::UpstreamConnect | Reason::UpstreamUnavailable) => "destination_unavailable",
+        (Stage::Fault, Reason::UpstreamTimeout) => "http_response_timeout",
+        (Stage::Fault, Reason::UpstreamReset) => "connection_terminated",
+        (Stage::Fault, Reason::UpstreamProtocol) => "http_protocol_error",
+        (Stage::Fault, Reason::UpstreamOverloaded) => "connection_limit_reached",
+        // Generated here without asking the next hop.
+        (Stage::Fault, Reason::Overloaded) => "proxy_internal_response",
+        (Stage::Fault, _) => "proxy_internal_error",
         _ => "http_request_denied",
     }
 }

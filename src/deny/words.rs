@@ -80,6 +80,13 @@ pub(super) fn advice(reason: Reason) -> Option<&'static str> {
         Reason::GrantExpired => "If you still need this, ask for access anew.",
         Reason::KeysUnavailable
         | Reason::UpstreamConnect
+        | Reason::UpstreamDns
+        | Reason::UpstreamRefused
+        | Reason::UpstreamConnectTimeout
+        | Reason::UpstreamTls
+        | Reason::UpstreamCertificate
+        | Reason::UpstreamUnavailable
+        | Reason::UpstreamOverloaded
         | Reason::UpstreamTimeout
         | Reason::UpstreamReset
         | Reason::UpstreamProtocol

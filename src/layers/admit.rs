@@ -109,6 +109,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         request_id,
         trace_id: None,
         admitted,
+        port: peer.address.port(),
         identity: Identity::Nobody,
         body: Body::Absent,
         progress: Progress::default(),

@@ -25,7 +25,7 @@ use super::context::{Context, Peer, Switch};
 use super::held::Held;
 use super::judged::{Judged, Reply, Verdicts};
 use super::record::{End, Ending};
-use crate::decision::{Denial, Stage};
+use crate::decision::Denial;
 use crate::facts::Facts;
 use crate::upstream::{BodyFailure, Fault, ResponseBody};
 
@@ -123,7 +123,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 })));
             }
             Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
-            Verdicts::Failed(fault) => (failed(fault), parts.map(|parts| parts.headers)),
+            Verdicts::Failed(fault) => (fault.denial(), parts.map(|parts| parts.headers)),
         };
         let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
         let mut writing = Box::pin(refuse(judged, denial, fields, *this.version));
@@ -133,16 +133,6 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 *this.writing = Some(writing);
                 Poll::Pending
             }
-        }
-    }
-}
-
-fn failed(fault: Fault) -> Denial {
-    match fault {
-        Fault::ClientBody => Denial::builtin(Stage::Intake, fault.rule()),
-        Fault::ClientBodyTooLarge => Denial::builtin(Stage::WafBody, fault.rule()),
-        Fault::Connect | Fault::Timeout | Fault::Reset | Fault::Protocol => {
-            Denial::builtin(Stage::Fault, fault.rule())
         }
     }
 }
@@ -226,7 +216,8 @@ impl http_body::Body for Outgoing {
                     self.finish(Ending::Allowed);
                 }
             }
-            Some(Err(BodyFailure)) => self.finish(Ending::Cut),
+            Some(Err(BodyFailure::Cut)) => self.finish(Ending::Cut(Fault::Reset)),
+            Some(Err(BodyFailure::Late)) => self.finish(Ending::Cut(Fault::Timeout)),
             None => self.finish(Ending::Allowed),
         }
         Poll::Ready(frame)

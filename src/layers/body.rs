@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -50,6 +51,7 @@ where
         let limit = route.and_then(|route| route.body_limit);
         let websocket = route.is_some_and(|route| route.websocket);
         let trailers = route.is_some_and(|route| route.accept.trailers);
+        let trailers = trailers.then(|| Arc::clone(&inbound.judged.installed.snapshot.hygiene));
         let upgrade =
             websocket && upgrade_wanted(&inbound.parts.method, inbound.parts.version, &inbound.parts.headers);
         let plan = policy.body_plan(&inbound.facts(), upgrade);

@@ -1,13 +1,13 @@
 //! What the layers of one thread share: the configuration in force, and what is kept beside it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use tokio::sync::{Notify, Semaphore};
 
 use super::held::Held;
@@ -20,7 +20,7 @@ use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
 use crate::policy::condition::Fact;
 use crate::policy::{Policy, World};
-use crate::upstream::{Hygiene, Pools, Tunnel};
+use crate::upstream::{Board, Hygiene, Tunnel, Upstreams};
 
 /// A configuration in force: judged by and answered with as a whole. Shared by all threads.
 #[derive(Clone, Debug)]
@@ -44,8 +44,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Installed {
     /// The configuration.
     pub(crate) snapshot: Arc<Snapshot>,
-    /// Connections to upstreams; they outlive the snapshot.
-    pub(crate) pools: Rc<RefCell<Pools>>,
+    /// The upstreams with their connections, which outlive the snapshot.
+    pub(crate) upstreams: Rc<RefCell<Upstreams>>,
 }
 
 /// What the layers of one thread share.
@@ -53,6 +53,7 @@ pub(crate) struct Installed {
 pub(crate) struct Context {
     current: Arc<ArcSwap<Snapshot>>,
     installed: RefCell<Rc<Installed>>,
+    board: Arc<Board>,
     /// Makes request ids.
     pub(crate) ids: RefCell<IdSource>,
     /// Counters.
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) keys_wanted: Arc<KeysWanted>,
     /// How many passwords may be checked at once.
     pub(crate) passwords: Arc<Semaphore>,
+    /// How well the upstreams' servers are.
+    pub(crate) board: Arc<Board>,
 }
 
 /// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
@@ -126,6 +129,23 @@ pub(crate) struct Peer {
     pub(crate) secured: Option<Secured>,
     /// Set by an answer that changes the protocol; the connection's task carries the bytes.
     pub(crate) switch: RefCell<Option<Switch>>,
+    /// The address as a header value, once it is asked for.
+    text: OnceCell<HeaderValue>,
+}
+
+impl Peer {
+    /// A connection from this address.
+    pub(crate) fn new(address: SocketAddr, scheme: Scheme, secured: Option<Secured>) -> Rc<Peer> {
+        Rc::new(Peer { address, scheme, secured, switch: RefCell::default(), text: OnceCell::new() })
+    }
+
+    /// The address as a header value, written once for all requests of the connection.
+    pub(crate) fn text(&self) -> &HeaderValue {
+        self.text.get_or_init(|| {
+            HeaderValue::try_from(self.address.ip().to_canonical().to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        })
+    }
 }
 
 /// A change of protocol that was allowed.
@@ -137,21 +157,14 @@ pub(crate) struct Switch {
     pub(crate) held: Held,
 }
 
-impl Peer {
-    /// The other end of a connection.
-    pub(crate) fn new(address: SocketAddr, scheme: Scheme, secured: Option<Secured>) -> Rc<Peer> {
-        Rc::new(Peer { address, scheme, secured, switch: RefCell::default() })
-    }
-}
-
 impl Snapshot {
     /// What a configuration means, as generation `generation`. `key`: hashes personal data in records.
     pub(crate) fn new(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
         let Setup { settings, mut policy, .. } = setup;
         policy.version.generation = generation;
         let read = policy.rbac.condition_facts().iter().filter_map(Fact::header);
-        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read));
         let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
+        let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read, &credentials));
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
         let recorded =
             policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();
@@ -170,11 +183,12 @@ impl Context {
     /// For one thread.
     pub(crate) fn new(shared: &Shared, log: LogHandle) -> Rc<Context> {
         let snapshot = shared.current.load_full();
-        let pools = Rc::new(RefCell::new(Pools::default()));
-        pools.borrow_mut().install(&snapshot.settings.upstreams);
+        let upstreams = Rc::new(RefCell::new(Upstreams::default()));
+        upstreams.borrow_mut().install(&snapshot.settings.upstreams, &shared.board);
         Rc::new(Context {
             current: Arc::clone(&shared.current),
-            installed: RefCell::new(Rc::new(Installed { snapshot, pools })),
+            installed: RefCell::new(Rc::new(Installed { snapshot, upstreams })),
+            board: Arc::clone(&shared.board),
             ids: RefCell::default(),
             handles: RefCell::new(Handles::new(Arc::clone(&shared.metrics))),
             log,
@@ -196,11 +210,11 @@ impl Context {
     }
 
     fn install(&self, snapshot: Arc<Snapshot>) {
-        let pools = Rc::clone(&self.installed.borrow().pools);
-        pools.borrow_mut().install(&snapshot.settings.upstreams);
+        let upstreams = Rc::clone(&self.installed.borrow().upstreams);
+        upstreams.borrow_mut().install(&snapshot.settings.upstreams, &self.board);
         let metrics = self.handles.borrow().shared();
         self.handles.replace(Handles::new(metrics));
-        self.installed.replace(Rc::new(Installed { snapshot, pools }));
+        self.installed.replace(Rc::new(Installed { snapshot, upstreams }));
     }
 }
 
@@ -227,6 +241,7 @@ impl Context {
             )),
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
+            board: Arc::default(),
         };
         Context::new(&shared, log.handle())
     }

@@ -42,10 +42,10 @@ pub(crate) enum Payload {
 /// What is known of one request, from admission to its record.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    /// The connection it came over.
-    pub(crate) peer: Rc<Peer>,
     /// The configuration that judges it.
     pub(crate) installed: Rc<Installed>,
+    /// The connection it came over.
+    pub(crate) peer: Rc<Peer>,
     /// When it came.
     pub(crate) now: Timestamp,
     /// The protocol version.
@@ -55,9 +55,11 @@ pub(crate) struct Judged {
     /// The id of the request: ours, or a foreign one that was taken over.
     pub(crate) request_id: HeaderValue,
     /// W3C trace context that is passed on.
-    pub(crate) trace_id: Option<Box<str>>,
+    pub(crate) trace_id: Option<TraceId>,
     /// Target, client, route.
     pub(crate) admitted: Admitted,
+    /// The port of the other end of the connection.
+    pub(crate) port: u16,
     /// Who asks.
     pub(crate) identity: Identity,
     /// The body, once read.
@@ -78,6 +80,17 @@ pub(crate) struct Judged {
     pub(crate) lap: Option<Instant>,
     /// How long the upstream took to the head of its answer.
     pub(crate) upstream: Option<Duration>,
+}
+
+/// The id of a trace (W3C Trace Context): 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceId(pub(crate) [u8; 32]);
+
+impl TraceId {
+    /// The digits.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// What comes back.

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 
 use super::context::{Context, Peer, Snapshot};
 use super::ids;
-use super::judged::Judged;
+use super::judged::{Judged, TraceId};
 use crate::audit::{DecidedBy, Named, NamedValue, Record, Seen, Timing, Traffic};
 use crate::decision::{Builtin, Denial, Outcome, RuleRef, Stage};
 use crate::facts::{Body, Client, Fields, Identity, Target};
 use crate::metrics::Decided;
 use crate::policy::rbac::Nearest;
 use crate::policy::{Admitted, Progress};
+use crate::upstream::Fault;
 
 /// What nginx logs when the client has gone before an answer; never sent.
 pub(super) const CLIENT_GONE: u16 = 499;
@@ -40,8 +41,8 @@ pub(crate) struct End {
 pub(crate) enum Ending {
     /// Allowed, and answered to the end.
     Allowed,
-    /// Allowed, and the upstream's answer broke off.
-    Cut,
+    /// Allowed, and the upstream's answer broke off; its status had been sent by then.
+    Cut(Fault),
     /// Refused, or failed.
     Denied(Denial),
     /// The client left.
@@ -62,8 +63,8 @@ impl Judged {
         let (method, path) = asked(head).unwrap_or_else(|| (unknown_method(), String::new()));
         let decision_id = context.ids.borrow_mut().next(now);
         Judged {
-            peer: Rc::clone(peer),
             installed: context.installed(),
+            peer: Rc::clone(peer),
             now,
             version: Version::HTTP_11,
             decision_id,
@@ -75,6 +76,7 @@ impl Judged {
                 client: Client::direct(SocketAddr::ip(&peer.address)),
                 route: None,
             },
+            port: peer.address.port(),
             identity: Identity::Nobody,
             body: Body::Absent,
             progress: Progress::default(),
@@ -144,13 +146,12 @@ impl Judged {
     fn outcome(&self, end: &End) -> Outcome {
         match end.ending {
             Ending::Denied(denial) => Outcome::Deny(denial),
+            Ending::Cut(fault) => Outcome::Deny(fault.denial()),
             // The client left before anything was decided: its request never came to an end.
             Ending::ClientGone if self.grant == Builtin::DefaultDeny.into() => {
                 Outcome::Deny(Denial::builtin(Stage::Intake, Builtin::Malformed))
             }
-            Ending::Allowed | Ending::Cut | Ending::ClientGone | Ending::TunnelClosed => {
-                Outcome::Allow(self.grant)
-            }
+            Ending::Allowed | Ending::ClientGone | Ending::TunnelClosed => Outcome::Allow(self.grant),
         }
     }
 
@@ -196,7 +197,7 @@ impl Judged {
                 upstream_us: self.upstream.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             },
             bytes: Traffic { r#in: self.fate.bytes(), out: end.out },
-            trace_id: self.trace_id.as_deref(),
+            trace_id: self.trace_id.as_ref().map(TraceId::as_str),
         };
         record.write(&mut line);
         line
@@ -235,7 +236,7 @@ impl End {
 
     fn decided_by(&self) -> DecidedBy {
         match self.ending {
-            Ending::Allowed | Ending::Cut | Ending::TunnelClosed => DecidedBy::Upstream,
+            Ending::Allowed | Ending::Cut(_) | Ending::TunnelClosed => DecidedBy::Upstream,
             Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
         }
     }

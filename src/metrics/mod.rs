@@ -49,6 +49,16 @@ pub struct Metrics {
     pub log_lost: Counter,
     /// Panics that were caught.
     pub panics: Counter,
+    servers: Family<ServerLabels, Gauge>,
+}
+
+/// Labels of `portcullis_upstream_servers`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ServerLabels {
+    /// The name of the upstream.
+    pub upstream: String,
+    /// `up`, `unhealthy` or `ejected`.
+    pub state: &'static str,
 }
 
 /// Labels of `portcullis_requests_total`.
@@ -107,6 +117,7 @@ impl Metrics {
             connections: Gauge::default(),
             log_lost: Counter::default(),
             panics: Counter::default(),
+            servers: Family::default(),
         };
         metrics.register();
         metrics
@@ -154,6 +165,11 @@ impl Metrics {
         registry.register("connections", "Open client connections", self.connections.clone());
         registry.register("log_lost", "Records of the decision log that were lost", self.log_lost.clone());
         registry.register("panics", "Panics that were caught", self.panics.clone());
+        registry.register(
+            "upstream_servers",
+            "Servers of each upstream, by how they are",
+            self.servers.clone(),
+        );
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The running build", version);
     }
@@ -172,6 +188,15 @@ impl Metrics {
         self.policy_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         self.policy_reload_success.set(1);
         self.policy_reload_timestamp_seconds.set(now.as_secs_f64());
+    }
+
+    /// Notes how many servers of each upstream are in each state; upstreams that are gone are forgotten.
+    pub fn upstream_servers<'a>(&self, counts: impl Iterator<Item = (&'a str, &'static str, usize)>) {
+        self.servers.clear();
+        for (upstream, state, count) in counts {
+            let labels = ServerLabels { upstream: upstream.to_owned(), state };
+            self.servers.get_or_create_owned(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Notes how long ago a key set was fetched.

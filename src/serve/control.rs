@@ -94,6 +94,7 @@ where
             admission: Arc::clone(&admission),
             tickets: Arc::clone(&tickets),
             lifecycle: watching.clone(),
+            checks_health: index == 0,
         };
         let (shared, log) = (shared.clone(), Arc::clone(&log));
         workers.push(spawn(index, move || {
@@ -145,6 +146,7 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
         tokens: Arc::new(TokenCache::new(TOKENS, RandomState::new(), &secret)),
         keys_wanted: Arc::default(),
         passwords: Arc::new(Semaphore::new(threads * 2)),
+        board: installer.board(),
     })
 }
 

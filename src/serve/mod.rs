@@ -16,12 +16,14 @@ mod proxy;
 mod proxy_protocol;
 mod reload;
 mod shown;
+mod slots;
 mod stack;
 mod tls;
+mod trace;
 mod watch;
 mod wire;
 mod worker;
 
 pub(crate) use control::{StartError, serve};
-pub(crate) use reload::{Installer, Overrides, Trigger};
+pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;

@@ -1,7 +1,7 @@
 //! The innermost service: an allowed request to its upstream.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,6 +9,7 @@ use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
 use tokio::time::Instant;
 
+use super::trace::set_trace;
 use crate::decision::{Builtin, RuleRef};
 use crate::facts::Identity;
 use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
@@ -48,20 +49,25 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let installed = Rc::clone(&judged.installed);
     let snapshot = &installed.snapshot;
     let route = snapshot.policy.route(judged.admitted.route);
-    let picked =
-        route.and_then(|route| installed.pools.borrow().pick(route.upstream).map(|pool| (route, pool)));
-    let Some((route, pool)) = picked else {
+    let picked = route.and_then(|route| Some((route, installed.upstreams.borrow().get(route.upstream)?)));
+    let Some((route, cluster)) = picked else {
         return Err(Box::new(Reply {
             judged,
             parts: Some(Box::new(parts)),
-            verdict: Verdicts::Failed(Fault::Connect),
+            verdict: Verdicts::Failed(Fault::Unavailable),
         }));
     };
     let upgrade = route.websocket && upgrade_wanted(&parts.method, parts.version, &parts.headers);
     judged.take_down(context, &parts.headers);
 
     let mut headers = parts.headers;
-    snapshot.hygiene.clean_request(&mut headers);
+    let client = &judged.admitted.client;
+    let key = cluster.key(client.ip, judged.admitted.target.path_and_query().path(), &headers);
+    // The port is that of the peer, and says nothing about a client behind it.
+    let client = SocketAddr::new(client.ip, if client.ip == client.peer { judged.port } else { 0 });
+    let te_trailers = reads_trailers(&headers);
+    let trailers = if route.accept.trailers { snapshot.hygiene.announced_trailers(&headers) } else { None };
+    snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -71,11 +77,13 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     set_identity(&mut headers, &judged);
     set_trace(context, &mut headers, &mut judged);
     headers.insert(X_REQUEST_ID, judged.request_id.clone());
+    if let Some(trailers) = trailers {
+        headers.insert(header::TRAILER, trailers);
+    }
     let host = match (&judged.admitted.target.authority, route.preserve_host) {
-        (Some(authority), true) => authority.header().clone(),
-        _ => pool.authority().clone(),
+        (Some(authority), true) => Some(authority.header().clone()),
+        _ => None,
     };
-    headers.insert(header::HOST, host);
 
     let body = match body {
         Payload::Ready(body) => body,
@@ -88,12 +96,28 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     *request.headers_mut() = headers;
     let outbound = Outbound {
         request,
+        host,
         fate: Rc::clone(&judged.fate),
-        pool,
-        timeouts: snapshot.settings.timeouts,
+        key,
+        timeouts: cluster.timeouts().over(snapshot.settings.timeouts),
+        total: cluster.timeouts().total,
+        cluster,
+        client,
+        te_trailers,
         upgrade,
     };
     Ok((judged, outbound))
+}
+
+/// Whether the client reads trailers (RFC 9110 section 10.1.4).
+fn reads_trailers(headers: &HeaderMap) -> bool {
+    let tokens = |value: &HeaderValue| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    };
+    headers.get_all(header::TE).iter().any(tokens)
 }
 
 /// What was judged is what is forwarded: path and query of the canonical target.
@@ -115,14 +139,13 @@ fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
 fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
     let target = &judged.admitted.target;
     let client = &judged.admitted.client;
-    let mut addresses = String::with_capacity(48);
-    // Writing into a string cannot fail.
-    let _ = write!(addresses, "{}", client.ip);
-    if client.ip != client.peer {
-        let _ = write!(addresses, ", {}", client.peer);
-    }
-    if let Ok(value) = HeaderValue::try_from(addresses) {
-        headers.insert(X_FORWARDED_FOR, value);
+    let addresses = if client.ip == client.peer {
+        Some(judged.peer.text().clone())
+    } else {
+        HeaderValue::try_from(format!("{}, {}", client.ip, client.peer)).ok()
+    };
+    if let Some(addresses) = addresses {
+        headers.insert(X_FORWARDED_FOR, addresses);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));
     if let Some(authority) = &target.authority {
@@ -158,63 +181,6 @@ fn set_identity(headers: &mut HeaderMap, judged: &Judged) {
     }
 }
 
-/// W3C Trace Context: a valid `traceparent` is continued, else one is begun.
-fn set_trace(context: &Context, headers: &mut HeaderMap, judged: &mut Judged) {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    let given = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok().filter(|text| is_traceparent(text)),
-        _ => None,
-    };
-    if let Some(given) = given {
-        judged.trace_id = Some(given[3..35].into());
-        return;
-    }
-    let mut ids = context.ids.borrow_mut();
-    let (high, low, span) = (ids.random(), ids.random(), ids.random());
-    let text = format!("00-{high:016x}{low:016x}-{span:016x}-00");
-    judged.trace_id = Some(text[3..35].into());
-    if let Ok(value) = HeaderValue::try_from(text) {
-        headers.insert(TRACEPARENT, value);
-    }
-}
-
-/// Version 00 of https://www.w3.org/TR/trace-context/#traceparent-header.
-fn is_traceparent(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let hex = |range: std::ops::Range<usize>| {
-        bytes.get(range).is_some_and(|part| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-    };
-    bytes.len() == 55
-        && text.starts_with("00-")
-        && [bytes[35], bytes[52]] == *b"--"
-        && hex(3..35)
-        && hex(36..52)
-        && hex(53..55)
-        && !text[3..35].bytes().all(|byte| byte == b'0')
-        && !text[36..52].bytes().all(|byte| byte == b'0')
-}
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_proper_traceparent_is_continued() {
-        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        for text in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        ] {
-            assert!(!is_traceparent(text), "{text}");
-        }
-    }
-}

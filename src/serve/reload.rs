@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::audit::SinkSettings;
 use crate::config::load::{Inputs, load};
+use crate::config::raw::ServerText;
 use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;
 use crate::layers::Snapshot;
@@ -21,6 +22,7 @@ use crate::policy::World;
 use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
+use crate::upstream::{Board, Condition};
 
 /// What the command line sets over the file, also at every reload.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +55,8 @@ pub(crate) struct Installer {
     overrides: Overrides,
     current: Arc<ArcSwap<Snapshot>>,
     metrics: Arc<Metrics>,
+    /// How well the upstreams' servers are.
+    board: Arc<Board>,
     /// What the process was started with.
     started: Settings,
     /// Keys the hashes in the decision log.
@@ -95,6 +99,15 @@ pub(crate) struct Status {
     pub(crate) errors: Vec<String>,
     /// Settings whose change waits for a restart.
     pub(crate) restart_required: Vec<&'static str>,
+}
+
+/// How an upstream's servers are.
+#[derive(Clone, Debug)]
+pub(crate) struct UpstreamStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where each server is, and how.
+    pub(crate) servers: Vec<(String, Condition)>,
 }
 
 /// A reload that was refused.
@@ -142,6 +155,7 @@ impl Installer {
             overrides,
             current: Arc::new(ArcSwap::from_pointee(snapshot)),
             metrics,
+            board: Arc::default(),
             started,
             key,
             turn: Mutex::new(()),
@@ -152,6 +166,23 @@ impl Installer {
     /// Where the configuration in force is found by those who judge by it.
     pub(crate) fn current(&self) -> Arc<ArcSwap<Snapshot>> {
         Arc::clone(&self.current)
+    }
+
+    /// How well the upstreams' servers are, as the threads note it down.
+    pub(crate) fn board(&self) -> Arc<Board> {
+        Arc::clone(&self.board)
+    }
+
+    /// How each server of each upstream is, in the order of the configuration.
+    pub(crate) fn upstreams(&self) -> Vec<UpstreamStatus> {
+        let settings = Arc::clone(&self.current.load().settings);
+        let server =
+            |name: &str, url: &ServerText| (url.to_string(), self.board.standing(name, url).condition());
+        let upstreams = settings.upstreams.iter().map(|upstream| UpstreamStatus {
+            name: upstream.name.clone(),
+            servers: upstream.servers.iter().map(|at| server(&upstream.name, &at.url)).collect(),
+        });
+        upstreams.collect()
     }
 
     /// The file of the decision log, if it is one.

@@ -44,12 +44,14 @@ pub(super) struct Worker {
     pub(super) admission: Arc<Admission>,
     pub(super) tickets: Arc<dyn ProducesTickets>,
     pub(super) lifecycle: watch::Receiver<Lifecycle>,
+    /// Whether it asks upstreams' servers whether they are well, for all threads.
+    pub(super) checks_health: bool,
 }
 
 impl Worker {
     /// Serves until the end of the process. Runs on the thread's own local runtime.
     pub(super) async fn run(self, context: Rc<Context>) {
-        let Worker { listeners, admission, tickets, mut lifecycle } = self;
+        let Worker { listeners, admission, tickets, mut lifecycle, checks_health } = self;
         let connections = Rc::new(Connections::default());
         let mut accepting = Vec::new();
         for bound in listeners {
@@ -65,6 +67,7 @@ impl Worker {
             }
         }
         let housekeeping = tokio::task::spawn_local(housekeeping(Rc::clone(&context)));
+        let checks = checks_health.then(|| tokio::task::spawn_local(health_checks(Rc::clone(&context))));
         until(&mut lifecycle, Lifecycle::Leaving).await;
         context.draining.set(true);
         until(&mut lifecycle, Lifecycle::Finishing).await;
@@ -84,6 +87,7 @@ impl Worker {
             () = cut => {}
         }
         housekeeping.abort();
+        checks.iter().for_each(tokio::task::JoinHandle::abort);
         if context.log.close().await.is_err() {
             tracing::error!("the decision log did not take its last records");
         }
@@ -99,6 +103,10 @@ async fn housekeeping(context: Rc<Context>) {
     let mut ticks = interval(Duration::from_secs(1));
     loop {
         ticks.tick().await;
-        context.installed().pools.borrow().expire();
+        context.installed().upstreams.borrow().expire();
     }
+}
+
+async fn health_checks(context: Rc<Context>) {
+    crate::upstream::health::keep(|look| look(&context.installed().upstreams.borrow())).await;
 }

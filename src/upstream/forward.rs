@@ -1,14 +1,24 @@
-//! One request to one upstream, and its answer.
+//! One request to one upstream, and its answer: on a connection that rests or a new one, from one
+//! server or, where that does no harm, from the next.
 
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use tokio::time::timeout;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use tokio::time::{Instant, timeout_at};
 
-use super::body::{BodyEnd, Fate, PooledBody, RequestBody, ResponseBody};
+use super::body::{BodyEnd, Clock, Fate, PooledBody, RequestBody, ResponseBody, StreamBody};
+use super::breaker::Room;
+use super::choose::Tried;
+use super::cluster::Cluster;
+use super::dial::Wanted;
 use super::fault::Fault;
 use super::link::{Failure, Link};
-use super::pool::Pool;
+use super::multiplex::Stream;
+use super::server::{Channel, Flight, Server};
 use super::{echo, upgrade};
 use crate::config::Timeouts;
 use crate::config::raw::ServerText;
@@ -16,14 +26,24 @@ use crate::config::raw::ServerText;
 /// A request that may leave.
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    /// The request, its fields cleaned and ours set.
+    /// The request, its fields cleaned and ours set, but for Host.
     pub(crate) request: Request<RequestBody>,
+    /// The Host to send; absent: the server's own.
+    pub(crate) host: Option<HeaderValue>,
     /// What becomes of the client's body.
     pub(crate) fate: Rc<Fate>,
-    /// The server.
-    pub(crate) pool: Rc<Pool>,
+    /// Where it goes.
+    pub(crate) cluster: Rc<Cluster>,
+    /// What chooses the server, where a hash does.
+    pub(crate) key: Option<u64>,
     /// How long things may take.
     pub(crate) timeouts: Timeouts,
+    /// How long all of it may take.
+    pub(crate) total: Option<Duration>,
+    /// The client, as servers may be told ahead of the request.
+    pub(crate) client: SocketAddr,
+    /// Whether the client reads trailers (`TE: trailers`).
+    pub(crate) te_trailers: bool,
     /// Whether the client asks for another protocol, and may.
     pub(crate) upgrade: bool,
 }
@@ -37,19 +57,35 @@ pub(crate) enum Forwarded {
     Switched(Response<ResponseBody>, upgrade::Tunnel),
 }
 
+/// What stays the same over all tries.
+pub(super) struct Terms {
+    host: Option<HeaderValue>,
+    fate: Rc<Fate>,
+    pub(super) timeouts: Timeouts,
+    pub(super) deadline: Option<Instant>,
+    pub(super) client: SocketAddr,
+    te_trailers: bool,
+    upgrade: bool,
+    /// Whether the body streams from the client, and so cannot be sent twice.
+    streams: bool,
+}
+
 /// Forwards a request.
 pub(crate) async fn forward(outbound: Outbound) -> Result<Forwarded, Fault> {
-    let Outbound { request, fate, pool, timeouts, upgrade } = outbound;
-    let forwarded = async {
-        if matches!(pool.server, ServerText::Echo) {
-            return echo::answer(request).await.map(Forwarded::Answer);
-        }
-        if upgrade {
-            return upgrade::exchange(&pool, request, timeouts).await;
-        }
-        exchange(&pool, request, timeouts).await.map(Forwarded::Answer)
+    let Outbound { request, host, fate, cluster, key, timeouts, total, client, te_trailers, upgrade } =
+        outbound;
+    let terms = Terms {
+        host,
+        fate,
+        timeouts,
+        deadline: total.map(|total| Instant::now() + total),
+        client,
+        te_trailers,
+        upgrade,
+        streams: matches!(request.body(), RequestBody::Stream(_)),
     };
-    forwarded.await.map_err(|fault| match fate.end() {
+    let forwarded = attempts(request, &terms, &cluster, key).await;
+    forwarded.map_err(|fault| match terms.fate.end() {
         // A body that broke off at the client looks like a broken connection to the upstream.
         BodyEnd::Broken => Fault::ClientBody,
         BodyEnd::TooLarge => Fault::ClientBodyTooLarge,
@@ -57,72 +93,281 @@ pub(crate) async fn forward(outbound: Outbound) -> Result<Forwarded, Fault> {
     })
 }
 
-async fn exchange(
-    pool: &Rc<Pool>,
-    request: Request<RequestBody>,
-    timeouts: Timeouts,
-) -> Result<Response<ResponseBody>, Fault> {
-    let mut request = request;
-    while let Some(mut link) = pool.take() {
-        if !link.is_usable().await {
-            continue;
-        }
-        let spare = spare(&request, &link);
-        let failure = match answer(pool, link, request, timeouts).await {
-            Ok(response) => return Ok(response),
+/// Asks one server after the other, as long as that does no harm and may help.
+async fn attempts(
+    mut request: Request<RequestBody>,
+    terms: &Terms,
+    cluster: &Rc<Cluster>,
+    key: Option<u64>,
+) -> Result<Forwarded, Fault> {
+    let mut room = cluster.enter().await?;
+    let retry = &cluster.settings.retry;
+    let mut tried = Tried::new();
+    let mut last: Option<Fault> = None;
+    for attempt in 1..=retry.attempts.max(1) {
+        let next = cluster.choose(key, &tried).or_else(|| {
+            // Nobody else is left; the same server once more, unless it cannot even be connected to.
+            let again = last.is_some_and(|fault| matches!(fault, Fault::Reset | Fault::Unprocessed));
+            cluster.choose(key, &Tried::new()).filter(|_| again)
+        });
+        let Some((at, server)) = next else { return Err(last.unwrap_or(Fault::Unavailable)) };
+        tried.push(at);
+        let more = attempt < retry.attempts;
+        let copy = if more && retry.repeat { copy_of(&request) } else { None };
+        let flight = Flight::new(server);
+        let failure = match send(server, request, terms, flight, &mut room).await {
+            Ok(forwarded) => {
+                let status = forwarded.status();
+                if is_server_failure(status) {
+                    cluster.failed(server)
+                } else {
+                    cluster.succeeded(server)
+                }
+                let again = retry.status.contains(&status.as_u16())
+                    && cluster.choose(key, &tried).is_some()
+                    && copy.is_some()
+                    && cluster.may_retry();
+                match copy.filter(|_| again) {
+                    Some(copy) => {
+                        request = copy;
+                        last = Some(Fault::Reset);
+                        continue;
+                    }
+                    None => return Ok(forwarded),
+                }
+            }
             Err(failure) => failure,
         };
-        request = match (failure, spare) {
-            (Failure::Unsent(request), _) => *request,
-            // The upstream closed a rested connection just as we wrote to it. It answered nothing,
-            // and asking again does no harm.
-            (Failure::Broken(Fault::Reset), Some(spare)) => spare,
-            (Failure::Broken(fault), _) => return Err(fault),
+        let (unsent, fault) = match failure {
+            Failure::Unsent(request, fault) => (Some(*request), fault),
+            Failure::Broken(fault) => (None, fault),
         };
-        // A second rested connection may be as stale as the first; a new one is not.
-        break;
+        if fault.is_of_server() && terms.fate.end() == BodyEnd::Well {
+            cluster.failed(server);
+        }
+        last = Some(fault);
+        let harmless = match fault {
+            Fault::Timeout | Fault::Protocol | Fault::Overload => None,
+            _ => unsent.or(copy),
+        };
+        match harmless {
+            Some(again) if more && cluster.may_retry() => request = again,
+            _ => return Err(fault),
+        }
     }
-    let link = Link::connect(&pool.server, timeouts.connect).await?;
-    answer(pool, link, request, timeouts).await.map_err(|failure| match failure {
-        Failure::Unsent(_) => Fault::Reset,
-        Failure::Broken(fault) => fault,
-    })
+    Err(last.unwrap_or(Fault::Unavailable))
 }
 
-/// A copy of the request for a second try, where one is safe and may be needed: no body, a method
-/// without effect, and a connection that rested long enough for its server to have closed it.
-fn spare(request: &Request<RequestBody>, link: &Link) -> Option<Request<RequestBody>> {
-    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let rested = link.idle_since.elapsed() > RACE;
-    if !harmless || !rested || !matches!(request.body(), RequestBody::Empty) {
+impl Forwarded {
+    fn status(&self) -> StatusCode {
+        match self {
+            Forwarded::Answer(response) | Forwarded::Switched(response, _) => response.status(),
+        }
+    }
+}
+
+/// What a server, or a proxy in front of it, answers that cannot do its work.
+fn is_server_failure(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
+/// A copy of a request that may be sent twice (RFC 9110 section 9.2.2), where there can be one.
+fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+    );
+    let body = match request.body() {
+        RequestBody::Empty => RequestBody::Empty,
+        RequestBody::Whole(bytes) => RequestBody::Whole(bytes.clone()),
+        RequestBody::Stream(_) => return None,
+    };
+    if !idempotent {
         return None;
     }
-    let mut copy = Request::new(RequestBody::Empty);
+    let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     Some(copy)
 }
 
-/// A close that came earlier than this would have been seen when the connection was taken.
-const RACE: std::time::Duration = std::time::Duration::from_millis(50);
+/// Sends a request to one server.
+async fn send(
+    server: &Rc<Server>,
+    mut request: Request<RequestBody>,
+    terms: &Terms,
+    mut flight: Flight,
+    room: &mut Option<Room>,
+) -> Result<Forwarded, Failure> {
+    let host = terms.host.as_ref().unwrap_or(server.authority());
+    request.headers_mut().insert(header::HOST, host.clone());
+    if server.url == ServerText::Echo {
+        return echo::answer(request).await.map(Forwarded::Answer).map_err(Failure::Broken);
+    }
+    if terms.upgrade {
+        return upgrade::exchange(request, terms, flight, room).await;
+    }
+    while let Some(mut link) = server.take() {
+        if !link.is_usable().await {
+            continue;
+        }
+        let spare = if link.idle_since.elapsed() > RACE { spare(&request) } else { None };
+        let outcome = over_link(link, request, terms, flight, room).await;
+        let failure = match outcome {
+            Ok(response) => return Ok(Forwarded::Answer(response)),
+            Err(failure) => failure,
+        };
+        request = match (failure, spare) {
+            (Failure::Unsent(request, _), _) => *request,
+            // The upstream closed a rested connection just as we wrote to it. It answered nothing,
+            // and asking again does no harm.
+            (Failure::Broken(Fault::Reset), Some(spare)) => spare,
+            (Failure::Broken(fault), _) => return Err(Failure::Broken(fault)),
+        };
+        flight = Flight::new(server);
+        // A second rested connection may be as stale as the first; a new one is not.
+        break;
+    }
+    if let Some(stream) = server.multiplex.stream() {
+        match over_stream(stream, request, terms, flight, room).await {
+            Ok(response) => return Ok(Forwarded::Answer(response)),
+            // The connection was being closed.
+            Err(Failure::Unsent(unsent, _)) => request = *unsent,
+            Err(failure) => return Err(failure),
+        }
+        flight = Flight::new(server);
+    }
+    let connected = server.connect(terms.connect_patience(), terms.client, Wanted::Any).await;
+    let answered = match connected {
+        Ok(Channel::Link(link)) => over_link(link, request, terms, flight, room).await,
+        Ok(Channel::Stream(stream)) => over_stream(stream, request, terms, flight, room).await,
+        Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
+    };
+    answered.map(Forwarded::Answer)
+}
 
-async fn answer(
-    pool: &Rc<Pool>,
+/// A copy of the request for a second try on a connection that rested long enough for its server to
+/// have closed it, where one is safe: no body, and a method without effect.
+fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if harmless && matches!(request.body(), RequestBody::Empty) { copy_of(request) } else { None }
+}
+
+/// A close that came earlier than this would have been seen when the connection was taken.
+const RACE: Duration = Duration::from_millis(50);
+
+async fn over_link(
     mut link: Link,
     request: Request<RequestBody>,
-    timeouts: Timeouts,
+    terms: &Terms,
+    mut flight: Flight,
+    room: &mut Option<Room>,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let response = match timeout(timeouts.upstream_first_byte, link.exchange(request)).await {
-        Ok(response) => response?,
-        Err(_) => return Err(Failure::Broken(Fault::Timeout)),
-    };
-    if !is_plain(response.status(), response.headers()) {
+    let response = terms.in_time(link.exchange(request)).await?;
+    check_framing(&response)?;
+    flight.occupy(room.take());
+    let upload = terms.streams.then(|| Rc::clone(&terms.fate));
+    Ok(response.map(|body| {
+        ResponseBody::Pooled(Box::new(PooledBody::new(body, link, flight, upload, terms.clock())))
+    }))
+}
+
+async fn over_stream(
+    mut stream: Stream,
+    mut request: Request<RequestBody>,
+    terms: &Terms,
+    mut flight: Flight,
+    room: &mut Option<Room>,
+) -> Result<Response<ResponseBody>, Failure> {
+    let before = request.uri().clone();
+    if !make_absolute(&mut request, flight.server().dialer.scheme()) {
         return Err(Failure::Broken(Fault::Protocol));
     }
+    if terms.te_trailers {
+        // What gRPC servers look for; over HTTP/2 it is the one value that may stand here.
+        request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    let response = match terms.in_time(stream.exchange(request)).await {
+        Ok(response) => response,
+        Err(Failure::Unsent(mut request, fault)) => {
+            make_relative(&mut request, before);
+            return Err(Failure::Unsent(request, fault));
+        }
+        Err(failure) => return Err(failure),
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Broken(Fault::Protocol));
+    }
+    flight.occupy(room.take());
     Ok(response.map(|body| {
-        ResponseBody::Pooled(Box::new(PooledBody::new(body, link, Rc::clone(pool), timeouts.body_idle)))
+        ResponseBody::Driven(Box::new(StreamBody::new(body, Some(stream), flight, terms.clock())))
     }))
+}
+
+/// HTTP/2 names scheme and authority beside the path. Whether both could be named.
+fn make_absolute(request: &mut Request<RequestBody>, scheme: http::uri::Scheme) -> bool {
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.and_then(|host| http::uri::Authority::try_from(host.as_bytes()).ok());
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(scheme);
+    parts.authority = authority;
+    match Uri::from_parts(parts) {
+        Ok(uri) => {
+            *request.uri_mut() = uri;
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Back to what every try begins with; Host is set anew by each.
+fn make_relative(request: &mut Request<RequestBody>, uri: Uri) {
+    *request.uri_mut() = uri;
+    request.headers_mut().remove(header::TE);
+}
+
+impl Terms {
+    /// How long connecting may take.
+    pub(super) fn connect_patience(&self) -> Duration {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(self.timeouts.connect, |left| left.min(self.timeouts.connect))
+    }
+
+    /// The patience with an answer's body.
+    pub(super) fn clock(&self) -> Clock {
+        Clock::new(self.timeouts.body_idle, self.deadline)
+    }
+
+    /// Waits for the head of an answer. While the client's body still moves, the upstream is not late:
+    /// it may well want all of it first.
+    pub(super) async fn in_time<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let patience = self.timeouts.upstream_first_byte;
+        let mut exchange = pin!(exchange);
+        let mut due = Instant::now() + patience;
+        loop {
+            let until = self.deadline.map_or(due, |deadline| deadline.min(due));
+            if let Ok(outcome) = timeout_at(until, exchange.as_mut()).await {
+                return outcome;
+            }
+            let later = self.fate.moved().map(|moved| moved + patience).filter(|later| *later > due);
+            match later {
+                Some(later) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => due = later,
+                _ => return Err(Failure::Broken(Fault::Timeout)),
+            }
+        }
+    }
+}
+
+fn check_framing<B>(response: &Response<B>) -> Result<(), Failure> {
+    if is_plain(response.status(), response.headers()) {
+        Ok(())
+    } else {
+        Err(Failure::Broken(Fault::Protocol))
+    }
 }
 
 /// Whether an answer is to what was asked, and ends in one place only. Nobody asked here for another
@@ -136,4 +381,65 @@ pub(super) fn is_plain(status: StatusCode, headers: &HeaderMap) -> bool {
         (None, _) => false,
     };
     status != StatusCode::SWITCHING_PROTOCOLS && !framed_twice
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    fn terms(total: Option<Duration>) -> Terms {
+        let timeouts = Timeouts { upstream_first_byte: Duration::from_secs(2), ..Timeouts::default() };
+        Terms {
+            host: None,
+            fate: Rc::default(),
+            timeouts,
+            deadline: total.map(|total| Instant::now() + total),
+            client: ([127, 0, 0, 1], 1).into(),
+            te_trailers: false,
+            upgrade: false,
+            streams: true,
+        }
+    }
+
+    async fn uploading(terms: &Terms, seconds: u64, silence: u64) -> Result<(), Failure> {
+        let upload = async {
+            for _ in 0..seconds {
+                sleep(Duration::from_secs(1)).await;
+                terms.fate.touch();
+            }
+            sleep(Duration::from_secs(silence)).await;
+            Ok(())
+        };
+        terms.in_time(upload).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_is_not_late_while_the_upload_moves() {
+        assert!(uploading(&terms(None), 60, 1).await.is_ok());
+        assert!(matches!(uploading(&terms(None), 60, 3).await, Err(Failure::Broken(Fault::Timeout))));
+        assert!(matches!(uploading(&terms(None), 0, 3).await, Err(Failure::Broken(Fault::Timeout))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_all_of_it_is_not_prolonged() {
+        let begin = Instant::now();
+        let ended = uploading(&terms(Some(Duration::from_secs(10))), 60, 1).await;
+        assert!(matches!(ended, Err(Failure::Broken(Fault::Timeout))));
+        assert_eq!(begin.elapsed().as_secs(), 10);
+    }
+
+    #[test]
+    fn only_what_may_be_sent_twice_is_copied() {
+        let copied = |method: Method, body| {
+            let mut request = Request::new(body);
+            *request.method_mut() = method;
+            copy_of(&request).is_some()
+        };
+        let whole = || RequestBody::Whole(Some(bytes::Bytes::from_static(b"x")));
+        assert!(copied(Method::GET, RequestBody::Empty) && copied(Method::PUT, whole()));
+        assert!(copied(Method::DELETE, RequestBody::Empty));
+        assert!(!copied(Method::POST, RequestBody::Empty) && !copied(Method::PATCH, whole()));
+    }
 }

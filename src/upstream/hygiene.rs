@@ -10,11 +10,15 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use smallvec::SmallVec;
 
+use crate::facts::{fold_name, is_odd_name};
+
 /// The names that never pass, ready for one look at each field.
 #[derive(Clone, Debug)]
 pub(crate) struct Hygiene {
     request: NameSet,
     response: NameSet,
+    /// What a client may not say behind its body.
+    trailers: NameSet,
     /// What the policy's conditions read. It reaches the upstream as it was judged: not named away
     /// by Connection, and not under another spelling.
     judged: Vec<HeaderName>,
@@ -23,38 +27,68 @@ pub(crate) struct Hygiene {
 /// A set of names with a filter that spares almost every other name a comparison.
 #[derive(Clone, Debug)]
 struct NameSet {
-    filter: [u64; 4],
+    filter: [u64; WORDS],
     names: Vec<HeaderName>,
 }
 
 impl Hygiene {
-    /// For a gateway that also sets some fields towards upstreams, and whose conditions read others.
+    /// For a gateway that also sets some fields towards upstreams, whose conditions read others, and
+    /// whose sources of identity read further ones.
     pub(crate) fn new<'a>(
         set: impl IntoIterator<Item = &'a HeaderName>,
         judged: impl IntoIterator<Item = &'a HeaderName>,
+        credentials: impl IntoIterator<Item = &'a HeaderName>,
     ) -> Hygiene {
         let fixed =
             |list: &[&'static str]| list.iter().map(|name| HeaderName::from_static(name)).collect::<Vec<_>>();
         let mut request = fixed(HOP_BY_HOP);
         request.extend(fixed(REQUEST_ONLY));
         request.extend(set.into_iter().cloned());
+        let judged: Vec<HeaderName> = judged.into_iter().cloned().collect();
+        let mut trailers = request.clone();
+        trailers.extend(fixed(NOT_IN_TRAILERS));
+        trailers.extend(credentials.into_iter().cloned());
+        trailers.extend(judged.iter().cloned());
         let mut response = fixed(HOP_BY_HOP);
         response.extend(fixed(RESPONSE_ONLY));
         Hygiene {
             request: NameSet::new(request),
             response: NameSet::new(response),
-            judged: judged.into_iter().cloned().collect(),
+            trailers: NameSet::new(trailers),
+            judged,
         }
     }
 
-    /// Removes from a client's fields what must not reach an upstream.
-    pub(crate) fn clean_request(&self, headers: &mut HeaderMap) {
-        self.request.remove_from(headers, &self.judged);
+    /// Removes from a client's fields what must not reach an upstream. `odd_names`: whether some name
+    /// has a `_` or `.`.
+    pub(crate) fn clean_request(&self, headers: &mut HeaderMap, odd_names: bool) {
+        self.request.remove_from(headers, &self.judged, odd_names);
+    }
+
+    /// Removes from a client's trailers what must not reach an upstream: besides what a head may not
+    /// say either, whatever was or could have been judged in the head.
+    pub(crate) fn clean_trailers(&self, trailers: &mut HeaderMap) {
+        self.trailers.remove_from(trailers, &[], true);
+    }
+
+    /// The names of trailers that may come, out of those that a client announces.
+    pub(crate) fn announced_trailers(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for value in headers.get_all(header::TRAILER) {
+            for token in value.as_bytes().split(|byte| *byte == b',') {
+                let Ok(name) = HeaderName::from_bytes(token.trim_ascii()) else { continue };
+                if !self.trailers.hits(name.as_str()) && !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        let list: Vec<&str> = names.iter().map(HeaderName::as_str).collect();
+        HeaderValue::try_from(list.join(", ")).ok().filter(|value| !value.is_empty())
     }
 
     /// Removes from an upstream's fields what must not reach a client.
     pub(crate) fn clean_response(&self, headers: &mut HeaderMap) {
-        self.response.remove_from(headers, &[]);
+        self.response.remove_from(headers, &[], true);
     }
 }
 
@@ -62,7 +96,7 @@ impl NameSet {
     fn new(mut names: Vec<HeaderName>) -> NameSet {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        let mut filter = [0; 4];
+        let mut filter = [0; WORDS];
         for name in &names {
             let bit = NameSet::bit(name.as_str());
             filter[bit / 64] |= 1 << (bit % 64);
@@ -70,26 +104,28 @@ impl NameSet {
         NameSet { filter, names }
     }
 
-    /// A number from 0 to 255 from the length and the outer letters of a name.
+    /// A bit of the filter, from the length and the outer letters of a name.
+    #[inline]
     fn bit(name: &str) -> usize {
         let bytes = name.as_bytes();
         let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-        (bytes.len() * 7 + usize::from(first) * 3 + usize::from(last) * 11) & 255
+        (bytes.len() * 37 + usize::from(first) * 5 + usize::from(last) * 131) % (64 * WORDS)
     }
 
+    #[inline]
     fn contains(&self, name: &str) -> bool {
         let bit = NameSet::bit(name);
         self.filter[bit / 64] >> (bit % 64) & 1 == 1
             && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
 
-    fn remove_from(&self, headers: &mut HeaderMap, judged: &[HeaderName]) {
+    fn remove_from(&self, headers: &mut HeaderMap, judged: &[HeaderName], odd_names: bool) {
         let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
         for name in headers.keys() {
             let text = name.as_str();
-            let hit = if text.contains(['_', '.']) {
+            let hit = if odd_names && is_odd_name(text) {
                 // Compared as backends fold it.
-                let folded = crate::facts::fold_name(text);
+                let folded = fold_name(text);
                 self.covers(&folded) || judged.iter().any(|name| name.as_str() == folded && name != text)
             } else {
                 self.covers(text)
@@ -106,10 +142,19 @@ impl NameSet {
         }
     }
 
+    /// Whether a name is covered as backends fold it.
+    fn hits(&self, name: &str) -> bool {
+        if is_odd_name(name) { self.covers(&fold_name(name)) } else { self.covers(name) }
+    }
+
+    #[inline]
     fn covers(&self, name: &str) -> bool {
-        self.contains(name) || name.starts_with("x-forwarded-")
+        self.contains(name) || (name.starts_with('x') && name.starts_with("x-forwarded-"))
     }
 }
+
+/// Words of the filter: bits enough that hardly any other name has one.
+const WORDS: usize = 16;
 
 /// The usual values name no field.
 fn is_plain_connection(value: &HeaderValue) -> bool {
@@ -207,6 +252,33 @@ const REQUEST_ONLY: &[&str] = &[
     "x-rewrite-url",
 ];
 
+/// From clients, behind a body: what says where a request goes, what it is, who makes it, or how long
+/// it is (RFC 9110 section 6.5.1).
+const NOT_IN_TRAILERS: &[&str] = &[
+    "accept",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "range",
+    "referer",
+    "set-cookie",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+];
+
 /// From upstreams: what only the gateway may say.
 const RESPONSE_ONLY: &[&str] = &[
     "proxy-authenticate",
@@ -245,7 +317,7 @@ mod tests {
     fn left(fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = map(fields);
         let (set, judged) = (HeaderName::from_static("x-auth-subject"), HeaderName::from_static("x-tenant"));
-        Hygiene::new([&set], [&judged]).clean_request(&mut headers);
+        Hygiene::new([&set], [&judged], []).clean_request(&mut headers, true);
         let mut names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
         names
@@ -304,6 +376,39 @@ mod tests {
         let set = NameSet::new(names.clone());
         assert!(names.iter().all(|name| set.contains(name.as_str())));
         assert!(!set.contains("accept") && !set.contains(""));
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_is_judged_set_or_secret() {
+        let (set, judged, key) = (
+            HeaderName::from_static("x-auth-subject"),
+            HeaderName::from_static("x-tenant"),
+            HeaderName::from_static("x-api-key"),
+        );
+        let hygiene = Hygiene::new([&set], [&judged], [&key]);
+        for name in [
+            "x-auth-subject",
+            "x-tenant",
+            "x_tenant",
+            "x-api-key",
+            "x.api.key",
+            "authorization",
+            "cookie",
+            "x-forwarded-for",
+            "transfer-encoding",
+            "content-length",
+            "trailer",
+            "host",
+            "x-request-id",
+        ] {
+            let mut trailers = map(&[(name, "evil"), ("grpc-status", "0"), ("x-checksum", "1")]);
+            hygiene.clean_trailers(&mut trailers);
+            assert_eq!(trailers.len(), 2, "{name}");
+            let announced = HeaderValue::from_str(&format!("{name}, X-Checksum")).expect("a value");
+            let head = [(header::TRAILER, announced)].into_iter().collect();
+            assert_eq!(hygiene.announced_trailers(&head).expect("one"), "x-checksum", "{name}");
+        }
+        assert_eq!(hygiene.announced_trailers(&map(&[("trailer", "cookie")])), None);
     }
 
     #[test]

@@ -4,20 +4,32 @@
 //! waits for its answer, and idle connections rest in a list of the thread. Nothing is spawned for
 //! a request, nothing is locked. Called by the stack's last service, after every gate has passed.
 
+mod announce;
 mod body;
+mod breaker;
+mod choose;
+mod cluster;
+mod dial;
 mod echo;
 mod fault;
 mod flatten;
 mod forward;
+pub(crate) mod health;
+mod http1;
 mod hygiene;
+mod io;
 mod link;
-mod pool;
+mod multiplex;
+mod resolve;
+mod server;
+mod standing;
 mod upgrade;
 
 pub(crate) use body::{BodyEnd, BodyFailure, ClientBody, Fate, RequestBody, ResponseBody};
+pub(crate) use cluster::Upstreams;
 pub(crate) use fault::Fault;
 pub(crate) use flatten::write_flattened;
 pub(crate) use forward::{Forwarded, Outbound, forward};
 pub(crate) use hygiene::{Hygiene, join_cookies, upgrade_wanted};
-pub(crate) use pool::Pools;
+pub(crate) use standing::{Board, Condition};
 pub(crate) use upgrade::Tunnel;

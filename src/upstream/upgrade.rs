@@ -11,19 +11,22 @@ use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
-use tokio::time::timeout;
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::{RequestBody, ResponseBody, StreamBody};
+use super::breaker::Room;
+use super::dial::Wanted;
 use super::fault::Fault;
-use super::forward::{Forwarded, is_plain};
-use super::link::Link;
-use super::pool::Pool;
-use crate::config::Timeouts;
+use super::forward::{Forwarded, Terms, is_plain};
+use super::link::Failure;
+use super::server::{Channel, Flight};
 
 /// The upstream's end of a connection that changed its protocol.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     upstream: OnUpgrade,
+    /// It counts among the requests in flight, and the connections, until it ends.
+    _flight: Flight,
+    _seat: Option<Room>,
 }
 
 impl Tunnel {
@@ -34,7 +37,8 @@ impl Tunnel {
         client: &mut (impl AsyncRead + AsyncWrite + Unpin),
         early: &[u8],
     ) -> (u64, u64) {
-        let Ok(upstream) = self.upstream.await else { return (0, 0) };
+        let Tunnel { upstream, _flight, _seat } = self;
+        let Ok(upstream) = upstream.await else { return (0, 0) };
         let mut upstream = Counted { stream: TokioIo::new(upstream), read: 0, written: 0 };
         if upstream.write_all(early).await.is_ok() {
             // However it ends, what was carried is counted.
@@ -84,29 +88,41 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 /// Sends a request that asks for another protocol.
 pub(super) async fn exchange(
-    pool: &Pool,
     request: Request<RequestBody>,
-    timeouts: Timeouts,
-) -> Result<Forwarded, Fault> {
-    let link = Link::connect(&pool.server, timeouts.connect).await?;
-    let (mut sender, driver) = link.into_halves();
+    terms: &Terms,
+    mut flight: Flight,
+    room: &mut Option<Room>,
+) -> Result<Forwarded, Failure> {
+    let server = flight.server();
+    if server.dialer.speaks_only_http2() {
+        // RFC 9113 section 8.6: there is no Upgrade in HTTP/2.
+        return Err(Failure::Broken(Fault::Protocol));
+    }
+    let link = match server.connect(terms.connect_patience(), terms.client, Wanted::Http1).await {
+        Ok(Channel::Link(link)) => link,
+        Ok(Channel::Stream(_)) => return Err(Failure::Broken(Fault::Protocol)),
+        Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
+    };
+    let (mut sender, driver, seat) = link.into_parts();
     tokio::task::spawn_local(async move {
         // It ends when both halves of the exchange have; its error is seen by the exchange.
         let _ = driver.with_upgrades().await;
     });
-    let answered = timeout(timeouts.upstream_first_byte, sender.send_request(request)).await;
-    let mut response = match answered {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(Fault::from_hyper(&error)),
-        Err(_) => return Err(Fault::Timeout),
-    };
+    let sent = sender.send_request(request);
+    let answered =
+        terms.in_time(async move { sent.await.map_err(|error| Failure::Broken(Fault::from_hyper(&error))) });
+    let mut response = answered.await?;
+    flight.occupy(room.take());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         if !is_plain(response.status(), response.headers()) {
-            return Err(Fault::Protocol);
+            return Err(Failure::Broken(Fault::Protocol));
         }
-        return Ok(Forwarded::Answer(response.map(ResponseBody::Driven)));
+        let body = |incoming| StreamBody::new(incoming, None, flight, terms.clock());
+        return Ok(Forwarded::Answer(
+            response.map(|incoming| ResponseBody::Driven(Box::new(body(incoming)))),
+        ));
     }
     let upstream = hyper::upgrade::on(&mut response);
     let response = Response::from_parts(response.into_parts().0, ResponseBody::Whole(None));
-    Ok(Forwarded::Switched(response, Tunnel { upstream }))
+    Ok(Forwarded::Switched(response, Tunnel { upstream, _flight: flight, _seat: seat }))
 }

@@ -26,6 +26,17 @@ const ON_SOCKETS: &[(&str, &str)] = &[
     ("fault/internal", include_str!("../../src/layers/audit.rs")),
 ];
 
+/// Reasons that such a rule gives besides the one of its table.
+const REASONS_ON_SOCKETS: &[(Reason, &str)] = &[
+    (Reason::UpstreamDns, include_str!("upstreams.rs")),
+    (Reason::UpstreamRefused, include_str!("upstreams.rs")),
+    (Reason::UpstreamConnectTimeout, include_str!("http2_upstreams.rs")),
+    (Reason::UpstreamTls, include_str!("http2_upstreams.rs")),
+    (Reason::UpstreamCertificate, include_str!("http2_upstreams.rs")),
+    (Reason::UpstreamUnavailable, include_str!("upstreams.rs")),
+    (Reason::UpstreamOverloaded, include_str!("upstreams.rs")),
+];
+
 /// The names that cases expect.
 #[derive(Default)]
 struct Expected {
@@ -112,12 +123,16 @@ fn every_built_in_pass_is_the_verdict_of_a_gate_in_some_case() {
 #[test]
 fn every_reason_and_every_status_is_expected_by_a_case() {
     let expected = Expected::of(&tables());
-    let on_sockets: BTreeSet<Reason> = Builtin::ALL
+    let mut on_sockets: BTreeSet<Reason> = Builtin::ALL
         .iter()
         .map(|builtin| builtin.info())
         .filter(|builtin| ON_SOCKETS.iter().any(|(name, _)| *name == builtin.name))
         .map(|builtin| builtin.reason)
         .collect();
+    for (reason, text) in REASONS_ON_SOCKETS {
+        assert!(text.contains(&format!("\"{reason}\"")), "{reason} is not expected where it should be");
+        on_sockets.insert(*reason);
+    }
     for reason in Reason::ALL.iter().filter(|reason| !on_sockets.contains(reason)) {
         assert!(expected.reasons.contains(reason.info().code), "no case expects {}", reason.info().code);
     }

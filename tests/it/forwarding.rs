@@ -123,7 +123,7 @@ fn a_dead_upstream_is_a_named_502() {
     assert_eq!((response.status, response.rule()), (502, "fault/upstream-connect"));
     assert_eq!(response.header("x-portcullis-decision"), Some("error"));
     let status = response.header("proxy-status").expect("set");
-    assert!(status.contains("error=destination_unavailable"), "{status}");
+    assert!(status.contains("error=connection_refused"), "{status}");
     assert_eq!(gateway.records(1)[0]["decision"], "error");
 }
 
@@ -157,6 +157,34 @@ fn a_truncated_answer_never_looks_complete() {
     let response = get(gateway.address, "/x");
     assert_eq!(response.header("content-length"), Some("100"));
     assert!(response.body.len() < 100);
+    // The status had been sent; the record tells what became of it.
+    let record = gateway.records(1).remove(0);
+    assert_eq!((record["decision"].as_str(), record["status"].as_u64()), (Some("error"), Some(200)));
+    assert_eq!(record["rule"], "fault/upstream-timeout");
+}
+
+#[test]
+fn trailers_pass_where_the_route_takes_them_but_for_what_was_judged_or_is_secret() {
+    let upstream = Upstream::start();
+    let taking = config(
+        &upstream,
+        "\n[[rbac.deny]]\nid = \"tenant\"\nwhen = \"has header.x-tenant and header.x-tenant != 'a'\"\n",
+    )
+    .replace("upstream = \"origin\"", "upstream = \"origin\"\naccept = [\"trailers\"]");
+    let gateway = Gateway::start(&taking);
+    let response = send(
+        gateway.address,
+        b"POST /b HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\
+          Trailer: X-Sum, Authorization, Cookie, X-Tenant, X-Portcullis-Rule, Content-Length\r\nConnection: close\r\n\r\n\
+          5\r\nhello\r\n0\r\nX-Sum: 7\r\nAuthorization: x\r\nCookie: a=b\r\nX-Tenant: b\r\nX-Portcullis-Rule: x\r\n\
+          Content-Length: 9\r\nX-Unannounced: 1\r\n\r\n",
+    );
+    assert_eq!(response.status, 200);
+    let received = upstream.received().remove(0);
+    assert_eq!((received.body.as_slice(), received.all("trailer")), (&b"hello"[..], vec!["x-sum"]));
+    let trailers = received.headers.iter().filter(|(name, _)| name.starts_with("trailer "));
+    let names: Vec<String> = trailers.map(|(name, _)| name.to_ascii_lowercase()).collect();
+    assert_eq!(names, ["trailer x-sum"]);
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub struct Served {
 
 impl Certificate {
     /// Reads the chain and its key, both whatever is wrong with the first.
-    pub(super) fn read(&self, reader: &mut Reader<'_>) -> Result<Served, TlsError> {
+    pub(in crate::config) fn read(&self, reader: &mut Reader<'_>) -> Result<Served, TlsError> {
         let cert = reader(&self.cert, MAX_PEM).map_err(|why| unusable(&self.cert, &why));
         let key = reader(&self.key, MAX_PEM).map_err(|why| unusable(&self.key, &why));
         let (cert, key) = (cert?, key?);

@@ -59,7 +59,7 @@ pub enum TlsError {
 }
 
 /// Reads a text file of at most so many bytes, or says why not.
-pub(super) type Reader<'r> = dyn FnMut(&Path, u64) -> Result<String, String> + 'r;
+pub(in crate::config) type Reader<'r> = dyn FnMut(&Path, u64) -> Result<String, String> + 'r;
 
 /// Something wrong, where the configuration names the file, and what the file should hold.
 pub(super) type Problem = (Place, TlsError, &'static str);
@@ -91,7 +91,7 @@ const CERTIFICATE_HELP: &str =
     "`cert` and `key` are PEM files: the chain, the server's own certificate first, and its key";
 
 /// The largest certificate chain, bundle or key that is read.
-const MAX_PEM: u64 = 1 << 20;
+pub(in crate::config) const MAX_PEM: u64 = 1 << 20;
 
 /// The largest list of revoked certificates that is read.
 const MAX_CRL: u64 = 64 << 20;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::super::hygiene::Hygiene;
 use super::BodyFailure;
 
 /// What is sent to an upstream.
@@ -29,8 +31,8 @@ pub(crate) enum RequestBody {
 #[derive(Debug)]
 pub(crate) struct ClientBody {
     incoming: Incoming,
-    /// Whether trailers may pass.
-    trailers: bool,
+    /// What cleans its trailers, if they may pass.
+    trailers: Option<Arc<Hygiene>>,
     /// How much more may come.
     room: Option<u64>,
     patience: Duration,
@@ -43,6 +45,10 @@ pub(crate) struct ClientBody {
 pub(crate) struct Fate {
     end: Cell<BodyEnd>,
     bytes: Cell<u64>,
+    /// Whether all of it has been read, or it failed.
+    over: Cell<bool>,
+    /// When a piece of it last moved.
+    moved: Cell<Option<Instant>>,
 }
 
 /// How the client's body ended.
@@ -68,6 +74,22 @@ impl Fate {
         self.bytes.get()
     }
 
+    /// Whether nothing more of it will come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// When a piece of it last moved towards the upstream.
+    pub(crate) fn moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+
+    /// A piece of it has moved.
+    #[cfg(test)]
+    pub(in crate::upstream) fn touch(&self) {
+        self.moved.set(Some(Instant::now()));
+    }
+
     /// Notes bytes that were read elsewhere.
     pub(crate) fn add(&self, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
@@ -78,7 +100,7 @@ impl ClientBody {
     /// Bounds the client's body: by `room` bytes in all, and by `patience` between two pieces.
     pub(crate) fn new(
         incoming: Incoming,
-        trailers: bool,
+        trailers: Option<Arc<Hygiene>>,
         room: Option<u64>,
         patience: Duration,
         fate: Rc<Fate>,
@@ -88,7 +110,8 @@ impl ClientBody {
 
     fn fail(&self, end: BodyEnd) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
         self.fate.end.set(end);
-        Poll::Ready(Some(Err(BodyFailure)))
+        self.fate.over.set(true);
+        Poll::Ready(Some(Err(BodyFailure::Cut)))
     }
 }
 
@@ -101,23 +124,28 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
         loop {
-            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
+            let mut frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(_))) => return self.fail(BodyEnd::Broken),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    self.fate.over.set(true);
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => {
                     let patience = self.patience;
                     ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(cx));
                     return self.fail(BodyEnd::Broken);
                 }
             };
-            let deadline = Instant::now() + self.patience;
+            let now = Instant::now();
+            self.fate.moved.set(Some(now));
+            self.fate.over.set(self.incoming.is_end_stream());
+            let deadline = now + self.patience;
             if let Some(timer) = &mut self.timer {
                 timer.as_mut().reset(deadline);
             }
-            match frame.data_ref() {
-                Some(data) => {
-                    let length = data.remaining() as u64;
+            match frame.data_ref().map(|data| data.remaining() as u64) {
+                Some(length) => {
                     self.fate.add(length);
                     match self.room.map(|room| room.checked_sub(length)) {
                         Some(None) => return self.fail(BodyEnd::TooLarge),
@@ -127,9 +155,13 @@ impl Body for ClientBody {
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 // Trailers arrive where headers were judged already; they are dropped unless the
-                // route asks for them.
-                None if self.trailers => return Poll::Ready(Some(Ok(frame))),
-                None => {}
+                // route asks for them, and then nothing may come that a judgement could rest on.
+                None => {
+                    if let (Some(hygiene), Some(trailers)) = (&self.trailers, frame.trailers_mut()) {
+                        hygiene.clean_trailers(trailers);
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod client;
 pub mod command;
 mod gateway;
 pub mod http2;
+pub mod http2_server;
 pub mod stand_in;
 pub mod tables;
 pub mod tls;

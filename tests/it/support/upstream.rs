@@ -35,6 +35,15 @@ impl Upstream {
 
     /// Answers every request with what `answer` makes of it. An empty answer closes the connection.
     pub fn answering(answer: impl Fn(&Received) -> Vec<u8> + Send + Sync + 'static) -> Upstream {
+        Upstream::with(answer, false)
+    }
+
+    /// The same, but a request counts as received before it is answered, which may take a while.
+    pub fn holding(answer: impl Fn(&Received) -> Vec<u8> + Send + Sync + 'static) -> Upstream {
+        Upstream::with(answer, true)
+    }
+
+    fn with(answer: impl Fn(&Received) -> Vec<u8> + Send + Sync + 'static, first: bool) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let received = Arc::new(Mutex::new(Vec::new()));
@@ -42,7 +51,7 @@ impl Upstream {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
-                thread::spawn(move || serve(stream, &kept, &*answer));
+                thread::spawn(move || serve(stream, &kept, &*answer, first));
             }
         });
         Upstream { address, received }
@@ -59,12 +68,17 @@ impl Upstream {
     }
 }
 
-fn serve(stream: TcpStream, kept: &Mutex<Vec<Received>>, answer: &dyn Fn(&Received) -> Vec<u8>) {
+fn serve(stream: TcpStream, kept: &Mutex<Vec<Received>>, answer: &dyn Fn(&Received) -> Vec<u8>, first: bool) {
     let Ok(mut writer) = stream.try_clone() else { return };
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
+        if first {
+            kept.lock().expect("not poisoned").push(request.clone());
+        }
         let bytes = answer(&request);
-        kept.lock().expect("not poisoned").push(request);
+        if !first {
+            kept.lock().expect("not poisoned").push(request);
+        }
         if bytes.is_empty() || writer.write_all(&bytes).is_err() {
             return;
         }

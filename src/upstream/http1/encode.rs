@@ -1,0 +1,139 @@
+//! A request as it is written.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, Method, header};
+use http_body::{Body as _, Frame};
+
+use super::super::body::RequestBody;
+use super::{Broken, COPIED};
+
+/// How the end of a request's body is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// By its length; so much of it is to come.
+    Sized(u64),
+    /// By a chunk that is empty.
+    Chunked,
+}
+
+/// Writes a head. How its body follows, if one does.
+pub(super) fn head(out: &mut BytesMut, parts: &Parts, body: &RequestBody) -> Option<Framing> {
+    let framing = match body.size_hint().exact() {
+        Some(0) => None,
+        Some(length) => Some(Framing::Sized(length)),
+        None => Some(Framing::Chunked),
+    };
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let values: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    out.reserve(parts.method.as_str().len() + target.len() + values + 64);
+    put(out, &[parts.method.as_str(), " ", target, " HTTP/1.1\r\n"]);
+    // First, as RFC 9110 section 7.2 has it.
+    if let Some(host) = parts.headers.get(header::HOST) {
+        field(out, "host", host.as_bytes());
+    }
+    for (name, value) in &parts.headers {
+        // The length of the body is told here and nowhere else.
+        if name != header::HOST && name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
+            field(out, name.as_str(), value.as_bytes());
+        }
+    }
+    match framing {
+        Some(Framing::Sized(length)) => length_field(out, length),
+        Some(Framing::Chunked) => put(out, &["transfer-encoding: chunked\r\n"]),
+        // RFC 9110 section 8.6: of a method that may have a body, that there is none is said.
+        None if takes_body(&parts.method) => length_field(out, 0),
+        None => {}
+    }
+    put(out, &["\r\n"]);
+    framing
+}
+
+fn takes_body(method: &Method) -> bool {
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::CONNECT | Method::DELETE
+    )
+}
+
+fn put(out: &mut BytesMut, texts: &[&str]) {
+    texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
+}
+
+fn field(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn length_field(out: &mut BytesMut, length: u64) {
+    put(out, &["content-length: ", &length.to_string(), "\r\n"]);
+}
+
+impl Framing {
+    /// Writes a frame; long data becomes `piece`, which goes behind what is written. Whether more of
+    /// the body may follow.
+    pub(super) fn frame(
+        &mut self,
+        frame: Frame<Bytes>,
+        out: &mut BytesMut,
+        piece: &mut Bytes,
+    ) -> Result<bool, Broken> {
+        match frame.into_data() {
+            Ok(data) => self.data(data, out, piece).map(|()| true),
+            Err(frame) => match (frame.into_trailers(), *self) {
+                (Ok(trailers), Framing::Chunked) => {
+                    end_chunks(out, Some(&trailers));
+                    Ok(false)
+                }
+                // There is no place for trailers behind a length.
+                (Ok(_), Framing::Sized(_)) | (Err(_), _) => Ok(true),
+            },
+        }
+    }
+
+    fn data(&mut self, data: Bytes, out: &mut BytesMut, piece: &mut Bytes) -> Result<(), Broken> {
+        if data.is_empty() {
+            // As a chunk, it would be the last one.
+            return Ok(());
+        }
+        match self {
+            Framing::Sized(left) => {
+                *left = left.checked_sub(data.len() as u64).ok_or(Broken::Body)?;
+                if data.len() <= COPIED {
+                    out.extend_from_slice(&data);
+                } else {
+                    *piece = data;
+                }
+            }
+            Framing::Chunked => {
+                put(out, &[&format!("{:x}\r\n", data.len())]);
+                // The line break behind it has no place behind a piece that stays where it lies.
+                out.extend_from_slice(&data);
+                out.put_slice(b"\r\n");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the end of the body, which has no trailers.
+    pub(super) fn end(&self, out: &mut BytesMut) -> Result<(), Broken> {
+        match self {
+            Framing::Sized(0) => Ok(()),
+            Framing::Sized(_) => Err(Broken::Body),
+            Framing::Chunked => {
+                end_chunks(out, None);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn end_chunks(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
+    put(out, &["0\r\n"]);
+    for (name, value) in trailers.into_iter().flatten() {
+        field(out, name.as_str(), value.as_bytes());
+    }
+    put(out, &["\r\n"]);
+}
