@@ -3,6 +3,7 @@
 //! Meant for loopback. Reading is open there, but only to a loopback `Host` and without a foreign
 //! `Origin`, so that a web page cannot read it through a browser; every change needs the token.
 
+mod reserve;
 mod respond;
 mod token;
 
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use self::reserve::Reserve;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::serve::{Installer, Lifecycle, StartError};
@@ -37,6 +39,7 @@ pub(crate) struct AdminState {
 #[derive(Debug)]
 pub(crate) struct Admin {
     listener: TcpListener,
+    reserve: Arc<Reserve>,
     access: Arc<Access>,
     state: Arc<AdminState>,
 }
@@ -77,7 +80,7 @@ impl Admin {
             metrics_need_token: settings.metrics_need_token,
             loopback: address.ip().is_loopback(),
         };
-        Ok(Admin { listener, access: Arc::new(access), state })
+        Ok(Admin { listener, reserve: Reserve::new(), access: Arc::new(access), state })
     }
 
     /// Serves until the process ends.
@@ -85,11 +88,14 @@ impl Admin {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let Ok((stream, peer)) = self.listener.accept().await else {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if !self.reserve.give() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
                 continue;
             };
             let Ok(seat) = Arc::clone(&room).try_acquire_owned() else { continue };
             let (access, state) = (Arc::clone(&self.access), Arc::clone(&self.state));
+            let reserve = Arc::clone(&self.reserve);
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
                     let (access, state) = (Arc::clone(&access), Arc::clone(&state));
@@ -104,6 +110,8 @@ impl Admin {
                 if let Err(error) = served {
                     tracing::debug!(%peer, %error, "an admin connection failed");
                 }
+                // The connection's descriptor is free again, and nobody has asked for it yet.
+                reserve.refill();
                 drop(seat);
             });
         }

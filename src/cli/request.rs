@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::config::Setup;
-use crate::facts::{Holder, Scheme};
+use crate::facts::{Certificate, Holder, Scheme};
 use crate::policy::intake::AddressSource;
 use crate::policy::{Caller, Policy, Sample, World};
 
@@ -35,6 +35,8 @@ pub(super) struct Request {
     pub(super) peer: Option<IpAddr>,
     /// The client's address.
     pub(super) ip: IpAddr,
+    /// The certificate that the client showed.
+    pub(super) certificate: Option<Arc<Certificate>>,
 }
 
 /// Somebody whose credential is taken as verified.
@@ -55,7 +57,8 @@ impl Request {
     /// The sample of this request. Adds a Host and a Content-Length where none are given, and
     /// writes the client's address where a trusted peer would.
     pub(super) fn sample(self, policy: &Policy, now: Timestamp, caller: Caller) -> Sample {
-        let Request { method, target, fragment, version, scheme, host, mut headers, body, peer, ip } = self;
+        let Request { method, target, fragment, version, scheme, host, mut headers, body, .. } = self;
+        let Request { peer, ip, certificate, .. } = self;
         let local = || HeaderValue::from_static("localhost");
         if host.is_some() || !headers.contains_key(header::HOST) {
             headers.insert(header::HOST, host.unwrap_or_else(local));
@@ -70,7 +73,19 @@ impl Request {
             headers.entry(name).or_insert(value);
         }
         let peer = peer.unwrap_or(ip);
-        Sample { now, scheme, method, uri: target, fragment, version, headers, body, peer, caller }
+        Sample {
+            now,
+            scheme,
+            method,
+            uri: target,
+            fragment,
+            version,
+            headers,
+            body,
+            peer,
+            certificate,
+            caller,
+        }
     }
 }
 
@@ -126,6 +141,7 @@ mod tests {
             body: Bytes::new(),
             peer: None,
             ip: IpAddr::from([192, 0, 2, 7]),
+            certificate: None,
         };
         change(&mut request);
         request.sample(&setup.policy, Timestamp::UNIX_EPOCH, Caller::FromHeaders)

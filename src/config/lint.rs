@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::raw::{Root, ServerText};
-use super::settings::Settings;
+use super::settings::{Listener, Settings};
 use crate::policy::Policy;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::Diagnostics;
@@ -20,6 +20,7 @@ pub(super) fn check(
     let Some(policy) = policy else { return };
     unused_upstreams(settings, policy, diagnostics);
     demo_keys(settings, policy, diagnostics);
+    unasked_certificates(root, settings, diagnostics);
     uninspected_routes(root, policy, diagnostics);
 }
 
@@ -45,6 +46,19 @@ fn demo_keys(settings: &Settings, policy: &Policy, diagnostics: &mut Diagnostics
                 ),
             )
             .help("make a key of your own: `portcullis hash-key --generate`");
+    }
+}
+
+/// Nobody shows a certificate to a listener that does not ask for one.
+fn unasked_certificates(root: &Root, settings: &Settings, diagnostics: &mut Diagnostics) {
+    let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+    if settings.listeners.iter().any(asks) {
+        return;
+    }
+    for source in root.policy.authn.iter().flat_map(|authn| &authn.mtls) {
+        diagnostics
+            .push(Code::UnusedName, source.place, "no listener asks for client certificates")
+            .help("add `client_ca` to the `tls` of a listener");
     }
 }
 
@@ -155,6 +169,47 @@ mod tests {
             );
             check(&text, &[Code::TrustsTheWorld]);
         }
+    }
+
+    /// A listener with these lines.
+    fn listener(lines: &str, more: &str) -> String {
+        format!(
+            "[upstream.app]\nservers = [\"builtin:echo\"]\n{more}[[listener]]\naddress = \"127.0.0.1:80\"\n{lines}"
+        )
+    }
+
+    #[test]
+    fn a_listener_believes_the_proxies_it_names_and_names_some() {
+        let from = |list: &str| listener(&format!("proxy_protocol = {{ from = {list} }}\n"), "");
+        check(&from("[\"10.0.0.0/8\", \"2001:db8::1\"]"), &[]);
+        check(&from("\"10.0.0.1\""), &[]);
+        check(&from("[\"0.0.0.0/0\"]"), &[Code::TrustsTheWorld]);
+        check(&from("[]"), &[Code::BadValue]);
+        check(&from("[\"office\"]"), &[Code::BadValue]);
+        check(&from("[\"10.0.0.1/8\"]"), &[Code::BadValue]);
+        check(&listener("proxy_protocol = true\n", ""), &[Code::WrongType]);
+        check(&listener("proxy_protocol = {}\n", ""), &[Code::MissingKey]);
+    }
+
+    #[test]
+    fn client_certificates_are_asked_for_whole_or_not_at_all() {
+        let tls = |more: &str| {
+            listener(&format!("tls = {{ certificates = [{{ cert = \"c\", key = \"k\" }}]{more} }}\n"), "")
+        };
+        check(&tls(""), &[]);
+        check(&tls(", client_ca = \"ca\", client_crl = [\"a\", \"b\"], client_cert = \"optional\""), &[]);
+        check(&tls(", client_cert = \"optional\""), &[Code::Conflict]);
+        check(&tls(", client_crl = [\"crl\"]"), &[Code::Conflict]);
+        check(&tls(", client_ca = \"ca\", client_cert = \"maybe\""), &[Code::BadValue]);
+        check(&listener("tls = { certificates = [] }\n", ""), &[Code::BadValue]);
+    }
+
+    #[test]
+    fn certificates_that_nobody_is_asked_for_are_listed() {
+        let source = "[[authn.mtls]]\nid = \"x\"\nsubject = \"uri\"\n";
+        let tls = "tls = { certificates = [{ cert = \"c\", key = \"k\" }], client_ca = \"ca\" }\n";
+        check(&listener(tls, source), &[]);
+        check(&listener("", source), &[Code::UnusedName]);
     }
 
     #[test]

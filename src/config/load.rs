@@ -9,10 +9,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Admin, Documents, Outcome};
+use super::{Admin, Documents, Outcome, Settings};
 use crate::policy::code::Code;
 use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
 use crate::policy::source::{Attached, Sources};
@@ -22,9 +23,6 @@ const MAX_POLICY: u64 = 64 << 20;
 
 /// The largest list or key file that is read.
 const MAX_ATTACHED: u64 = 256 << 20;
-
-/// The largest certificate chain or key that is read.
-const MAX_PEM: u64 = 1 << 20;
 
 /// The most files that one configuration may include.
 const MAX_INCLUDES: usize = 10_000;
@@ -50,44 +48,52 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         }
     }
     let mut outcome = documents.compile(sources, now, diagnostics);
-    check_certificates(&mut outcome);
-    build_client_tls(&mut outcome, &mut inputs);
-    (outcome, inputs)
-}
-
-/// A listener that could not start is found now, and not at the next restart.
-fn check_certificates(outcome: &mut Outcome) {
     let mut diagnostics = Diagnostics::default();
-    let listeners = outcome.setup.iter().flat_map(|setup| &setup.settings.listeners);
-    for certificate in listeners.flat_map(|listener| &listener.tls) {
-        if let Err(error) = certificate.load() {
-            diagnostics.push(Code::File, certificate.place, error.to_string()).help(
-                "`cert` and `key` are PEM files: the chain, the server's own certificate first, and its key",
-            );
-        }
+    if let Some(setup) = &mut outcome.setup {
+        read_tls(&mut setup.settings, &mut inputs, now, &mut diagnostics);
+        read_client_tls(&mut setup.settings, &mut inputs, &mut diagnostics);
     }
     if diagnostics.has_errors() {
         outcome.setup = None;
-        outcome.diagnostics.extend(diagnostics.into_sorted());
+    }
+    outcome.diagnostics.extend(diagnostics.into_sorted());
+    (outcome, inputs)
+}
+
+/// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
+/// the next restart; a file that changes is a reason to load again.
+fn read_tls(settings: &mut Settings, inputs: &mut Inputs, now: Timestamp, diagnostics: &mut Diagnostics) {
+    for tls in settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
+        match tls.read(&mut |path, limit| inputs.read(path, limit).map_err(|failure| failure.why)) {
+            Ok(material) => {
+                for (file, served) in tls.certificates.iter().zip(&material.certificates) {
+                    if served.ends <= now {
+                        let message = format!("`{}` ended at {}", file.cert.display(), served.ends);
+                        diagnostics
+                            .push(Code::ExpiredCertificate, file.place, message)
+                            .help("replace both files; the running gateway takes them over by itself");
+                    }
+                }
+                tls.material = Some(Arc::new(material));
+            }
+            Err(problems) => {
+                for (place, error, help) in problems {
+                    diagnostics.push(Code::File, place, error.to_string()).help(help);
+                }
+            }
+        }
     }
 }
 
-/// Reads what upstreams are verified with and shown. A change of these files is a change like any
-/// other, so that certificates are renewed without a restart.
-fn build_client_tls(outcome: &mut Outcome, inputs: &mut Inputs) {
-    let mut diagnostics = Diagnostics::default();
-    let upstreams = outcome.setup.iter_mut().flat_map(|setup| &mut setup.settings.upstreams);
-    for tls in upstreams.filter_map(|upstream| upstream.tls.as_mut()) {
-        tls.files().for_each(|path| inputs.note(path));
-        if let Err(why) = tls.build() {
+/// Reads what upstreams are verified with and shown.
+fn read_client_tls(settings: &mut Settings, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
+    for tls in settings.upstreams.iter_mut().filter_map(|upstream| upstream.tls.as_mut()) {
+        let mut reader = |path: &Path, limit| inputs.read(path, limit).map_err(|failure| failure.why);
+        if let Err(why) = tls.build(&mut reader) {
             diagnostics
                 .push(Code::File, tls.place, why)
                 .help("`ca`, `cert` and `key` are PEM files: authorities, a chain, and the chain's key");
         }
-    }
-    if diagnostics.has_errors() {
-        outcome.setup = None;
-        outcome.diagnostics.extend(diagnostics.into_sorted());
     }
 }
 
@@ -138,13 +144,13 @@ impl Inputs {
 
     /// Reads a file, and notes how it looked before.
     fn read(&mut self, path: &Path, limit: u64) -> Result<String, Failure> {
-        self.note(path);
-        read(path, limit)
-    }
-
-    /// Notes how a file looks before somebody reads it.
-    fn note(&mut self, path: &Path) {
         self.files.insert(path.to_owned(), Look::at(path));
+        let read = read(path, limit);
+        if read.as_ref().is_err_and(|failure| failure.transient) {
+            // Nothing will change on the file when there are descriptors again, so it counts as unseen.
+            self.files.insert(path.to_owned(), None);
+        }
+        read
     }
 }
 
@@ -254,13 +260,15 @@ fn attach(sources: &mut Sources, inputs: &mut Inputs, diagnostics: &mut Diagnost
 struct Failure {
     why: String,
     absent: bool,
+    /// Whether it is for want of descriptors, and has nothing to do with the file.
+    transient: bool,
     /// For text that is not UTF-8: what could be read, to show the place.
     partial: Option<(String, u32)>,
 }
 
 impl Failure {
     fn new(why: impl Into<String>) -> Failure {
-        Failure { why: why.into(), absent: false, partial: None }
+        Failure { why: why.into(), absent: false, transient: false, partial: None }
     }
 
     /// Where the failure is, if it is inside the text.
@@ -271,16 +279,12 @@ impl Failure {
     }
 }
 
-/// The text of a certificate or key file, or why it cannot be read.
-pub(super) fn read_pem(path: &Path) -> Result<String, String> {
-    read(path, MAX_PEM).map_err(|failure| failure.why)
-}
-
 fn read(path: &Path, limit: u64) -> Result<String, Failure> {
     // Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let mut file = open.map_err(|error| Failure {
         absent: error.kind() == ErrorKind::NotFound,
+        transient: matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
         ..Failure::new(describe(error.kind(), &error))
     })?;
     check_kind(&file, limit)?;

@@ -4,15 +4,15 @@
 //! is used whole or not at all: [`compile`] gives a [`Setup`] only if there is no error.
 
 mod canonical;
-mod certificate;
 mod lint;
 pub mod load;
 pub mod raw;
 mod settings;
+mod tls;
 pub mod upstream;
 
-pub use certificate::{Certificate, CertificateError};
-pub use settings::{Admin, ConnectionLimits, Listener, Settings, Timeouts, UpstreamHeaders};
+pub use settings::{Admin, ConnectionLimits, Listener, ListenerKey, Settings, Timeouts, UpstreamHeaders};
+pub use tls::{Certificate, ClientAuth, Clients, Material, Served, Tls, TlsError};
 pub use upstream::Upstream;
 
 use http::HeaderName;

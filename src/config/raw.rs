@@ -7,14 +7,15 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use http::HeaderName;
+use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 pub use super::upstream::raw::{RawUpstream, ServerText};
 use crate::audit::RawLog;
 use crate::deny::RawResponseHeaders;
-use crate::policy::decode::{Decode, Node, ProcessPath, Size, Span, bad_value, table, words};
+use crate::policy::decode::{Decode, Node, OneOrMany, ProcessPath, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
-use crate::policy::network::NetItem;
+use crate::policy::network::{NetItem, parse_net};
 use crate::policy::raw::RawPolicy;
 
 table! {
@@ -104,6 +105,8 @@ table! {
         req address: At<Address>,
         /// TLS; absent: clear text.
         opt tls: RawTls,
+        /// Whose PROXY protocol headers are believed; absent: nobody's.
+        opt proxy_protocol: RawProxyProtocol,
     }
 }
 
@@ -112,6 +115,31 @@ table! {
     pub struct RawTls as "tls" {
         /// Certificate chains with their keys; the first is the default, the others are chosen by SNI.
         req certificates: Vec<RawCertificate>,
+        /// PEM file of the authorities whose client certificates are believed; absent: none is asked for.
+        opt client_ca: At<ProcessPath>,
+        /// Whether a client must show a certificate: `required` (default) or `optional`.
+        opt client_cert: At<ClientCertWord>,
+        /// PEM files of the revocation lists of these authorities. With any, every certificate of a client
+        /// must be covered by one that has not run out.
+        list client_crl: At<ProcessPath>,
+    }
+}
+
+words! {
+    /// Whether clients show certificates.
+    pub enum ClientCertWord {
+        /// A client may show one, which must then be valid.
+        Optional = "optional",
+        /// A connection without a valid one is refused.
+        Required = "required",
+    }
+}
+
+table! {
+    /// The PROXY protocol (version 1 or 2) in front of whatever else comes.
+    pub struct RawProxyProtocol as "proxy_protocol" {
+        /// The proxies that speak it, by addresses or networks: they must, and nobody else may.
+        req from: At<OneOrMany<At<Net>>>,
     }
 }
 
@@ -203,6 +231,10 @@ table! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub SocketAddr);
 
+/// An address or a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Net(pub IpNet);
+
 /// The name of a header field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldName(pub HeaderName);
@@ -230,6 +262,34 @@ impl JsonSchema for Address {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "examples": ["127.0.0.1:8080", "[::]:8443"] })
+    }
+}
+
+impl Decode for Net {
+    fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let text = node.string("an address or a network", diagnostics)?;
+        match parse_net(text) {
+            Ok(net) => Some(Net(net)),
+            Err(why) => {
+                let help = "write \"192.0.2.7\", \"192.0.2.0/24\" or \"2001:db8::/32\"";
+                bad_value(node, format!("`{text}` {why}"), help, diagnostics);
+                None
+            }
+        }
+    }
+}
+
+impl JsonSchema for Net {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Net".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "examples": ["192.0.2.7", "10.0.0.0/8"] })
     }
 }
 

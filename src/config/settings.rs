@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::certificate::Certificate;
-use super::raw::{MetricsWord, RawAdmin, RawLimits, RawTimeouts, RawUpstreamHeaders, RequestIdWord, Root};
+use super::raw::{
+    ClientCertWord, MetricsWord, RawAdmin, RawLimits, RawListener, RawProxyProtocol, RawTimeouts, RawTls,
+    RawUpstreamHeaders, RequestIdWord, Root,
+};
+use super::tls::{Certificate, ClientAuth, Tls};
 use super::upstream::Upstream;
 use crate::audit;
 use crate::deny::ResponseHeaders;
 use crate::policy::code::Code;
 use crate::policy::decode::ProcessPath;
 use crate::policy::diagnostic::{At, Diagnostics, Place};
+use crate::policy::ip::IpSet;
 use crate::policy::source::Sources;
 
 /// Everything about the process that is not policy.
@@ -42,12 +46,29 @@ pub struct Settings {
 }
 
 /// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// The address.
     pub address: SocketAddr,
-    /// Certificates; none: clear text.
-    pub tls: Vec<Certificate>,
+    /// TLS; none: clear text.
+    pub tls: Option<Tls>,
+    /// The proxies that begin each connection with a PROXY protocol header.
+    pub proxy_protocol: Option<IpSet>,
+}
+
+/// What tells the listeners of a configuration apart, also in the next one: the address, and the how
+/// manyeth it is of those with port 0, which may stand twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerKey {
+    address: SocketAddr,
+    nth: usize,
+}
+
+impl Listener {
+    /// Clear text, with nothing in front of it.
+    pub fn plain(address: SocketAddr) -> Listener {
+        Listener { address, tls: None, proxy_protocol: None }
+    }
 }
 
 /// How many connections may be open.
@@ -223,6 +244,24 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The keys of the listeners, in their order.
+    pub fn listener_keys(&self) -> Vec<ListenerKey> {
+        let nth =
+            |at: usize, address| self.listeners[..at].iter().filter(|other| other.address == address).count();
+        let key = |(at, listener): (usize, &Listener)| ListenerKey {
+            address: listener.address,
+            nth: nth(at, listener.address),
+        };
+        self.listeners.iter().enumerate().map(key).collect()
+    }
+
+    /// A listener of this configuration or of another, as this one has it.
+    pub fn listener(&self, key: ListenerKey) -> Option<&Listener> {
+        self.listeners.iter().filter(|listener| listener.address == key.address).nth(key.nth)
+    }
+}
+
 /// The decision log. Headers in which some source of identity reads credentials are not recorded.
 fn log(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> audit::Settings {
     let Some(raw) = &root.log else { return audit::Settings::default() };
@@ -235,21 +274,10 @@ fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> V
     let mut listeners: Vec<(Place, Listener)> = Vec::new();
     let short = root.server.iter().flat_map(|server| &server.listen);
     for address in short {
-        listeners.push((address.place, Listener { address: address.value.0, tls: Vec::new() }));
+        listeners.push((address.place, Listener::plain(address.value.0)));
     }
     for raw in &root.listener {
-        let path = |file: &At<ProcessPath>| sources.resolve(file.place.file, &file.value.0).into();
-        let certificate = |raw: &super::raw::RawCertificate| Certificate {
-            cert: path(&raw.cert),
-            key: path(&raw.key),
-            place: raw.place,
-        };
-        let tls = raw.tls.as_ref();
-        if let Some(tls) = tls.filter(|tls| tls.certificates.is_empty()) {
-            diagnostics.push(Code::BadValue, tls.place, "TLS needs at least one certificate");
-        }
-        let tls = tls.iter().flat_map(|tls| &tls.certificates).map(certificate).collect();
-        listeners.push((raw.address.place, Listener { address: raw.address.value.0, tls }));
+        listeners.push((raw.address.place, listener(raw, sources, diagnostics)));
     }
     if listeners.is_empty() {
         // A listener that could not be read is one all the same.
@@ -273,6 +301,58 @@ fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> V
         }
     }
     listeners.into_iter().map(|(_, listener)| listener).collect()
+}
+
+fn listener(raw: &RawListener, sources: &Sources, diagnostics: &mut Diagnostics) -> Listener {
+    Listener {
+        address: raw.address.value.0,
+        tls: raw.tls.as_ref().map(|tls| self::tls(tls, sources, diagnostics)),
+        proxy_protocol: raw.proxy_protocol.as_ref().map(|raw| proxies(raw, diagnostics)),
+    }
+}
+
+fn tls(raw: &RawTls, sources: &Sources, diagnostics: &mut Diagnostics) -> Tls {
+    let path = |file: &At<ProcessPath>| -> PathBuf { sources.resolve(file.place.file, &file.value.0).into() };
+    if raw.certificates.is_empty() && !diagnostics.lacks(raw.place, &["certificates"]) {
+        diagnostics.push(Code::BadValue, raw.place, "TLS needs at least one certificate");
+    }
+    let orphan = raw.client_cert.as_ref().map(|word| ("client_cert", word.place));
+    let orphan = orphan.or(raw.client_crl.first().map(|file| ("client_crl", file.place)));
+    if let (None, Some((key, place)), false) =
+        (&raw.client_ca, orphan, diagnostics.lacks(raw.place, &["client_ca"]))
+    {
+        diagnostics
+            .push(Code::Conflict, place, format!("`{key}` needs `client_ca`"))
+            .help("say whose certificates are believed: `client_ca = \"ca.pem\"`");
+    }
+    let certificate = |raw: &super::raw::RawCertificate| Certificate {
+        cert: path(&raw.cert),
+        key: path(&raw.key),
+        place: raw.place,
+    };
+    let client = raw.client_ca.as_ref().map(|ca| ClientAuth {
+        ca: path(ca),
+        place: ca.place,
+        required: raw.client_cert.is_none_or(|word| word.value == ClientCertWord::Required),
+        crls: raw.client_crl.iter().map(|file| (path(file), file.place)).collect(),
+    });
+    Tls { certificates: raw.certificates.iter().map(certificate).collect(), client, material: None }
+}
+
+/// Whose PROXY protocol headers are believed.
+fn proxies(raw: &RawProxyProtocol, diagnostics: &mut Diagnostics) -> IpSet {
+    let from = IpSet::new(raw.from.value.0.iter().map(|net| net.value.0));
+    if from.is_empty() && !diagnostics.lacks(raw.place, &["from"]) {
+        diagnostics
+            .push(Code::BadValue, raw.from.place, "`from` names no proxy")
+            .help("list the addresses of the proxies that speak the PROXY protocol, or leave the table out");
+    }
+    if from.covers_everything() {
+        diagnostics
+            .push(Code::TrustsTheWorld, raw.from.place, "`from` contains every address")
+            .help("list the addresses of the proxies in front of this listener");
+    }
+    from
 }
 
 fn connection_limits(raw: Option<&RawLimits>, diagnostics: &mut Diagnostics) -> ConnectionLimits {

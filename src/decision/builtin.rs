@@ -78,7 +78,7 @@ builtins! {
         FramingConflict = "framing-conflict" Refusal BadFraming, "Content-Length and Transfer-Encoding are doubled, odd, or both present.";
         HeaderName = "header-name" Refusal BadHeader, "A header name has an underscore, or folds to one that the gateway sets.";
         HeaderDuplicate = "header-duplicate" Refusal BadHeader, "A field that may stand once is repeated.";
-        ForwardedMalformed = "forwarded-malformed" Refusal BadForwarded, "The forwarding header of a trusted proxy cannot be read.";
+        ForwardedMalformed = "forwarded-malformed" Refusal BadForwarded, "The forwarding header of a trusted proxy cannot be read, or a proxy sent no usable PROXY protocol header.";
         MethodRefused = "method-refused" Refusal MethodRefused, "The method is unknown, or one that is never passed here.";
         Expect = "expect" Refusal ExpectationFailed, "The Expect field asks for something other than `100-continue`.";
         Intelligible = "clean" Pass MalformedRequest, "The request is intelligible, unambiguous and within size.";
@@ -88,7 +88,7 @@ builtins! {
     }
     Route "route" {
         NoRoute = "none" Refusal NoRoute, "No route serves this path.";
-        RouteAuthority = "authority" Refusal Misdirected, "No route serves this host.";
+        RouteAuthority = "authority" Refusal Misdirected, "No route serves this host, or the TLS connection was made for another.";
         Routed = "matched" Pass NoRoute, "A route serves this.";
     }
     Waf "waf" {
@@ -102,14 +102,14 @@ builtins! {
     Authn "authn" {
         Anonymous = "anonymous" Pass CredentialsMissing, "Nobody was shown, and nobody is demanded here.";
         Identified = "identified" Pass CredentialsMissing, "A valid credential was shown.";
-        AuthnRequired = "required" Refusal CredentialsMissing, "This route demands a credential.";
+        AuthnRequired = "required" Refusal CredentialsMissing, "This route demands a credential, or this listener a client certificate.";
         UnknownScheme = "unknown-scheme" Refusal SchemeUnknown, "No source of this route reads this Authorization scheme.";
         CredentialConflict = "conflict" Refusal CredentialsConflict, "More than one credential was shown.";
         CredentialMalformed = "malformed" Refusal TokenMalformed, "The credential cannot be parsed.";
-        Expired = "expired" Refusal TokenExpired, "The token is past its `exp`.";
-        NotYetValid = "not-yet-valid" Refusal TokenNotYetValid, "The token is before its `nbf`.";
-        Signature = "signature" Refusal TokenInvalid, "The signature does not verify, or the algorithm is not one of the source's.";
-        Issuer = "issuer" Refusal TokenInvalid, "The token's `iss` is not the source's issuer.";
+        Expired = "expired" Refusal TokenExpired, "The token is past its `exp`, or the client certificate has run out.";
+        NotYetValid = "not-yet-valid" Refusal TokenNotYetValid, "The token is before its `nbf`, or the client certificate is not valid yet.";
+        Signature = "signature" Refusal TokenInvalid, "The signature of a token or certificate does not verify, or its algorithm is not accepted.";
+        Issuer = "issuer" Refusal TokenInvalid, "The token's `iss` is not the source's issuer, or no authority of the listener issued the certificate.";
         Audience = "audience" Refusal TokenInvalid, "The token's `aud` is not one of the source's audiences.";
         ClaimMissing = "claim-missing" Refusal TokenInvalid, "A required claim is absent.";
         ClaimType = "claim-type" Refusal TokenInvalid, "A claim is of the wrong type.";
@@ -117,8 +117,8 @@ builtins! {
         Revoked = "revoked" Refusal TokenRevoked, "The credential is in the list of revoked ones.";
         KeyUnknown = "key-unknown" Refusal KeyUnknown, "No source has this key.";
         Password = "password" Refusal PasswordWrong, "User name or password is wrong.";
-        SubjectInvalid = "subject-invalid" Refusal SubjectInvalid, "The subject cannot be written into a header field.";
-        KeysUnavailable = "keys-unavailable" Refusal KeysUnavailable, "The keys of the source could not be obtained.";
+        SubjectInvalid = "subject-invalid" Refusal SubjectInvalid, "The subject cannot be written into a header field, or a certificate names more than one.";
+        KeysUnavailable = "keys-unavailable" Refusal KeysUnavailable, "The keys of the source could not be obtained, or no valid revocation list covers the certificate.";
     }
     Rbac "rbac" {
         DefaultDeny = "default-deny" Refusal NoMatchingGrant, "No grant allows this.";

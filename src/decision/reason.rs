@@ -93,7 +93,8 @@ reasons! {
     /// The forwarding header of a trusted proxy cannot be read.
     BadForwarded = "bad_forwarded", 400 "Bad Request", permanent,
         "The forwarding information of the proxy in front cannot be read.",
-        ["a trusted proxy passes on what its client sent", "the wrong `client_address` is configured"],
+        ["a trusted proxy passes on what its client sent", "the wrong `client_address` is configured",
+         "a proxy that `proxy_protocol` lists does not speak it, or does not say whose connection it is"],
         "look at the header named by `[server] client_address` as the proxy in front sends it";
     /// The method is never passed.
     MethodRefused = "method_refused", 405 "Method Not Allowed", permanent,

@@ -6,6 +6,7 @@
 
 mod authority;
 mod body;
+mod certificate;
 mod client;
 mod fields;
 mod hash;
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 
 pub use authority::{Authority, AuthorityError, hash_host};
 pub use body::Body;
+pub use certificate::Certificate;
 pub use client::{Client, Derivation};
 pub use fields::{Expect, Fields, Length, fold_name, is_odd_name};
 pub use hash::{HashPlace, hash_text};

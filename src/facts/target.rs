@@ -24,6 +24,8 @@ pub struct Target {
     /// Path and query as they are judged, logged and forwarded.
     text: PathAndQuery,
     path: Path,
+    /// Whether the host is another than the one that the connection was made for, where that matters.
+    pub misdirected: bool,
     /// Why this target is not to be served, if so.
     pub error: Option<TargetError>,
 }
@@ -90,6 +92,7 @@ impl Target {
             authority: None,
             text: PathAndQuery::from_static("/"),
             path: Path::default(),
+            misdirected: false,
             error: None,
         };
         if let Err(rule) = target.fill(uri, headers) {
@@ -106,6 +109,7 @@ impl Target {
             authority: None,
             text: PathAndQuery::from_static("/"),
             path: Path::default(),
+            misdirected: false,
             error: Some(TargetError { rule, shown: shown(raw) }),
         }
     }
@@ -116,6 +120,10 @@ impl Target {
     }
 
     fn fill(&mut self, uri: &Uri, headers: &HeaderMap) -> Result<(), Builtin> {
+        if self.method == Method::CONNECT && uri.path_and_query().is_none() {
+            // It asks for a tunnel, and its target is a host and nothing that a route could serve.
+            return Err(Builtin::MethodRefused);
+        }
         self.authority = Some(self.read_authority(uri, headers)?);
         let raw = uri.path_and_query().ok_or(Builtin::BadTarget)?;
         self.set_path(raw, Slashes::Merge)

@@ -93,6 +93,9 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     if let Some(rule) = target_altered.or(scheme.is_none().then_some(Builtin::BadTarget)) {
         admitted.target.refuse(rule, &parts.uri);
     }
+    if peer.secured.as_ref().is_some_and(|secured| secured.misdirects(admitted.target.host())) {
+        admitted.target.misdirected = true;
+    }
     if parts.version == http::Version::HTTP_2 {
         crate::upstream::join_cookies(&mut parts.headers);
     }

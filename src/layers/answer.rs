@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::context::Installed;
 use super::judged::Judged;
+use super::secured::Secured;
 use crate::decision::{Builtin, Denial, RuleRef};
 use crate::deny::{self, Allowance, Refusal};
 use crate::facts::Identity;
@@ -85,7 +86,11 @@ pub(super) fn mark(judged: &Judged, mut response: Response<ResponseBody>) -> Res
     let facts = judged.facts(&empty);
     let personal = match facts.identity {
         Identity::Valid(who) => !who.holder.bearer,
-        Identity::Nobody | Identity::Invalid(_) => snapshot.policy.ip.looked_at(&facts),
+        Identity::Nobody | Identity::Invalid(_) => {
+            let certificate = judged.peer.secured.as_ref().is_some_and(Secured::has_certificate);
+            (certificate && snapshot.policy.authn.reads_certificates())
+                || snapshot.policy.ip.looked_at(&facts)
+        }
     };
     deny::mark(
         headers,

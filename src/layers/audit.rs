@@ -284,7 +284,7 @@ mod tests {
         future: impl Future<Output = Result<Reply, Infallible>>,
     ) -> Response<Outgoing> {
         let address = ([127, 0, 0, 1], 1).into();
-        let peer = Peer::new(address, Scheme::Http);
+        let peer = Peer::new(address, Scheme::Http, None);
         let audited = AuditFuture {
             future: Some(future),
             writing: None,

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::held::Held;
 use super::ids::IdSource;
+use super::secured::Secured;
 use crate::audit::{LogHandle, Recorder};
 use crate::config::{Settings, Setup};
 use crate::facts::Scheme;
@@ -124,6 +125,8 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Whether it is encrypted.
     pub(crate) scheme: Scheme,
+    /// What TLS said, once the handshake is over.
+    pub(crate) secured: Option<Secured>,
     /// Set by an answer that changes the protocol; the connection's task carries the bytes.
     pub(crate) switch: RefCell<Option<Switch>>,
     /// The address as a header value, once it is asked for.
@@ -132,8 +135,8 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A connection from this address.
-    pub(crate) fn new(address: SocketAddr, scheme: Scheme) -> Rc<Peer> {
-        Rc::new(Peer { address, scheme, switch: RefCell::default(), text: OnceCell::new() })
+    pub(crate) fn new(address: SocketAddr, scheme: Scheme, secured: Option<Secured>) -> Rc<Peer> {
+        Rc::new(Peer { address, scheme, secured, switch: RefCell::default(), text: OnceCell::new() })
     }
 
     /// The address as a header value, written once for all requests of the connection.

@@ -17,6 +17,7 @@ use super::judged::{Inbound, Reply};
 use crate::decision::{Builtin, Denial, Stage};
 use crate::facts::Identity;
 use crate::policy::authn::{PasswordCheck, Presented, Verification};
+use crate::policy::route::AuthnWord;
 
 /// Fills in who asks.
 #[derive(Clone, Debug)]
@@ -77,12 +78,20 @@ enum Known {
 fn known(context: &Context, inbound: &Inbound) -> Known {
     let judged = &inbound.judged;
     let Snapshot { policy, world, .. } = &*judged.installed.snapshot;
-    let credential =
-        match policy.authn.presented(policy.route_authn(judged.admitted.route), &inbound.parts.headers) {
-            Presented::Nothing => return Known::Now(Identity::Nobody),
-            Presented::Refused(problem) => return Known::Now(Identity::Invalid(problem)),
-            Presented::One(credential) => credential,
-        };
+    let secured = judged.peer.secured.as_ref();
+    let certified = match secured.map(|secured| secured.identity(&judged.installed.snapshot, judged.now)) {
+        None => Identity::Nobody,
+        Some(Ok(identity)) => identity,
+        Some(Err(problem)) => return Known::Now(Identity::Invalid(problem)),
+    };
+    let route = policy.route_authn(judged.admitted.route);
+    let credential = match policy.authn.presented(route, &inbound.parts.headers) {
+        Presented::Nothing if route == AuthnWord::Off => return Known::Now(Identity::Nobody),
+        // A certificate is the connection's, so it says who asks only where the request does not.
+        Presented::Nothing => return Known::Now(certified),
+        Presented::Refused(problem) => return Known::Now(Identity::Invalid(problem)),
+        Presented::One(credential) => credential,
+    };
     if let Some(who) = policy.recall(&context.tokens, &credential, world, judged.now) {
         return Known::Now(Identity::Valid(who));
     }

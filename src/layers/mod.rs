@@ -17,6 +17,7 @@ mod ids;
 mod judged;
 mod record;
 mod refused;
+mod secured;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
 pub(crate) use audit::{Audit, Outgoing};
@@ -27,3 +28,4 @@ pub(crate) use held::Held;
 pub(crate) use identify::Identify;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, TraceId, Verdicts};
 pub(crate) use refused::{record_head, turn_away};
+pub(crate) use secured::{Secured, Shown, certificate_rule};

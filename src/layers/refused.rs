@@ -26,9 +26,8 @@ pub(crate) fn record_head(
     record(context, &judged, &End::new(status, 0, Ending::Denied(denial)));
 }
 
-/// Records a connection for which there is no room, and makes the answer to whatever it would ask.
-pub(crate) fn turn_away(context: &Rc<Context>, peer: &Rc<Peer>) -> Vec<u8> {
-    let rule = Builtin::FaultOverload;
+/// Records a connection that is not taken, and makes the answer to whatever it would ask.
+pub(crate) fn turn_away(context: &Rc<Context>, peer: &Rc<Peer>, rule: Builtin) -> Vec<u8> {
     let judged = Judged::unintelligible(context, peer, rule, b"");
     let denial = Denial::builtin(rule.info().stage, rule);
     let (response, _) = render(&judged, &denial, &HeaderMap::new());

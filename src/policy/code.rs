@@ -73,7 +73,8 @@ codes! {
     ShadowRuleWithoutEnd = "shadow-rule-without-end" Warning, "A rule is in shadow without `shadow_until`, so it may be forgotten there. Say until when it is to be watched.";
     ShadowEnded = "shadow-ended" Warning, "The `shadow_until` of a rule, stage or route has passed: it enforces now, whatever `mode` says. Remove both keys, or give it a new end.";
     NeverValid = "never-valid" Warning, "The validity window of a rule has ended, or ends before it begins: the rule does nothing.";
-    TrustsTheWorld = "trusts-the-world" Deny, "`trusted_proxies` contains the whole address space. Every client could then choose its own address by sending the forwarding header.";
+    ExpiredCertificate = "expired-certificate" Warning, "The certificate of a listener has ended: every client that looks at it will refuse the connection.";
+    TrustsTheWorld = "trusts-the-world" Deny, "`trusted_proxies`, or `proxy_protocol.from` of a listener, contains the whole address space. Every client could then choose its own address by sending the forwarding header.";
     DemoKey = "demo-key" Deny, "A key that ships with portcullis for demonstrations is configured on a listener that others can reach. Everybody knows it. Make your own with `portcullis hash-key`.";
     UpstreamIsAdmin = "upstream-is-admin" Deny, "An upstream's address is the admin listener's. Whoever may use that route could read and change this gateway.";
     UpstreamIsSelf = "upstream-is-self" Deny, "An upstream's address is one of our own listeners: requests would go round in a circle until a limit stops them.";

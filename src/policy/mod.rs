@@ -50,8 +50,10 @@ use self::route::{AuthnWord, Route, RouteNames, Routes};
 use self::rules::Rules;
 use self::source::Sources;
 use self::waf::Waf;
-use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, Trace, Verdict, Version};
-use crate::facts::{Accept, Body, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who};
+use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict, Version};
+use crate::facts::{
+    Accept, Body, Certificate, Client, Facts, Fields, Holder, Identity, RouteId, Scheme, Target, Who,
+};
 
 /// One compiled generation of the policy.
 #[derive(Clone, Debug)]
@@ -290,6 +292,15 @@ impl Policy {
                 self.intake.check(facts, route.map_or_else(Accept::default, |route| route.accept), trace)
             }
             Stage::Ip => self.ip.check(facts, shadow(self.ip_mode), notes, trace),
+            Stage::Route if facts.target.misdirected => {
+                let rule = Builtin::RouteAuthority;
+                let denial = Denial::builtin(Stage::Route, rule);
+                if let Some(trace) = trace {
+                    let note = "the TLS connection was made for another name";
+                    trace.rule(Stage::Route, rule, StepOutcome::Deny(denial.reason), note);
+                }
+                Verdict::Deny(denial)
+            }
             Stage::Route => self.routes.check(facts, trace),
             Stage::Waf => self.waf.check_head(facts, shadow(self.waf_mode), waf, notes, trace),
             Stage::Authn => self.authn.check(facts, authn, trace),
@@ -322,6 +333,15 @@ impl Policy {
             BodyPlan::Pass(BodyInspection::Grpc)
         } else {
             BodyPlan::Read(self.waf.body_limit())
+        }
+    }
+
+    /// Who a certificate says asks, where the request shows nothing. TLS has verified it.
+    pub fn certified(&self, certificate: &Certificate, world: &World) -> Identity {
+        match self.authn.certified(certificate, &world.revoked) {
+            Ok(None) => Identity::Nobody,
+            Ok(Some(holder)) => Identity::Valid(Arc::new(self.roles.who(holder))),
+            Err(problem) => Identity::Invalid(problem),
         }
     }
 

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::route::AuthnWord;
 use super::{Admitted, BodyPlan, Policy, Progress, World};
 use crate::decision::{Builtin, Decision, Outcome, RuleRef, Stage, Trace, Verdict};
-use crate::facts::{Body, Holder, Identity, RouteId, Scheme};
+use crate::facts::{Body, Certificate, Holder, Identity, RouteId, Scheme};
 
 /// A request that never was on a socket.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Sample {
     pub body: Bytes,
     /// The other end of the connection.
     pub peer: IpAddr,
+    /// The certificate that the client showed in TLS, as verified.
+    pub certificate: Option<Arc<Certificate>>,
     /// Who asks.
     pub caller: Caller,
 }
@@ -62,7 +64,17 @@ impl Policy {
         match &sample.caller {
             Caller::Assumed(_) if self.route_authn(route) == AuthnWord::Off => Identity::Nobody,
             Caller::Assumed(holder) => Identity::Valid(Arc::new(self.roles.who(holder.clone()))),
-            Caller::FromHeaders => self.identify(route, &sample.headers, world, sample.now),
+            Caller::FromHeaders => {
+                let shown = self.identify(route, &sample.headers, world, sample.now);
+                match &sample.certificate {
+                    Some(certificate)
+                        if shown == Identity::Nobody && self.route_authn(route) != AuthnWord::Off =>
+                    {
+                        self.certified(certificate, world)
+                    }
+                    _ => shown,
+                }
+            }
         }
     }
 

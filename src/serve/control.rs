@@ -16,9 +16,9 @@ use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::{keys, tls};
+use super::{descriptors, keys, tls};
 use crate::audit::Log;
-use crate::config::{CertificateError, Settings};
+use crate::config::Settings;
 use crate::layers::{Context, Shared};
 use crate::metrics::Metrics;
 use crate::policy::authn::{Bounds, TokenCache};
@@ -34,9 +34,9 @@ pub(crate) enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// A certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] CertificateError),
+    /// There is no key for the tickets of TLS sessions.
+    #[error("TLS cannot be offered: {0}")]
+    Tls(#[from] rustls::Error),
     /// The decision log cannot be written.
     #[error("the decision log cannot be written: {0}")]
     Log(io::Error),
@@ -79,17 +79,20 @@ where
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
+    descriptors::take(settings.connections);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone()).await?;
     let shared = shared(&installer, &metrics, threads)?;
     let admission = Admission::new();
+    let tickets = tls::tickets()?;
     let mut workers = Vec::with_capacity(threads);
     for index in 0..threads {
         let worker = Worker {
             listeners: bound.pop().unwrap_or_default(),
             admission: Arc::clone(&admission),
+            tickets: Arc::clone(&tickets),
             lifecycle: watching.clone(),
             checks_health: index == 0,
         };
@@ -164,15 +167,14 @@ async fn count_losses(log: Arc<Log>, metrics: Arc<Metrics>) {
 /// The sockets of each thread.
 fn bind_all(settings: &Settings, threads: usize) -> Result<Vec<Vec<Bound>>, StartError> {
     let mut bound: Vec<Vec<Bound>> = (0..threads).map(|_| Vec::new()).collect();
-    for listener in &settings.listeners {
-        let tls = if listener.tls.is_empty() { None } else { Some(tls::server_config(&listener.tls)?) };
+    for (listener, key) in settings.listeners.iter().zip(settings.listener_keys()) {
         let sockets = bind(listener.address, threads)
             .map_err(|error| StartError::Listen { address: listener.address, error })?;
         let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let scheme = if listener.tls.is_some() { "https" } else { "http" };
         tracing::info!(%address, scheme, "listening");
         for (thread, socket) in bound.iter_mut().zip(sockets) {
-            thread.push(Bound { socket, tls: tls.clone() });
+            thread.push(Bound { socket, key });
         }
     }
     Ok(bound)

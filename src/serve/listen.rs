@@ -54,7 +54,8 @@ pub(super) struct Admission {
 #[derive(Debug)]
 pub(super) struct Seat {
     admission: Arc<Admission>,
-    address: IpAddr,
+    /// The address it counts for, once that is known.
+    address: Option<IpAddr>,
 }
 
 /// Why a connection is not taken.
@@ -66,6 +67,16 @@ pub(super) enum Full {
     Address,
 }
 
+impl Full {
+    /// The setting that says so.
+    pub(super) const fn limit(self) -> &'static str {
+        match self {
+            Full::Total => "limits.connections",
+            Full::Address => "limits.connections_per_address",
+        }
+    }
+}
+
 impl Admission {
     /// Nobody yet.
     pub(super) fn new() -> Arc<Admission> {
@@ -73,32 +84,41 @@ impl Admission {
     }
 
     /// Counts a connection, if there is room for it.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr, limits: ConnectionLimits) -> Result<Seat, Full> {
-        let address = group(peer);
+    pub(super) fn enter(self: &Arc<Self>, limits: ConnectionLimits) -> Result<Seat, Full> {
         if self.total.fetch_add(1, Ordering::Relaxed) >= limits.total {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Total);
         }
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Seat { admission: Arc::clone(self), address: None })
+    }
+}
+
+impl Seat {
+    /// Counts the connection for its address too, if there is room for one more of that.
+    pub(super) fn of(mut self, peer: IpAddr, limits: ConnectionLimits) -> Result<Seat, Full> {
+        let address = group(peer);
+        let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_insert(0);
         if *count >= limits.per_address {
             drop(by_address);
-            self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Address);
         }
         *count += 1;
-        Ok(Seat { admission: Arc::clone(self), address })
+        drop(by_address);
+        self.address = Some(address);
+        Ok(self)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.admission.total.fetch_sub(1, Ordering::Relaxed);
+        let Some(address) = self.address else { return };
         let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
+        if let Some(count) = by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
-                by_address.remove(&self.address);
+                by_address.remove(&address);
             }
         }
     }
@@ -124,7 +144,7 @@ mod tests {
     fn connections_are_counted_in_all_and_by_address() {
         let admission = Admission::new();
         let limits = ConnectionLimits { total: 3, per_address: 2 };
-        let enter = |text| admission.enter(address(text), limits);
+        let enter = |text| admission.enter(limits).and_then(|seat| seat.of(address(text), limits));
         let a = enter("192.0.2.1").expect("room");
         let _b = enter("::ffff:192.0.2.1").expect("room");
         assert_eq!(enter("192.0.2.1").err(), Some(Full::Address));

@@ -4,13 +4,18 @@
 //! keeps the control plane: signals, reload, the admin listener. What all of them share is the
 //! configuration in force ([`Installer`]) and the metrics.
 
+mod accept;
 mod connection;
 mod control;
+mod descriptors;
+mod door;
 mod drain;
 mod keys;
 mod listen;
 mod proxy;
+mod proxy_protocol;
 mod reload;
+mod shown;
 mod slots;
 mod stack;
 mod tls;

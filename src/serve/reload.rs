@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use crate::audit::SinkSettings;
 use crate::config::load::{Inputs, load};
 use crate::config::raw::ServerText;
-use crate::config::{Admin, Outcome, Settings, Setup};
+use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;
 use crate::layers::Snapshot;
 use crate::metrics::Metrics;
@@ -286,8 +286,11 @@ impl Installer {
     /// Settings that are read once, and now differ from what the process was started with.
     fn restart_required(&self, new: &Settings) -> Vec<&'static str> {
         let old = &self.started;
+        let addresses = |settings: &Settings| -> Vec<SocketAddr> {
+            settings.listeners.iter().map(|listener| listener.address).collect()
+        };
         let checks = [
-            (old.listeners != new.listeners, "listener"),
+            (addresses(old) != addresses(new), "listener"),
             (old.threads != new.threads, "server.threads"),
             (old.admin != new.admin, "admin"),
             (old.log.sink != new.log.sink, "log.sink"),
@@ -301,9 +304,7 @@ impl Overrides {
     pub(crate) fn apply(&self, mut setup: Setup) -> Setup {
         let settings = &mut setup.settings;
         if !self.listen.is_empty() {
-            let listener =
-                |address: &SocketAddr| crate::config::Listener { address: *address, tls: Vec::new() };
-            settings.listeners = self.listen.iter().map(listener).collect();
+            settings.listeners = self.listen.iter().copied().map(Listener::plain).collect();
         }
         if let Some(listen) = self.admin_listen {
             match &mut settings.admin {

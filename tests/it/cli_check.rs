@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::command::{Bench, PLAIN};
+use crate::support::tls::Authority;
 
 /// Something wrong of most kinds: a key, a value, a name, a reference to another place.
 const BROKEN: &str = "\
@@ -160,6 +161,27 @@ fn a_certificate_that_cannot_be_used_is_found_before_it_is_needed() {
     check(&cert, &other.signing_key.serialize_pem(), "does not fit the certificate");
     bench.write("key.pem", &key);
     assert_eq!(bench.run(&["check"]).code, 0, "{}", bench.run(&["check"]).show());
+}
+
+#[test]
+fn a_certificate_that_has_ended_is_told() {
+    let authority = Authority::new("servers");
+    let ended = authority.client("x", |params| {
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let bench = Bench::with(&format!(
+        "{PLAIN}[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"cert.key\" }}] }}\n"
+    ));
+    ended.write(bench.path(), "cert");
+    let ran = bench.run(&["check"]);
+    assert!(
+        ran.out.contains("expired-certificate") && ran.out.contains("ended at 2020-01-01"),
+        "{}",
+        ran.show()
+    );
+    assert_eq!(bench.run(&["explain", "--lint", "expired-certificate"]).code, 0);
 }
 
 /// What `check` says of a text besides its rendering: the messages, sorted.

@@ -50,6 +50,8 @@ const REFUSED: &[(&str, u16, &str)] = &[
     ("GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "intake/authority-conflict"),
     ("GET http://u@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400, "intake/authority-conflict"),
     ("TRACE / HTTP/1.1\r\nHost: app.test\r\n\r\n", 405, "intake/method-refused"),
+    ("CONNECT app.test:443 HTTP/1.1\r\nHost: app.test:443\r\n\r\n", 405, "intake/method-refused"),
+    ("CONNECT b.test:25 HTTP/1.1\r\nHost: app.test\r\n\r\n", 405, "intake/method-refused"),
     ("get / HTTP/1.1\r\nHost: app.test\r\n\r\n", 405, "intake/method-refused"),
     ("FROB / HTTP/1.1\r\nHost: app.test\r\n\r\n", 405, "intake/method-refused"),
     ("GET / HTTP/1.1\r\nHost: app.test\r\nX_A: b\r\n\r\n", 400, "intake/header-name"),
@@ -181,6 +183,46 @@ fn upload(stream: &mut TcpStream, framing: &str, body: &[u8]) -> u16 {
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body).expect("sent");
     read_response(stream, false).expect("an answer").status
+}
+
+#[test]
+fn a_body_that_is_announced_is_asked_for_only_once_it_may_come() {
+    let upstream = Upstream::start();
+    let closed = "[[ip.rule]]\nid = \"closed\"\npath = \"/closed\"\nallow = [\"192.0.2.1\"]\n[waf]\npacks = []\n\
+                  [[waf.rule]]\nid = \"head\"\naction = \"deny\"\ntargets = [\"query\"]\n\
+                  match = { contains = \"evil\" }\n[[waf.rule]]\nid = \"body\"\naction = \"deny\"\n\
+                  targets = [\"form\"]\nmatch = { contains = \"evil\" }\n";
+    let gateway = Gateway::start(&format!("{}{closed}", config(&upstream)));
+    let ask = |target: &str, more: &str| {
+        let mut stream = TcpStream::connect(gateway.address).expect("the gateway listens");
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n{more}\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        let answer = read_response(&mut stream, false).expect("an answer");
+        (stream, answer)
+    };
+    for (target, more, status) in [
+        ("/closed", "", 403),
+        ("/x?evil", "", 403),
+        ("/a%2fb", "", 400),
+        ("/x", "Authorization: Bearer nonsense\r\n", 401),
+        ("/x", "Expect: 100-continue\r\n", 417),
+    ] {
+        assert_eq!(ask(target, more).1.status, status, "{target} {more}");
+    }
+    assert!(upstream.received().is_empty());
+    for (body, status) in [("a=evil", 403), ("a=good", 200)] {
+        let (mut stream, interim) = ask("/x", "");
+        assert_eq!(interim.status, 100);
+        stream.write_all(body.as_bytes()).expect("sent");
+        assert_eq!(read_response(&mut stream, false).expect("an answer").status, status, "{body}");
+    }
+    let received = upstream.received();
+    assert_eq!((received.len(), received[0].body.as_slice()), (1, &b"a=good"[..]));
+    // It was met here, so it is not passed on.
+    assert!(received[0].all("expect").is_empty());
 }
 
 #[test]

@@ -15,6 +15,10 @@ fn config(upstream: &Upstream, more: &str) -> String {
     )
 }
 
+const ECHO: &str = "[upstream.demo]\nservers = [\"builtin:echo\"]\n[[route]]\nid = \"all\"\n\
+                    path = \"/{*rest}\"\nupstream = \"demo\"\n[[rbac.grant]]\nid = \"all\"\n\
+                    roles = [\"anyone\"]\n";
+
 fn ask(stream: &mut TcpStream) -> Option<Response> {
     stream.write_all(b"GET /x HTTP/1.1\r\nHost: app.test\r\n\r\n").expect("sent");
     read_response(stream, false)
@@ -75,6 +79,28 @@ fn who_says_nothing_is_not_waited_for() {
     let kept = closes(&gateway, "GET /x HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert!(kept.starts_with("HTTP/1.1 200 "), "{kept}");
     assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn without_descriptors_connections_wait_and_operators_are_let_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Enough to start with two threads, and for a few clients.
+    let config = format!("{ECHO}[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n");
+    let mut gateway = Gateway::start_after("ulimit -n 64", folder, &config);
+    gateway.wait_for("may need more descriptors");
+    let connect = || TcpStream::connect(gateway.address).expect("the system takes connections");
+    let waiting: Vec<TcpStream> = (0..100).map(|_| connect()).collect();
+    let admin = gateway.admin.expect("an admin listener");
+    gateway.wait_for("connections cannot be accepted");
+    for _ in 0..20 {
+        assert_eq!(get_local(admin, "/livez").status, 200);
+        assert_eq!(get_local(admin, "/api/status").status, 200);
+    }
+    assert!(metric(&gateway, "portcullis_connections").is_some_and(|open| open < 64.0));
+    // A reload that finds no descriptor for its files is made good as soon as there are some.
+    gateway.write_config(&config.replace("roles = [\"anyone\"]", "roles = [\"authenticated\"]"));
+    drop(waiting);
+    wait_until(|| (get(gateway.address, "/x").status == 403).then_some(()));
 }
 
 #[test]

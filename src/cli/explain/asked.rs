@@ -126,6 +126,7 @@ impl RequestArgs {
             body,
             peer: self.peer,
             ip: self.ip.unwrap_or(IpAddr::from([127, 0, 0, 1])),
+            certificate: None,
         };
         let key_header = self.key_file.as_ref().map(|_| self.key_header.clone());
         Ok(Asked {

@@ -36,7 +36,7 @@ impl Command {
         }
         let host =
             sample.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let tls = |listener: &Listener| listener.tls.is_empty() == (sample.scheme == Scheme::Http);
+        let tls = |listener: &Listener| listener.tls.is_none() == (sample.scheme == Scheme::Http);
         let listeners = &setup.settings.listeners;
         let listener = listeners.iter().find(|listener| tls(listener)).or(listeners.first());
         if let Some(listener) = listener {

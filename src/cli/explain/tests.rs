@@ -90,6 +90,7 @@ impl Scene {
             body: Bytes::new(),
             peer: None,
             ip: IpAddr::from([203, 0, 113, 9]),
+            certificate: None,
         };
         let roles = vec!["orders-reader".to_owned()];
         let caller = Person { subject: "alice".to_owned(), roles, ..Person::default() }.caller();

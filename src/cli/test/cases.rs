@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,12 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
-use super::raw::{RawCase, RawExpect, RawFile, RawIdentity, RawRequest, VersionWord};
+use super::raw::{RawCase, RawCertificate, RawExpect, RawFile, RawIdentity, RawRequest, VersionWord};
 use crate::cli::request::{Person, Request};
-use crate::facts::Scheme;
+use crate::facts::{Certificate, Scheme};
 use crate::policy::code::Code;
 use crate::policy::compile::unknown_name;
-use crate::policy::decode::{Decode, Node, place};
+use crate::policy::decode::{Decode, Node, OneOrMany, place};
 use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
 use crate::policy::source::Sources;
 use crate::policy::{Caller, Policy, Sample};
@@ -190,13 +191,39 @@ fn read_request(raw: RawRequest, diagnostics: &mut Diagnostics) -> Option<Reques
             Some(VersionWord::Http2) => Version::HTTP_2,
             Some(VersionWord::Http11) | None => Version::HTTP_11,
         },
-        scheme: if raw.https == Some(true) { Scheme::Https } else { Scheme::Http },
+        scheme: match raw.https == Some(true) || raw.certificate.is_some() {
+            true => Scheme::Https,
+            false => Scheme::Http,
+        },
         host: host?,
         headers: headers?,
         body: body?,
         peer: peer?,
         ip: client?,
+        certificate: raw.certificate.as_ref().map(|raw| Arc::new(certificate(raw))),
     })
+}
+
+/// A certificate as a verified one would be read; one that ends when nothing is judged any more.
+fn certificate(raw: &RawCertificate) -> Certificate {
+    let names = |names: &Option<OneOrMany<At<String>>>, lower: bool| -> Vec<Box<str>> {
+        let text = |name: &At<String>| match lower {
+            true => name.value.to_ascii_lowercase().into(),
+            false => name.as_str().into(),
+        };
+        names.iter().flat_map(|names| &names.0).map(text).collect()
+    };
+    Certificate {
+        uris: names(&raw.uri, false),
+        dns: names(&raw.dns, true),
+        emails: names(&raw.email, false),
+        common_names: names(&raw.cn, false),
+        units: names(&raw.ou, false),
+        issuers: names(&raw.issuer, false),
+        fingerprint: raw.fingerprint.as_ref().map_or("", |text| &text.value).into(),
+        not_before: Timestamp::MIN,
+        not_after: Timestamp::MAX,
+    }
 }
 
 fn read_body(raw: &RawRequest, diagnostics: &mut Diagnostics) -> Option<Bytes> {

@@ -77,6 +77,28 @@ table! {
         opt version: VersionWord,
         /// Whether the connection is encrypted.
         opt https: bool,
+        /// The certificate that the client showed, taken as verified; the connection is then encrypted.
+        opt certificate: RawCertificate,
+    }
+}
+
+table! {
+    /// What the certificate of a client says.
+    pub struct RawCertificate as "certificate" {
+        /// URIs of the Subject Alternative Name.
+        opt uri: OneOrMany<At<String>>,
+        /// DNS names of it.
+        opt dns: OneOrMany<At<String>>,
+        /// Mail addresses of it.
+        opt email: OneOrMany<At<String>>,
+        /// The common name of its subject.
+        opt cn: OneOrMany<At<String>>,
+        /// The organizational units of its subject.
+        opt ou: OneOrMany<At<String>>,
+        /// The common name of the authority that issued it.
+        opt issuer: OneOrMany<At<String>>,
+        /// `sha256:` and its digest.
+        opt fingerprint: At<String>,
     }
 }
 

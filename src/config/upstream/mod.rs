@@ -10,9 +10,9 @@ pub use tls::{Built, ClientTls};
 use std::time::Duration;
 
 use self::raw::{BalanceWord, HashOn, ProxyProtocolWord, RawHealth, RawOutlier, RawRetry, RawUpstream};
-use super::certificate::Certificate;
 use super::raw::ServerText;
 use super::settings::Timeouts;
+use super::tls::Certificate;
 use crate::policy::code::Code;
 use crate::policy::decode::{Name, ProcessPath, Span};
 use crate::policy::diagnostic::{At, Diagnostics, Place};

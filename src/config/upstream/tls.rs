@@ -12,8 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SignatureScheme};
 
-use super::super::certificate::Certificate;
-use super::super::load::read_pem;
+use super::super::tls::{Certificate, MAX_PEM, Reader};
 use crate::policy::diagnostic::Place;
 
 /// How an upstream's servers are verified, and what is shown to them.
@@ -57,13 +56,13 @@ impl ClientTls {
     }
 
     /// Reads the files; an error says which cannot be used, and why.
-    pub fn build(&mut self) -> Result<(), String> {
+    pub(in crate::config) fn build(&mut self, reader: &mut Reader<'_>) -> Result<(), String> {
         let mut context = Context::new(&SHA256);
         let mut roots = RootCertStore::empty();
         match &self.ca {
             Some(path) => {
                 let bad = |why: &dyn std::fmt::Display| format!("`{}` cannot be used: {why}", path.display());
-                let text = read_pem(path).map_err(|why| bad(&why))?;
+                let text = reader(path, MAX_PEM).map_err(|why| bad(&why))?;
                 context.update(text.as_bytes());
                 for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
                     let certificate = certificate.map_err(|error| bad(&error))?;
@@ -80,7 +79,7 @@ impl ClientTls {
         }
         let shown = match &self.certificate {
             Some(files) => {
-                let key = files.load().map_err(|error| error.to_string())?;
+                let key = files.read(reader).map_err(|error| error.to_string())?.key;
                 context.update(b"certificate");
                 for certificate in &key.cert {
                     context.update(certificate);

@@ -4,7 +4,8 @@
 //! credential that is shown, [`Authn::verify`] believes it or names the rule that does not, and
 //! [`Authn::check`] is the gate. Nothing here fetches, waits or knows the time: fetched keys come in
 //! as a [`KeyRing`], withdrawn credentials as [`Revocations`], a slow password check goes out as a
-//! [`PasswordCheck`]. [`TokenCache`] remembers what was verified.
+//! [`PasswordCheck`]. [`TokenCache`] remembers what was verified. Certificates that TLS verified are
+//! known by [`Authn::certified`].
 //!
 //! Keys and lists that stand in files are part of `Authn`: a policy with local keys is complete in
 //! itself, and a request never meets the keys of another policy than the one that judges it.
@@ -19,6 +20,7 @@ mod fingerprint;
 mod json;
 mod jwt;
 mod keys;
+mod mtls;
 mod raw;
 mod revoked;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use carrier::{Credential, Presented};
 pub use compile::DEMO_KEYS;
 pub use fingerprint::{Fingerprint, Stamp};
 pub use keys::{KeyRing, Keys, Origin, Skipped};
+pub use mtls::out_of_time;
 pub use raw::RawAuthn;
 pub use revoked::{RawRevocations, Revocations};
 
@@ -45,6 +48,7 @@ use self::api_key::KeyHeader;
 use self::basic::Passwords;
 use self::carrier::Carried;
 use self::jwt::{Issuer, KeySource, Refused, Token};
+use self::mtls::CertificateSource;
 use super::diagnostic::At;
 use super::intake::Limits;
 use super::route::AuthnWord;
@@ -58,6 +62,8 @@ pub struct Authn {
     /// By header field.
     headers: Box<[KeyHeader]>,
     basic: Option<Passwords>,
+    /// Those of client certificates.
+    certificates: Box<[CertificateSource]>,
     /// The policy's own list; the shell may know of more.
     revoked: Arc<Revocations>,
     challenges: Box<[Challenge]>,
@@ -119,6 +125,7 @@ impl Default for Authn {
             jwt: Box::default(),
             headers: Box::default(),
             basic: None,
+            certificates: Box::default(),
             revoked: Arc::default(),
             challenges: Box::default(),
             fingerprint: Fingerprint::default(),
@@ -129,7 +136,7 @@ impl Default for Authn {
 }
 
 impl Authn {
-    /// Whether there is any source at all.
+    /// Whether there is any source that a request can show a credential to.
     pub fn has_sources(&self) -> bool {
         !self.challenges.is_empty()
     }

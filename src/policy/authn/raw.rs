@@ -69,6 +69,8 @@ table! {
         list api_key: RawApiKey,
         /// User names and passwords.
         list basic: RawBasic,
+        /// Certificates that clients show in TLS.
+        list mtls: RawMtls,
     }
 }
 
@@ -172,6 +174,50 @@ table! {
     }
 }
 
+words! {
+    /// The part of a certificate that names its holder.
+    pub enum SubjectWord {
+        /// A URI of the Subject Alternative Name, such as a SPIFFE id.
+        Uri = "uri",
+        /// A DNS name of it.
+        Dns = "dns",
+        /// A mail address of it.
+        Email = "email",
+        /// The common name.
+        CommonName = "cn",
+    }
+}
+
+words! {
+    /// The part of a certificate that names roles.
+    pub enum RolesFromWord {
+        /// The organizational units.
+        Unit = "ou",
+    }
+}
+
+table! {
+    /// `[[authn.mtls]]`: certificates that clients show to listeners with `client_ca`. The first source that
+    /// knows a certificate identifies its holder, if the request shows no other credential.
+    pub struct RawMtls as "[[authn.mtls]]" {
+        /// The id of the source.
+        req id: At<Name>,
+        /// The part that names the holder, and is the subject.
+        req subject: SubjectWord,
+        /// What this name must be: whole, or with one `*` for any characters. Default: anything.
+        opt r#match: OneOrMany<At<String>>,
+        /// The common name of the authority that issued it: one of these. Default: any that the listener
+        /// believes.
+        opt issuer: OneOrMany<At<String>>,
+        /// The roles of every holder.
+        list roles: At<Name>,
+        /// The part that names further roles; needs `roles_allowed`.
+        opt roles_from: At<RolesFromWord>,
+        /// The roles that it may name.
+        opt roles_allowed: Vec<At<Name>>,
+    }
+}
+
 /// Where a claim stands: names from the outside in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimPath(pub Box<[Box<str>]>);
@@ -206,6 +252,7 @@ impl RawAuthn {
         self.jwt.extend(other.jwt);
         self.api_key.extend(other.api_key);
         self.basic.extend(other.basic);
+        self.mtls.extend(other.mtls);
     }
 
     /// The header fields in which API keys are read.

@@ -3,6 +3,7 @@
 //! ```toml
 //! token_ids = ["3b1f…"]                  # `jti` of tokens
 //! api_keys = ["batch"]                   # ids of `[[authn.api_key]]`
+//! certificates = ["sha256:3b1f…"]        # fingerprints of client certificates
 //! key_ids = ["2026-01"]                  # `kid`: everything signed with that key
 //! [subjects]
 //! alice = 2026-11-24T09:00:00Z           # everything of hers that was issued before
@@ -23,6 +24,7 @@ use crate::policy::diagnostic::{At, Diagnostics, FileId};
 pub struct Revocations {
     token_ids: HashSet<Box<str>>,
     api_keys: HashSet<Box<str>>,
+    certificates: HashSet<Box<str>>,
     key_ids: HashSet<Box<str>>,
     subjects: HashMap<Box<str>, Timestamp>,
 }
@@ -34,6 +36,9 @@ table! {
         list token_ids: String,
         /// API keys, by their id.
         list api_keys: String,
+        /// Client certificates, by their fingerprint: `sha256:` and the digest of the whole certificate in
+        /// lower-case hexadecimal.
+        list certificates: String,
         /// Signing keys, by their `kid`: every token that was signed with one.
         list key_ids: String,
         /// Subjects: everything that was issued to them before a time. What has no time of issue, such as
@@ -52,6 +57,7 @@ impl Revocations {
         Some(Revocations {
             token_ids: set(raw.token_ids),
             api_keys: set(raw.api_keys),
+            certificates: set(raw.certificates),
             key_ids: set(raw.key_ids),
             subjects: subjects.collect(),
         })
@@ -62,6 +68,7 @@ impl Revocations {
     pub fn is_empty(&self) -> bool {
         self.token_ids.is_empty()
             && self.api_keys.is_empty()
+            && self.certificates.is_empty()
             && self.key_ids.is_empty()
             && self.subjects.is_empty()
     }
@@ -76,6 +83,8 @@ impl Revocations {
         let ids = if holder.bearer { &self.token_ids } else { &self.api_keys };
         let before = self.subjects.get(&holder.subject);
         listed(ids, &holder.token_id)
+            // The `:` of a fingerprint is in no id of an API key.
+            || (!holder.bearer && listed(&self.certificates, &holder.token_id))
             || listed(&self.key_ids, &holder.key_id)
             || before.is_some_and(|before| holder.issued_at.is_none_or(|issued| issued < *before))
     }

@@ -9,6 +9,7 @@ pub mod http2;
 pub mod http2_server;
 pub mod stand_in;
 pub mod tables;
+pub mod tls;
 mod upstream;
 
 pub use client::{Response, exchange, get, get_local, read_response, request, send};

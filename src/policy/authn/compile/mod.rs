@@ -1,5 +1,6 @@
 //! `[authn]` raw → compiled: keys are read, names resolved, and whatever cannot work is said.
 
+mod certificates;
 mod issuers;
 mod users;
 
@@ -49,6 +50,7 @@ impl Authn {
             work.api_key(key, &mut headers);
         }
         let basic = work.passwords(&raw.basic);
+        let certificates = raw.mtls.iter().map(|source| work.certificates(source)).collect();
         let revoked = raw.revoked.as_ref().and_then(|raw| work.revocations(&raw.file)).unwrap_or_default();
 
         let mut challenges = Vec::new();
@@ -70,6 +72,7 @@ impl Authn {
             jwt: jwt.into(),
             headers: headers.into(),
             basic,
+            certificates,
             revoked: Arc::new(revoked),
             challenges: challenges.into(),
             fingerprint: parts.finish(),

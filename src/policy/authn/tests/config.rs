@@ -219,3 +219,28 @@ fn files_are_put_together() {
         [Code::Conflict, Code::Conflict]
     );
 }
+
+/// The problems of one source of certificates with these lines.
+fn mtls(lines: &str) -> Vec<Code> {
+    problems(&format!("[rbac.role.user]\n[[authn.mtls]]\n{lines}"), &[])
+}
+
+#[test]
+fn a_source_of_certificates_says_who_they_name() {
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nroles = [\"user\"]"), []);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"cn\"\nmatch = \"*.test\"\nissuer = [\"CA 1\", \"CA 2\"]"), []);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"dns\"\nroles_from = \"ou\"\nroles_allowed = [\"user\"]"), []);
+    assert_eq!(mtls("id = \"a\""), [Code::MissingKey]);
+    assert_eq!(mtls("subject = \"uri\""), [Code::MissingKey]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"serial\""), [Code::BadValue]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nmatch = [\"a*b*\"]"), [Code::BadValue]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nmatch = [\"\"]"), [Code::BadValue]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nmatch = []"), [Code::BadValue]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nissuer = []"), [Code::BadValue]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nroles = [\"root\"]"), [Code::UnknownName]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nroles = [\"authenticated\"]"), [Code::ReservedId]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nroles_from = \"ou\""), [Code::Conflict]);
+    assert_eq!(mtls("id = \"a\"\nsubject = \"uri\"\nroles_allowed = [\"user\"]"), [Code::Conflict]);
+    let twice = "id = \"a\"\nsubject = \"uri\"\n[[authn.mtls]]\nid = \"a\"\nsubject = \"dns\"";
+    assert_eq!(mtls(twice), [Code::DuplicateId]);
+}
