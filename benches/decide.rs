@@ -50,7 +50,7 @@ fn route(criterion: &mut Criterion) {
         let policy = compile(&routes(size), "");
         let requests = requests(&policy, size, Want::Pass, &HERE);
         judge(&mut group, "routes", size, &requests, |request| {
-            policy.routes.find(&request.admitted.target).is_some()
+            policy.routes.find(&request.admitted.target, &request.headers).is_ok_and(|route| route.is_some())
         });
     }
     group.finish();
@@ -163,7 +163,7 @@ fn gate(policy: &Policy, stage: Stage, request: &Request) -> bool {
 fn all(policy: &Policy, request: &Request, search: bool) -> bool {
     let mut facts = request.facts(policy, now());
     if search {
-        facts.route = policy.routes.find(facts.target);
+        facts.route = policy.routes.find(facts.target, facts.headers).expect("no field stands twice");
     }
     let mut progress = Progress { notes: Notes::default(), ..Progress::default() };
     [Stage::Ip, Stage::Route, Stage::Authn, Stage::Rbac]

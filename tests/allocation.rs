@@ -91,7 +91,7 @@ fn judge(policy: &Policy, method: &str, path: &str, ip: &str, roles: Option<&[&s
     let mut last = None;
     let counted = measure(|| {
         let mut progress = Progress::default();
-        assert_eq!(policy.routes.find(facts.target), facts.route);
+        assert_eq!(policy.routes.find(facts.target, facts.headers), Ok(facts.route));
         for stage in GATES {
             let verdict = policy.check(stage, &facts, &mut progress, None);
             let refused = matches!(verdict, Verdict::Deny(_));

@@ -140,6 +140,7 @@ impl Snapshot {
         let Setup { settings, mut policy, .. } = setup;
         policy.version.generation = generation;
         let read = policy.rbac.condition_facts().iter().filter_map(Fact::header);
+        let read = read.chain(policy.routes.read_headers());
         let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read));
         let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));

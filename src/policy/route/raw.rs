@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::policy::decode::{Decode, Name, Node, Size, table, words};
+use super::condition::FieldWord;
+use crate::policy::decode::{Decode, Name, Node, OneOrMany, Size, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::mode::RawMode;
-use crate::policy::scope::{HostPattern, PathPattern};
+use crate::policy::scope::{HostPattern, MethodName, PathPattern};
 
 words! {
     /// Whether a route wants to know who asks.
@@ -95,6 +96,10 @@ table! {
         opt host: At<HostPattern>,
         /// The paths it serves.
         req path: At<PathPattern>,
+        /// The methods it serves; absent: any. `GET` does not include `HEAD`.
+        opt methods: OneOrMany<At<MethodName>>,
+        /// What header fields must be: a text for exactly this value, `true` for any, `false` for none.
+        map headers: At<FieldWord>,
         /// The name of the upstream that answers.
         req upstream: At<Name>,
         /// Whether it wants to know who asks.
