@@ -145,6 +145,7 @@ fn verdict(policy: &Policy, facts: &Facts<'_>) -> Result<RuleRef, Denial> {
     let mut rule = Builtin::DefaultDeny.into();
     for stage in [Stage::Ip, Stage::Route, Stage::Authn, Stage::Rbac] {
         match policy.check(stage, facts, &mut progress, None) {
+            Verdict::Answer(answer) => return Ok(answer.into()),
             Verdict::Pass(passed) => rule = passed,
             Verdict::Deny(denial) => return Err(denial),
         }

@@ -10,7 +10,7 @@ use http::HeaderName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::audit::RawLog;
-use crate::deny::RawResponseHeaders;
+use crate::deny::{RawPage, RawResponseHeaders};
 use crate::policy::decode::{Decode, Node, OneOrMany, ProcessPath, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::network::NetItem;
@@ -37,6 +37,8 @@ table! {
         opt log: RawLog,
         /// Which of our headers clients see.
         opt response_headers: RawResponseHeaders,
+        /// The page that people in browsers get with a refusal.
+        opt page: RawPage,
         /// The names of the headers that tell upstreams who asks.
         opt upstream_headers: RawUpstreamHeaders,
         /// The services behind the gateway, by name.

@@ -115,6 +115,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         seen: None,
         judging: Duration::ZERO,
         lap: Some(lap),
+        deadline: None,
         upstream: None,
         installed,
     };

@@ -17,10 +17,11 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
 use tower::Service;
 
 use super::admit::Arrival;
-use super::answer::{mark, must_close, panicked, render};
+use super::answer::{mark, must_close, own, panicked, render};
 use super::context::{Context, Peer, Switch};
 use super::held::Held;
 use super::judged::{Judged, Reply, Verdicts};
@@ -108,7 +109,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
             }
         };
         let Reply { mut judged, parts, verdict } = reply;
-        let (denial, fields) = match verdict {
+        let (ending, fields) = match verdict {
             Verdicts::Answered(response) => return finish(allow(judged, response)),
             Verdicts::Switched(response, tunnel) => {
                 let response = mark(&judged, response);
@@ -118,15 +119,17 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 return Poll::Ready(Ok(response.map(|body| Outgoing {
                     body,
                     held: None,
+                    deadline: None,
                     out: 0,
                     status: 101,
                 })));
             }
-            Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
-            Verdicts::Failed(fault) => (failed(fault), parts.map(|parts| parts.headers)),
+            Verdicts::Own(rule) => (Ending::Own(rule), parts.map(|parts| parts.headers)),
+            Verdicts::Denied(denial) => (Ending::Denied(denial), parts.map(|parts| parts.headers)),
+            Verdicts::Failed(fault) => (Ending::Denied(failed(fault)), parts.map(|parts| parts.headers)),
         };
         let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
-        let mut writing = Box::pin(refuse(judged, denial, fields, *this.version));
+        let mut writing = Box::pin(conclude(judged, ending, fields, *this.version));
         match writing.as_mut().poll(cx) {
             Poll::Ready(response) => finish(response),
             Poll::Pending => {
@@ -147,19 +150,34 @@ fn failed(fault: Fault) -> Denial {
     }
 }
 
-/// Renders a refusal, writes its record, and only then lets the answer go.
-async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Version) -> Response<Outgoing> {
+/// Renders an answer of our own, writes its record, and only then lets it go.
+async fn conclude(
+    mut judged: Held,
+    ending: Ending,
+    fields: HeaderMap,
+    version: Version,
+) -> Response<Outgoing> {
     judged.pause();
-    let (answer, nearest) = render(&judged, &denial, &fields);
+    let denial = match ending {
+        Ending::Denied(denial) => Some(denial),
+        Ending::Own(_) | Ending::Allowed | Ending::Cut | Ending::ClientGone | Ending::TunnelClosed => None,
+    };
+    let (answer, nearest) = match (&denial, ending) {
+        (Some(denial), _) => render(&judged, denial, &fields),
+        (None, Ending::Own(rule)) => (own(&judged, rule, &fields), Vec::new()),
+        (None, _) => (panicked(), Vec::new()),
+    };
     let grpc_status =
         answer.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
     let out = answer.body().len() as u64;
-    let end = End { grpc_status, ..End::new(denial.status(), out, Ending::Denied(denial)) };
+    // Recorded as it was judged, whatever the caller is told.
+    let status = denial.as_ref().map_or(answer.status().as_u16(), Denial::status);
+    let end = End { grpc_status, ..End::new(status, out, ending) };
     let line = judged.end(&end, Some(&fields), &nearest);
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
     let _ = judged.context().log.write_before_answer(&line).await;
     let response = Outgoing::whole(answer);
-    if must_close(&denial) { closing(response, version) } else { response }
+    if denial.as_ref().is_some_and(must_close) { closing(response, version) } else { response }
 }
 
 fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgoing> {
@@ -172,7 +190,8 @@ fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgo
 fn allow(judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
     let response = mark(&judged, response);
     let status = response.status().as_u16();
-    response.map(|body| Outgoing { body, held: Some(judged), out: 0, status })
+    let deadline = judged.deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+    response.map(|body| Outgoing { body, held: Some(judged), deadline, out: 0, status })
 }
 
 /// The body of an answer; that of an allow writes its record when it ends.
@@ -180,6 +199,8 @@ fn allow(judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
 pub(crate) struct Outgoing {
     body: ResponseBody,
     held: Option<Held>,
+    /// When it is cut, whatever is still to come.
+    deadline: Option<Pin<Box<Sleep>>>,
     out: u64,
     status: u16,
 }
@@ -191,6 +212,7 @@ impl Outgoing {
         response.map(|body| Outgoing {
             body: ResponseBody::Whole(Some(body).filter(|body| !body.is_empty())),
             held: None,
+            deadline: None,
             out: 0,
             status,
         })
@@ -211,6 +233,10 @@ impl http_body::Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
+        if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+            self.finish(Ending::Cut);
+            return Poll::Ready(Some(Err(BodyFailure)));
+        }
         let mut frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let (Some(Ok(frame)), Some(held)) = (&mut frame, &self.held)
             && let Some(trailers) = frame.trailers_mut()

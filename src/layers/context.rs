@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::held::Held;
 use super::ids::IdSource;
-use crate::audit::{LogHandle, Recorder};
+use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
@@ -143,6 +143,7 @@ impl Snapshot {
         let read = read.chain(policy.routes.read_headers());
         let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read));
         let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
+        let key = settings.log.hash_key.as_ref().map_or(key, HashKey::bytes);
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
         let recorded =
             policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();

@@ -74,6 +74,8 @@ pub(crate) struct Judged {
     pub(crate) judging: Duration,
     /// When judging began or was resumed; none while it waits.
     pub(crate) lap: Option<Instant>,
+    /// When its answer is cut, if the route sets an end.
+    pub(crate) deadline: Option<Instant>,
     /// How long the upstream took to the head of its answer.
     pub(crate) upstream: Option<Duration>,
 }
@@ -96,6 +98,8 @@ pub(crate) enum Verdicts {
     Answered(Response<ResponseBody>),
     /// Allowed, and the connection changes its protocol.
     Switched(Response<ResponseBody>, Tunnel),
+    /// Answered by the gateway itself.
+    Own(Builtin),
     /// Refused.
     Denied(Denial),
     /// Allowed, but something broke.
@@ -124,6 +128,11 @@ impl Inbound {
     /// Refuses it.
     pub(crate) fn deny(self, denial: Denial) -> Reply {
         Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Denied(denial) }
+    }
+
+    /// Answers it without asking anybody.
+    pub(crate) fn answer(self, rule: Builtin) -> Reply {
+        Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Own(rule) }
     }
 
     /// Refuses it for a fault of ours.

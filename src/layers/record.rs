@@ -42,6 +42,8 @@ pub(crate) enum Ending {
     Allowed,
     /// Allowed, and the upstream's answer broke off.
     Cut,
+    /// Answered by the gateway itself.
+    Own(Builtin),
     /// Refused, or failed.
     Denied(Denial),
     /// The client left.
@@ -83,6 +85,7 @@ impl Judged {
             seen: None,
             judging: Duration::ZERO,
             lap: Some(Instant::now()),
+            deadline: None,
             upstream: None,
         }
     }
@@ -90,7 +93,14 @@ impl Judged {
     /// Takes down what the record and a later answer need of the header fields, before the fields
     /// themselves go to the upstream.
     pub(crate) fn take_down(&mut self, context: &Context, headers: &HeaderMap) {
-        for name in [http::header::ACCEPT, http::header::CONTENT_TYPE] {
+        let cors = self
+            .installed
+            .snapshot
+            .policy
+            .route(self.admitted.route)
+            .is_some_and(|route| route.cors.is_some());
+        let origin = cors.then_some(http::header::ORIGIN);
+        for name in [http::header::ACCEPT, http::header::CONTENT_TYPE].into_iter().chain(origin) {
             if let Some(value) = headers.get(&name) {
                 self.kept.push((name, value.clone()));
             }
@@ -143,6 +153,7 @@ impl Judged {
     fn outcome(&self, end: &End) -> Outcome {
         match end.ending {
             Ending::Denied(denial) => Outcome::Deny(denial),
+            Ending::Own(rule) => Outcome::Allow(rule.into()),
             // The client left before anything was decided: its request never came to an end.
             Ending::ClientGone if self.grant == Builtin::DefaultDeny.into() => {
                 Outcome::Deny(Denial::builtin(Stage::Intake, Builtin::Malformed))
@@ -235,7 +246,7 @@ impl End {
     fn decided_by(&self) -> DecidedBy {
         match self.ending {
             Ending::Allowed | Ending::Cut | Ending::TunnelClosed => DecidedBy::Upstream,
-            Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
+            Ending::Own(_) | Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
         }
     }
 }

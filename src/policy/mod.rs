@@ -255,6 +255,11 @@ impl Policy {
                 target.refuse(Builtin::BadTarget, uri);
             }
         }
+        match route.map(|route| self.routes.rewrite(route, &target)) {
+            Some(Ok(Some(text))) => target.forward_as(text),
+            Some(Err(rule)) => target.refuse(rule, uri),
+            Some(Ok(None)) | None => {}
+        }
         Admitted { target, fields, client, route }
     }
 

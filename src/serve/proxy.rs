@@ -7,11 +7,12 @@ use std::rc::Rc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::decision::{Builtin, RuleRef};
-use crate::facts::Identity;
+use crate::facts::{Identity, fold_name, hash_text};
 use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
+use crate::policy::route::Route;
 use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
 
 /// Forwards a request that every gate has let pass.
@@ -30,7 +31,10 @@ pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<
     };
     judged.pause();
     let sent = Instant::now();
-    let forwarded = forward(outbound).await;
+    let forwarded = match judged.deadline {
+        None => forward(outbound).await,
+        Some(deadline) => timeout_at(deadline, forward(outbound)).await.unwrap_or(Err(Fault::Timeout)),
+    };
     judged.upstream = Some(sent.elapsed());
     let verdict = match forwarded {
         Ok(Forwarded::Answer(response)) => Verdicts::Answered(response),
@@ -48,8 +52,12 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let installed = Rc::clone(&judged.installed);
     let snapshot = &installed.snapshot;
     let route = snapshot.policy.route(judged.admitted.route);
-    let picked =
-        route.and_then(|route| installed.pools.borrow().pick(route.upstream).map(|pool| (route, pool)));
+    // The same request id goes the same way.
+    let draw = || hash_text(0, judged.request_id.as_bytes());
+    let picked = route.and_then(|route| {
+        let upstream = route.upstream.pick(draw)?;
+        installed.pools.borrow().pick(upstream).map(|pool| (route, pool))
+    });
     let Some((route, pool)) = picked else {
         return Err(Box::new(Reply {
             judged,
@@ -63,11 +71,12 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let mut headers = parts.headers;
     snapshot.hygiene.clean_request(&mut headers);
     remove_credentials(&mut headers, &judged);
+    edit(&mut headers, route, &judged);
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    set_forwarding(&mut headers, &judged);
+    set_forwarding(&mut headers, route, &judged);
     set_identity(&mut headers, &judged);
     set_trace(context, &mut headers, &mut judged);
     headers.insert(X_REQUEST_ID, judged.request_id.clone());
@@ -86,20 +95,23 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     *request.uri_mut() = origin_form(&judged);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
+    // What flows after an upgrade goes on for as long as both ends want.
+    judged.deadline = route.patience.total.filter(|_| !upgrade).map(|total| Instant::now() + total);
     let outbound = Outbound {
         request,
         fate: Rc::clone(&judged.fate),
         pool,
-        timeouts: snapshot.settings.timeouts,
+        timeouts: snapshot.settings.timeouts.on(&route.patience),
         upgrade,
     };
     Ok((judged, outbound))
 }
 
-/// What was judged is what is forwarded: path and query of the canonical target.
+/// What was judged is what is forwarded: path and query of the canonical target, or what the route
+/// makes of them.
 fn origin_form(judged: &Judged) -> Uri {
     let mut parts = UriParts::default();
-    parts.path_and_query = Some(judged.admitted.target.path_and_query().clone());
+    parts.path_and_query = Some(judged.admitted.target.forwarded().clone());
     Uri::from_parts(parts).unwrap_or_default()
 }
 
@@ -107,12 +119,37 @@ fn origin_form(judged: &Judged) -> Uri {
 fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
     let policy = &judged.installed.snapshot.policy;
     for name in policy.authn.private_headers(policy.route_authn(judged.admitted.route), &judged.identity) {
-        headers.remove(name);
+        remove(headers, name, judged);
+    }
+}
+
+/// What the route sets and removes.
+fn edit(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
+    if route.request_edits.is_empty() {
+        return;
+    }
+    for name in route.request_edits.names() {
+        remove(headers, name, judged);
+    }
+    route.request_edits.apply(headers);
+}
+
+/// Removes a field in every spelling: what stands in `x_api_key` is `x-api-key` to a server that folds
+/// names.
+fn remove(headers: &mut HeaderMap, name: &HeaderName, judged: &Judged) {
+    headers.remove(name);
+    if !judged.admitted.fields.odd_names {
+        return;
+    }
+    let other =
+        |other: &&HeaderName| other.as_str().contains(['_', '.']) && *fold_name(other.as_str()) == *name;
+    while let Some(spelling) = headers.keys().find(other).cloned() {
+        headers.remove(spelling);
     }
 }
 
 /// Our own account of where the request comes from; the client's was removed.
-fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
+fn set_forwarding(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
     let target = &judged.admitted.target;
     let client = &judged.admitted.client;
     let mut addresses = String::with_capacity(48);
@@ -127,6 +164,12 @@ fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));
     if let Some(authority) = &target.authority {
         headers.insert(X_FORWARDED_HOST, authority.header().clone());
+    }
+    // So that an upstream can write links that lead back here.
+    if let Some(rewrite) = route.rewrite.as_ref().filter(|rewrite| !rewrite.stripped.is_empty())
+        && let Ok(prefix) = HeaderValue::from_str(&rewrite.stripped)
+    {
+        headers.insert(X_FORWARDED_PREFIX, prefix);
     }
 }
 
@@ -197,6 +240,7 @@ fn is_traceparent(text: &str) -> bool {
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 #[cfg(test)]

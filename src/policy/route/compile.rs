@@ -1,17 +1,22 @@
 //! Routes as written into routes as they are found.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use http::HeaderName;
 
 use super::condition::{Choice, Conditions, FieldWord, MAX_VIEWS, Tie};
+use super::cors::Cors;
+use super::edit::{Edits, RawEdits};
+use super::fields::Direction;
+use super::patience::Patience;
 use super::raw::{AcceptWord, AuthnWord, RawRoute, UpgradeWord, WafBodyWord};
-use super::{Ranked, Route, Routes, fields};
+use super::rewrite::Rewrite;
+use super::split::Split;
+use super::{Ranked, Route, Routes, fields, transport};
 use crate::decision::{Builtin, Stage};
 use crate::facts::{Accept, RouteId};
 use crate::policy::code::Code;
-use crate::policy::compile::{Compile, unknown_name};
+use crate::policy::compile::Compile;
 use crate::policy::diagnostic::{Diagnostics, Place};
 use crate::policy::mode::Mode;
 use crate::policy::scope::{HostPattern, MethodSet, PatternsBuilder, Scope, Segment};
@@ -31,23 +36,12 @@ impl Routes {
     /// Compiles the routes; adds their ids to `cx.routes`.
     pub fn compile(raw: &[RawRoute], around: &Around<'_>, cx: &mut Compile<'_>) -> Routes {
         let upstreams = around.upstreams;
-        let known: HashMap<&str, usize> = upstreams.iter().copied().zip(0..).collect();
         let mut routes = Routes { used: vec![false; upstreams.len()], ..Routes::default() };
         let mut places: Vec<Place> = Vec::new();
         for raw in raw {
             let mode = cx.stage_mode(&raw.mode);
-            let upstream = known.get(raw.upstream.as_str()).copied();
-            match upstream {
-                Some(upstream) => routes.used[upstream] = true,
-                None if raw.upstream.value.is_stand_in() => {}
-                None => unknown_name(
-                    "upstream",
-                    raw.upstream.as_str(),
-                    raw.upstream.place,
-                    upstreams.iter().copied(),
-                    cx.diagnostics,
-                ),
-            }
+            let upstream = Split::new(&raw.upstream, upstreams, cx.diagnostics);
+            upstream.all().for_each(|at| routes.used[at] = true);
             if Builtin::by_name(&format!("{}/{}", Stage::Route.name(), raw.id.value)).is_some() {
                 cx.diagnostics
                     .push(
@@ -77,7 +71,22 @@ impl Routes {
                 continue;
             }
             places.push(raw.id.place);
-            routes.routes.push(Route::new(raw, conditions, upstream.unwrap_or(0), around.inherit, mode));
+            let edits = |raw: Option<&RawEdits>, direction, diagnostics: &mut Diagnostics| {
+                Edits::new(raw, direction, around.managed, cx.sources, diagnostics)
+            };
+            routes.routes.push(Route {
+                upstream,
+                mode,
+                rewrite: Rewrite::new(raw, cx.diagnostics),
+                request_edits: edits(raw.request_headers.as_ref(), Direction::Request, cx.diagnostics),
+                response_edits: edits(raw.response_headers.as_ref(), Direction::Response, cx.diagnostics),
+                patience: Patience::new(raw.timeouts.as_ref(), cx.diagnostics),
+                cors: raw.cors.as_ref().map(|cors| Cors::new(cors, &conditions.methods, cx.diagnostics)),
+                redirect: transport::redirects(raw, cx.diagnostics),
+                hsts: raw.hsts.as_ref().map(|hsts| transport::hsts(hsts, cx.diagnostics)),
+                conditions,
+                ..Route::new(raw, around.inherit)
+            });
         }
         routes.index(&places, cx);
         routes
@@ -120,6 +129,7 @@ impl Routes {
         for (scope, at) in scopes.iter().zip(0u32..) {
             builder.add(scope, |_| at);
         }
+        self.any_cors = self.routes.iter().any(|route| route.cors.is_some());
         self.any_host = self.routes.iter().any(|route| route.host.is_none());
         let hosts = || self.routes.iter().filter_map(|route| route.host.as_ref());
         let dots = hosts().map(|host| host.text().matches('.').count()).max();
@@ -165,7 +175,8 @@ impl Routes {
 }
 
 impl Route {
-    fn new(raw: &RawRoute, conditions: Conditions, upstream: usize, inherit: AuthnWord, mode: Mode) -> Route {
+    /// What can be taken over as it is written.
+    fn new(raw: &RawRoute, inherit: AuthnWord) -> Route {
         let mut accept = Accept::default();
         for word in &raw.accept {
             *match word {
@@ -181,8 +192,15 @@ impl Route {
             name: raw.id.as_str().into(),
             host: raw.host.as_ref().map(|host| host.value.clone()),
             path: raw.path.value.clone(),
-            conditions,
-            upstream,
+            conditions: Conditions::default(),
+            upstream: Split::default(),
+            rewrite: None,
+            request_edits: Edits::default(),
+            response_edits: Edits::default(),
+            patience: Patience::default(),
+            cors: None,
+            redirect: false,
+            hsts: None,
             authn: match raw.authn.unwrap_or(AuthnWord::Inherit) {
                 AuthnWord::Inherit => inherit,
                 word => word,
@@ -192,7 +210,7 @@ impl Route {
             body_limit: raw.body_limit.and_then(|limit| limit.0),
             waf_body: raw.waf_body != Some(WafBodyWord::Off),
             preserve_host: raw.preserve_host.unwrap_or(true),
-            mode,
+            mode: Mode::Enforce,
         }
     }
 }

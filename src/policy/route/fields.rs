@@ -20,6 +20,34 @@ pub(super) fn readable(
     refuse(name, why, key, diagnostics)
 }
 
+/// Which way a field goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// To the upstream.
+    Request,
+    /// To the client.
+    Response,
+}
+
+/// The name of a field that a route sets or removes.
+pub(super) fn editable(
+    key: &At<String>,
+    direction: Direction,
+    managed: &[HeaderName],
+    diagnostics: &mut Diagnostics,
+) -> Option<HeaderName> {
+    let name = field_name(key, diagnostics)?;
+    let why = of_the_connection(&name).or_else(|| match direction {
+        Direction::Request => ours(&name, managed),
+        Direction::Response => {
+            let text = name.as_str();
+            let own = text.starts_with("x-portcullis-") || matches!(text, "x-request-id" | "proxy-status");
+            own.then_some(OURS)
+        }
+    });
+    refuse(name, why, key, diagnostics)
+}
+
 /// A name that is one in every reading: `_` and `.` are taken for `-` by some servers.
 fn field_name(key: &At<String>, diagnostics: &mut Diagnostics) -> Option<HeaderName> {
     let name = HeaderName::try_from(key.as_str()).ok().filter(|name| !name.as_str().contains(['_', '.']));
@@ -53,5 +81,7 @@ fn ours(name: &HeaderName, managed: &[HeaderName]) -> Option<&'static str> {
         || REQUEST_ONLY.contains(&text)
         || text.starts_with("x-forwarded-")
         || matches!(text, "traceparent" | "tracestate");
-    ours.then_some("is the gateway's own, which sets or removes it")
+    ours.then_some(OURS)
 }
+
+const OURS: &str = "is the gateway's own, which sets or removes it";

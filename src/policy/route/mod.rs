@@ -9,21 +9,34 @@
 
 mod compile;
 mod condition;
+mod cors;
+mod edit;
 mod fields;
 mod names;
+mod patience;
 mod raw;
+mod rewrite;
+mod split;
 #[cfg(test)]
 mod tests;
+mod transport;
 
 pub use compile::Around;
 pub use condition::{Conditions, FieldWord};
+pub use cors::Cors;
+pub use edit::Edits;
 pub use names::RouteNames;
+pub use patience::Patience;
 pub use raw::{AcceptWord, AuthnWord, BodyLimit, RawRoute, UpgradeWord, WafBodyWord};
+pub use rewrite::Rewrite;
+pub use split::Split;
+pub use transport::secure_location;
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use smallvec::SmallVec;
 
 use self::condition::Choice;
@@ -44,8 +57,22 @@ pub struct Route {
     pub path: PathPattern,
     /// The methods and header fields it wants.
     pub conditions: Conditions,
-    /// Place in the list of upstreams that the policy was compiled with.
-    pub upstream: usize,
+    /// Where its requests go.
+    pub upstream: Split,
+    /// What becomes of the path on the way.
+    pub rewrite: Option<Rewrite>,
+    /// Header fields set and removed towards the upstream.
+    pub request_edits: Edits,
+    /// Header fields set and removed in its answers.
+    pub response_edits: Edits,
+    /// How long it waits.
+    pub patience: Patience,
+    /// Which pages of other origins may use it.
+    pub cors: Option<Cors>,
+    /// Whether requests over clear text are sent elsewhere.
+    pub redirect: bool,
+    /// The value of Strict-Transport-Security, for answers over TLS.
+    pub hsts: Option<HeaderValue>,
     /// Whether it wants to know who asks; `inherit` is resolved.
     pub authn: AuthnWord,
     /// Whether `Upgrade: websocket` is passed.
@@ -75,6 +102,8 @@ pub struct Routes {
     dots: usize,
     /// Whether a route serves any host.
     any_host: bool,
+    /// Whether a route answers preflights.
+    any_cors: bool,
     /// By upstream: whether a route uses it.
     used: Vec<bool>,
 }
@@ -94,6 +123,15 @@ impl Routes {
     /// a field which such a route looks at.
     #[inline]
     pub fn find(&self, target: &Target, headers: &HeaderMap) -> Result<Option<RouteId>, Builtin> {
+        if self.any_cors
+            && let Some(method) = cors::preflight(&target.method, headers)
+            && let Some(route) = self.find_for(&method, target, headers)?
+            && self.get(route).cors.as_ref().is_some_and(|cors| cors.listed(headers).is_some())
+        {
+            // A page asks whether it may do something: that is for the route which would serve it. The
+            // route's gate answers, so it gets no further.
+            return Ok(Some(route));
+        }
         self.find_for(&target.method, target, headers)
     }
 
@@ -122,6 +160,12 @@ impl Routes {
             }
         }
         Ok(best.map(|best| best.route))
+    }
+
+    /// What is forwarded for a target that a route serves, where that is not what was asked for.
+    pub fn rewrite(&self, route: RouteId, target: &Target) -> Result<Option<PathAndQuery>, Builtin> {
+        let rewrite = self.routes.get(route.0 as usize).and_then(|route| route.rewrite.as_ref());
+        rewrite.map(|rewrite| rewrite.apply(target)).transpose()
     }
 
     /// Whether any route serves this host.
@@ -158,6 +202,7 @@ impl Routes {
     /// Judges whether anything serves this.
     pub fn check(&self, facts: &Facts<'_>, trace: Option<&mut Trace>) -> Verdict {
         let (verdict, rule) = match facts.route {
+            Some(route) if let Some(rule) = self.own_answer(route, facts) => (Verdict::Answer(rule), rule),
             Some(_) => (Verdict::Pass(Builtin::Routed.into()), Builtin::Routed),
             None => {
                 let served = self.serves_host(facts.target.host());
@@ -167,12 +212,23 @@ impl Routes {
         };
         if let Some(trace) = trace {
             let outcome = match verdict {
-                Verdict::Pass(_) => StepOutcome::Pass,
+                Verdict::Pass(_) | Verdict::Answer(_) => StepOutcome::Pass,
                 Verdict::Deny(denial) => StepOutcome::Deny(denial.reason),
             };
             trace.rule(Stage::Route, rule, outcome, self.explain(facts, rule));
         }
         verdict
+    }
+
+    /// What the gateway answers by itself.
+    fn own_answer(&self, route: RouteId, facts: &Facts<'_>) -> Option<Builtin> {
+        let route = self.get(route);
+        if route.redirect && transport::is_open(facts.target) {
+            return Some(Builtin::Redirect);
+        }
+        let cors = route.cors.as_ref()?;
+        cors::preflight(&facts.target.method, facts.headers)?;
+        cors.listed(facts.headers).map(|_| Builtin::Preflight)
     }
 
     /// The route that was taken, or the ones that were nearly taken.
