@@ -75,7 +75,7 @@ impl Split {
             return Some(*upstream);
         }
         // A number below the total, as evenly spread as the hash.
-        let drawn = (u128::from(hash()) * u128::from(*total) >> 64) as u64;
+        let drawn = ((u128::from(hash()) * u128::from(*total)) >> 64) as u64;
         self.shares.iter().find(|(_, upto)| drawn < *upto).map(|(upstream, _)| *upstream)
     }
 }
