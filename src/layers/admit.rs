@@ -118,6 +118,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         deadline: None,
         upstream: None,
         installed,
+        peer,
     };
     Inbound { parts, body: Payload::Incoming(body), judged: Held::new(context, judged) }
 }

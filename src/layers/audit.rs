@@ -295,7 +295,7 @@ mod tests {
         future: impl Future<Output = Result<Reply, Infallible>>,
     ) -> Response<Outgoing> {
         let address = ([127, 0, 0, 1], 1).into();
-        let peer = Rc::new(Peer { address, scheme: Scheme::Http, switch: None.into() });
+        let peer = Peer::new(address, Scheme::Http);
         let audited = AuditFuture {
             future: Some(future),
             writing: None,

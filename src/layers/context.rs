@@ -1,13 +1,13 @@
 //! What the layers of one thread share: the configuration in force, and what is kept beside it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use tokio::sync::{Notify, Semaphore};
 
 use super::held::Held;
@@ -123,6 +123,23 @@ pub(crate) struct Peer {
     pub(crate) scheme: Scheme,
     /// Set by an answer that changes the protocol; the connection's task carries the bytes.
     pub(crate) switch: RefCell<Option<Switch>>,
+    /// The address as a header value, once it is asked for.
+    text: OnceCell<HeaderValue>,
+}
+
+impl Peer {
+    /// A connection from this address.
+    pub(crate) fn new(address: SocketAddr, scheme: Scheme) -> Rc<Peer> {
+        Rc::new(Peer { address, scheme, switch: RefCell::default(), text: OnceCell::new() })
+    }
+
+    /// The address as a header value, written once for all requests of the connection.
+    pub(crate) fn text(&self) -> &HeaderValue {
+        self.text.get_or_init(|| {
+            HeaderValue::try_from(self.address.ip().to_canonical().to_string())
+                .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        })
+    }
 }
 
 /// A change of protocol that was allowed.

@@ -2,37 +2,37 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use fastrand::Rng;
 use http::HeaderValue;
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
 /// Makes ids. Each worker thread has its own, seeded by the system.
 ///
-/// The random part is a keyed hash (SipHash) of a counter: unpredictable enough for an id that is
-/// no secret, and without a system call for each request.
-#[derive(Debug, Default)]
-pub(crate) struct IdSource {
-    keys: (RandomState, RandomState),
-    counter: u64,
+/// The random part comes from a generator that is fast and not secret: an id must not repeat, and
+/// nothing is granted to who knows one.
+#[derive(Debug)]
+pub(crate) struct IdSource(Rng);
+
+impl Default for IdSource {
+    fn default() -> Self {
+        // The standard library's hash keys come from the system's randomness.
+        IdSource(Rng::with_seed(RandomState::new().hash_one(0)))
+    }
 }
 
 impl IdSource {
     /// The next id.
     pub(crate) fn next(&mut self, now: Timestamp) -> Uuid {
-        self.counter = self.counter.wrapping_add(1);
-        let (a, b) = (
-            self.keys.0.hash_one(self.counter).to_le_bytes(),
-            self.keys.1.hash_one(self.counter).to_le_bytes(),
-        );
-        let random = [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1]];
+        let bits = self.0.u128(..).to_le_bytes();
+        let random = bits.first_chunk().unwrap_or(&[0; 10]);
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
-        Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+        Builder::from_unix_timestamp_millis(millis, random).into_uuid()
     }
 
-    /// Eight random bytes, for a span id.
-    pub(crate) fn random(&mut self) -> u64 {
-        self.counter = self.counter.wrapping_add(1);
-        self.keys.0.hash_one(self.counter)
+    /// Random bits, for a trace.
+    pub(crate) fn random(&mut self) -> u128 {
+        self.0.u128(..)
     }
 }
 

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::context::Installed;
+use super::context::{Installed, Peer};
 use super::held::Held;
 use crate::audit::Seen;
 use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
@@ -44,6 +44,8 @@ pub(crate) enum Payload {
 pub(crate) struct Judged {
     /// The configuration that judges it.
     pub(crate) installed: Rc<Installed>,
+    /// The connection it came over.
+    pub(crate) peer: Rc<Peer>,
     /// When it came.
     pub(crate) now: Timestamp,
     /// The protocol version.
@@ -53,7 +55,7 @@ pub(crate) struct Judged {
     /// The id of the request: ours, or a foreign one that was taken over.
     pub(crate) request_id: HeaderValue,
     /// W3C trace context that is passed on.
-    pub(crate) trace_id: Option<Box<str>>,
+    pub(crate) trace_id: Option<TraceId>,
     /// Target, client, route.
     pub(crate) admitted: Admitted,
     /// Who asks.
@@ -78,6 +80,17 @@ pub(crate) struct Judged {
     pub(crate) deadline: Option<Instant>,
     /// How long the upstream took to the head of its answer.
     pub(crate) upstream: Option<Duration>,
+}
+
+/// The id of a trace (W3C Trace Context): 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceId(pub(crate) [u8; 32]);
+
+impl TraceId {
+    /// The digits.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// What comes back.

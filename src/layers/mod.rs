@@ -25,5 +25,5 @@ pub(crate) use context::{Context, KeysWanted, Peer, Shared, Snapshot, Switch};
 pub(crate) use gate::Gate;
 pub(crate) use held::Held;
 pub(crate) use identify::Identify;
-pub(crate) use judged::{Inbound, Judged, Payload, Reply, Verdicts};
+pub(crate) use judged::{Inbound, Judged, Payload, Reply, TraceId, Verdicts};
 pub(crate) use refused::{record_head, turn_away};

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::context::{Context, Peer, Snapshot};
 use super::ids;
-use super::judged::Judged;
+use super::judged::{Judged, TraceId};
 use crate::audit::{DecidedBy, Named, NamedValue, Record, Seen, Timing, Traffic};
 use crate::decision::{Builtin, Denial, Outcome, RuleRef, Stage};
 use crate::facts::{Body, Client, Fields, Identity, Target};
@@ -65,6 +65,7 @@ impl Judged {
         let decision_id = context.ids.borrow_mut().next(now);
         Judged {
             installed: context.installed(),
+            peer: Rc::clone(peer),
             now,
             version: Version::HTTP_11,
             decision_id,
@@ -206,7 +207,7 @@ impl Judged {
                 upstream_us: self.upstream.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             },
             bytes: Traffic { r#in: self.fate.bytes(), out: end.out },
-            trace_id: self.trace_id.as_deref(),
+            trace_id: self.trace_id.as_ref().map(TraceId::as_str),
         };
         record.write(&mut line);
         line

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use prometheus_client::metrics::counter::Counter;
 
 use super::{DecisionLabels, Metrics};
@@ -13,8 +14,8 @@ use crate::facts::RouteId;
 #[derive(Debug)]
 pub struct Handles {
     metrics: Arc<Metrics>,
-    requests: HashMap<(Option<RouteId>, u16, bool), Counter>,
-    decisions: HashMap<(RuleRef, u8, bool), Counter>,
+    requests: HashMap<(Option<RouteId>, u16, bool), Counter, RandomState>,
+    decisions: HashMap<(RuleRef, u8, bool), Counter, RandomState>,
 }
 
 /// What a counted decision was.
@@ -43,7 +44,7 @@ impl Decided {
 impl Handles {
     /// None yet.
     pub fn new(metrics: Arc<Metrics>) -> Handles {
-        Handles { metrics, requests: HashMap::new(), decisions: HashMap::new() }
+        Handles { metrics, requests: HashMap::default(), decisions: HashMap::default() }
     }
 
     /// The metrics behind the handles.

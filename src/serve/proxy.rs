@@ -1,7 +1,6 @@
 //! The innermost service: an allowed request to its upstream.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -9,8 +8,9 @@ use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
 use tokio::time::{Instant, timeout_at};
 
+use super::trace::set_trace;
 use crate::decision::{Builtin, RuleRef};
-use crate::facts::{Identity, fold_name, hash_text};
+use crate::facts::{Identity, fold_name, hash_text, is_odd_name};
 use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
 use crate::policy::route::Route;
 use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
@@ -69,7 +69,7 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     judged.take_down(context, &parts.headers);
 
     let mut headers = parts.headers;
-    snapshot.hygiene.clean_request(&mut headers);
+    snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
     edit(&mut headers, route, &judged);
     if upgrade {
@@ -141,8 +141,7 @@ fn remove(headers: &mut HeaderMap, name: &HeaderName, judged: &Judged) {
     if !judged.admitted.fields.odd_names {
         return;
     }
-    let other =
-        |other: &&HeaderName| other.as_str().contains(['_', '.']) && *fold_name(other.as_str()) == *name;
+    let other = |other: &&HeaderName| is_odd_name(other.as_str()) && *fold_name(other.as_str()) == *name;
     while let Some(spelling) = headers.keys().find(other).cloned() {
         headers.remove(spelling);
     }
@@ -152,14 +151,13 @@ fn remove(headers: &mut HeaderMap, name: &HeaderName, judged: &Judged) {
 fn set_forwarding(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
     let target = &judged.admitted.target;
     let client = &judged.admitted.client;
-    let mut addresses = String::with_capacity(48);
-    // Writing into a string cannot fail.
-    let _ = write!(addresses, "{}", client.ip);
-    if client.ip != client.peer {
-        let _ = write!(addresses, ", {}", client.peer);
-    }
-    if let Ok(value) = HeaderValue::try_from(addresses) {
-        headers.insert(X_FORWARDED_FOR, value);
+    let addresses = if client.ip == client.peer {
+        Some(judged.peer.text().clone())
+    } else {
+        HeaderValue::try_from(format!("{}, {}", client.ip, client.peer)).ok()
+    };
+    if let Some(addresses) = addresses {
+        headers.insert(X_FORWARDED_FOR, addresses);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));
     if let Some(authority) = &target.authority {
@@ -201,64 +199,7 @@ fn set_identity(headers: &mut HeaderMap, judged: &Judged) {
     }
 }
 
-/// W3C Trace Context: a valid `traceparent` is continued, else one is begun.
-fn set_trace(context: &Context, headers: &mut HeaderMap, judged: &mut Judged) {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    let given = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok().filter(|text| is_traceparent(text)),
-        _ => None,
-    };
-    if let Some(given) = given {
-        judged.trace_id = Some(given[3..35].into());
-        return;
-    }
-    let mut ids = context.ids.borrow_mut();
-    let (high, low, span) = (ids.random(), ids.random(), ids.random());
-    let text = format!("00-{high:016x}{low:016x}-{span:016x}-00");
-    judged.trace_id = Some(text[3..35].into());
-    if let Ok(value) = HeaderValue::try_from(text) {
-        headers.insert(TRACEPARENT, value);
-    }
-}
-
-/// Version 00 of https://www.w3.org/TR/trace-context/#traceparent-header.
-fn is_traceparent(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let hex = |range: std::ops::Range<usize>| {
-        bytes.get(range).is_some_and(|part| part.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-    };
-    bytes.len() == 55
-        && text.starts_with("00-")
-        && [bytes[35], bytes[52]] == *b"--"
-        && hex(3..35)
-        && hex(36..52)
-        && hex(53..55)
-        && !text[3..35].bytes().all(|byte| byte == b'0')
-        && !text[36..52].bytes().all(|byte| byte == b'0')
-}
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_proper_traceparent_is_continued() {
-        assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        for text in [
-            "",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        ] {
-            assert!(!is_traceparent(text), "{text}");
-        }
-    }
-}

@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use http::Response;
 use tower::layer::layer_fn;
-use tower::{Service, ServiceBuilder, service_fn};
+use tower::{Service, ServiceBuilder};
 
 use super::proxy::proxy;
+use super::slots::Slots;
 use crate::decision::Stage;
 use crate::layers::{Admit, Arrival, Audit, Context, Gate, Identify, Outgoing, ReadBody};
 
@@ -42,7 +43,7 @@ pub(super) fn stack(
         .layer(layer_fn(ReadBody::new))
         // The last gate: nothing reaches the upstream before its body is judged.
         .layer(layer_fn(|inner| Gate::new(Stage::WafBody, inner)))
-        .service(service_fn(move |inbound| proxy(Rc::clone(&innermost), inbound)))
+        .service(Slots::new(move |inbound| proxy(Rc::clone(&innermost), inbound)))
 }
 
 #[cfg(test)]

@@ -148,8 +148,7 @@ impl Acceptor {
                     Full::Address => "limits.connections_per_address",
                 };
                 tracing::debug!(peer = %address, limit, "a connection was closed: the limit is reached");
-                let answer =
-                    turn_away(&self.context, &Rc::new(Peer { address, scheme, switch: None.into() }));
+                let answer = turn_away(&self.context, &Peer::new(address, scheme));
                 if self.tls.is_none() {
                     let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
                 }
@@ -166,7 +165,7 @@ impl Acceptor {
         let session = |alpn| Session {
             context: Rc::clone(&self.context),
             stack: stack(&self.context),
-            peer: Rc::new(Peer { address, scheme, switch: None.into() }),
+            peer: Peer::new(address, scheme),
             wire,
             control: self.connections.add(),
             alpn,

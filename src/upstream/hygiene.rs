@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use smallvec::SmallVec;
 
-use crate::facts::{HOP_BY_HOP, REQUEST_ONLY};
+use crate::facts::{HOP_BY_HOP, REQUEST_ONLY, fold_name, is_odd_name};
 
 /// The names that never pass, ready for one look at each field.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Hygiene {
 /// A set of names with a filter that spares almost every other name a comparison.
 #[derive(Clone, Debug)]
 struct NameSet {
-    filter: [u64; 4],
+    filter: [u64; WORDS],
     names: Vec<HeaderName>,
 }
 
@@ -49,14 +49,15 @@ impl Hygiene {
         }
     }
 
-    /// Removes from a client's fields what must not reach an upstream.
-    pub(crate) fn clean_request(&self, headers: &mut HeaderMap) {
-        self.request.remove_from(headers, &self.judged);
+    /// Removes from a client's fields what must not reach an upstream. `odd_names`: whether some name
+    /// has a `_` or `.`.
+    pub(crate) fn clean_request(&self, headers: &mut HeaderMap, odd_names: bool) {
+        self.request.remove_from(headers, &self.judged, odd_names);
     }
 
     /// Removes from an upstream's fields what must not reach a client.
     pub(crate) fn clean_response(&self, headers: &mut HeaderMap) {
-        self.response.remove_from(headers, &[]);
+        self.response.remove_from(headers, &[], true);
     }
 }
 
@@ -64,7 +65,7 @@ impl NameSet {
     fn new(mut names: Vec<HeaderName>) -> NameSet {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        let mut filter = [0; 4];
+        let mut filter = [0; WORDS];
         for name in &names {
             let bit = NameSet::bit(name.as_str());
             filter[bit / 64] |= 1 << (bit % 64);
@@ -72,26 +73,28 @@ impl NameSet {
         NameSet { filter, names }
     }
 
-    /// A number from 0 to 255 from the length and the outer letters of a name.
+    /// A bit of the filter, from the length and the outer letters of a name.
+    #[inline]
     fn bit(name: &str) -> usize {
         let bytes = name.as_bytes();
         let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-        (bytes.len() * 7 + usize::from(first) * 3 + usize::from(last) * 11) & 255
+        (bytes.len() * 37 + usize::from(first) * 5 + usize::from(last) * 131) % (64 * WORDS)
     }
 
+    #[inline]
     fn contains(&self, name: &str) -> bool {
         let bit = NameSet::bit(name);
         self.filter[bit / 64] >> (bit % 64) & 1 == 1
             && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
 
-    fn remove_from(&self, headers: &mut HeaderMap, judged: &[HeaderName]) {
+    fn remove_from(&self, headers: &mut HeaderMap, judged: &[HeaderName], odd_names: bool) {
         let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
         for name in headers.keys() {
             let text = name.as_str();
-            let hit = if text.contains(['_', '.']) {
+            let hit = if odd_names && is_odd_name(text) {
                 // Compared as backends fold it.
-                let folded = crate::facts::fold_name(text);
+                let folded = fold_name(text);
                 self.covers(&folded) || judged.iter().any(|name| name.as_str() == folded && name != text)
             } else {
                 self.covers(text)
@@ -108,10 +111,14 @@ impl NameSet {
         }
     }
 
+    #[inline]
     fn covers(&self, name: &str) -> bool {
-        self.contains(name) || name.starts_with("x-forwarded-")
+        self.contains(name) || (name.starts_with('x') && name.starts_with("x-forwarded-"))
     }
 }
+
+/// Words of the filter: bits enough that hardly any other name has one.
+const WORDS: usize = 16;
 
 /// The usual values name no field.
 fn is_plain_connection(value: &HeaderValue) -> bool {
@@ -200,7 +207,7 @@ mod tests {
     fn left(fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = map(fields);
         let (set, judged) = (HeaderName::from_static("x-auth-subject"), HeaderName::from_static("x-tenant"));
-        Hygiene::new([&set], [&judged]).clean_request(&mut headers);
+        Hygiene::new([&set], [&judged]).clean_request(&mut headers, true);
         let mut names: Vec<String> = headers.keys().map(|name| name.as_str().to_owned()).collect();
         names.sort();
         names

@@ -228,3 +228,16 @@ fn with_drop_requests_go_on_and_the_losses_are_counted() {
         (lost(&gateway) > 0.0).then_some(())
     });
 }
+
+#[test]
+fn requests_without_a_record_are_served_all_the_same() {
+    let upstream = Upstream::start();
+    for log in ["sink = \"none\"", "sink = { file = \"decisions.jsonl\" }\nsample = 0.0"] {
+        let gateway = Gateway::start(&config(&upstream, log));
+        for _ in 0..3 {
+            assert_eq!(get(gateway.address, "/open/1").status, 200, "{log}");
+            assert_eq!(get(gateway.address, "/orders/1").status, 401, "{log}");
+        }
+        assert_eq!(lost(&gateway), 0.0, "{log}");
+    }
+}
