@@ -1,6 +1,7 @@
 //! Routes as written into routes as they are found.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use http::HeaderName;
 
@@ -36,11 +37,12 @@ impl Routes {
     /// Compiles the routes; adds their ids to `cx.routes`.
     pub fn compile(raw: &[RawRoute], around: &Around<'_>, cx: &mut Compile<'_>) -> Routes {
         let upstreams = around.upstreams;
+        let known: HashMap<&str, usize> = upstreams.iter().copied().zip(0..).collect();
         let mut routes = Routes { used: vec![false; upstreams.len()], ..Routes::default() };
         let mut places: Vec<Place> = Vec::new();
         for raw in raw {
             let mode = cx.stage_mode(&raw.mode);
-            let upstream = Split::new(&raw.upstream, upstreams, cx.diagnostics);
+            let upstream = Split::new(&raw.upstream, &known, cx.diagnostics);
             upstream.all().for_each(|at| routes.used[at] = true);
             if Builtin::by_name(&format!("{}/{}", Stage::Route.name(), raw.id.value)).is_some() {
                 cx.diagnostics

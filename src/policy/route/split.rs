@@ -1,6 +1,7 @@
 //! The upstreams of a route: one, or several by weight.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use smallvec::SmallVec;
@@ -34,15 +35,19 @@ pub struct Split {
 }
 
 impl Split {
-    /// The shares, if every one names an upstream. `known`: where the upstreams stand.
-    pub(super) fn new(raw: &At<RawSplit>, upstreams: &[&str], diagnostics: &mut Diagnostics) -> Split {
+    /// The shares that name an upstream. `upstreams`: where each one stands.
+    pub(super) fn new(
+        raw: &At<RawSplit>,
+        upstreams: &HashMap<&str, usize>,
+        diagnostics: &mut Diagnostics,
+    ) -> Split {
         let mut split = Split::default();
         let mut total = 0;
         for share in &raw.value.0 {
             total += u64::from(share.weight.map_or(1, |weight| weight.value));
-            let Some(at) = upstreams.iter().position(|name| *name == share.name.as_str()) else {
+            let Some(at) = upstreams.get(share.name.as_str()).copied() else {
                 if !share.name.value.is_stand_in() {
-                    let known = upstreams.iter().copied();
+                    let known = upstreams.keys().copied();
                     unknown_name("upstream", share.name.as_str(), share.name.place, known, diagnostics);
                 }
                 continue;
