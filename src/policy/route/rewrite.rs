@@ -148,7 +148,11 @@ impl JsonSchema for Prefix {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
+
     use crate::decision::Stage;
+    use crate::facts::{Path, Slashes};
     use crate::policy::fixture::{ask, policy, problems};
 
     fn route(keys: &str) -> String {
@@ -184,6 +188,36 @@ mod tests {
         check("strip_prefix = \"/api/v1\"", "/api/v1//evil.test/x", refused);
         check("strip_prefix = \"/api/v1\"\nadd_prefix = \"/x\"", "/api/v1//y", "/x//y");
         check("strip_prefix = \"/api/v1\"", "/api/v1/%2e%2e/admin", "/api/admin");
+    }
+
+    proptest! {
+        /// Whatever is let through comes out canonical, with the segments that were judged behind the
+        /// prefix, and with nothing that names a host.
+        #[test]
+        fn what_is_forwarded_is_what_was_judged_without_its_prefix(
+            parts in prop::collection::vec(
+                prop::sample::select(vec!["/", "a", ".", "..", "%2e", "%2F", ";", "%5c", "%25", "é", "api", "v1"]), 0..12),
+            added in any::<bool>(),
+        ) {
+            let keys = if added { "strip_prefix = \"/api\"\nadd_prefix = \"/x/y\"" } else { "strip_prefix = \"/api\"" };
+            let policy = policy(&route(keys));
+            let path = format!("/api/v1/{}", parts.concat());
+            prop_assume!(path.parse::<http::Uri>().is_ok());
+            ask("GET", &path).with(&policy, |facts| {
+                if facts.target.error.is_some() || facts.route.is_none() {
+                    return Ok(());
+                }
+                let forwarded = facts.target.forwarded().path();
+                let Ok((again, None)) = Path::parse(forwarded, Slashes::Keep) else {
+                    return Err(TestCaseError::fail(format!("{path} becomes {forwarded}")));
+                };
+                prop_assert!(!forwarded.starts_with("//"), "{} becomes {}", path, forwarded);
+                let own: &[&str] = if added { &["x", "y"] } else { &[] };
+                let want: Vec<&str> = own.iter().copied().chain(facts.target.segments().skip(1)).collect();
+                prop_assert_eq!(again.segments(forwarded).collect::<Vec<_>>(), want);
+                Ok(())
+            })?;
+        }
     }
 
     #[test]
