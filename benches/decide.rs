@@ -50,7 +50,7 @@ fn route(criterion: &mut Criterion) {
         let policy = compile(&routes(size), "");
         let requests = requests(&policy, size, Want::Pass, &HERE);
         judge(&mut group, "routes", size, &requests, |request| {
-            policy.routes.find(&request.admitted.target).is_some()
+            policy.routes.find(&request.admitted.target, &request.headers).is_ok_and(|route| route.is_some())
         });
     }
     group.finish();
@@ -145,6 +145,7 @@ fn verdict(policy: &Policy, facts: &Facts<'_>) -> Result<RuleRef, Denial> {
     let mut rule = Builtin::DefaultDeny.into();
     for stage in [Stage::Ip, Stage::Route, Stage::Authn, Stage::Rbac] {
         match policy.check(stage, facts, &mut progress, None) {
+            Verdict::Answer(answer) => return Ok(answer.into()),
             Verdict::Pass(passed) => rule = passed,
             Verdict::Deny(denial) => return Err(denial),
         }
@@ -163,7 +164,7 @@ fn gate(policy: &Policy, stage: Stage, request: &Request) -> bool {
 fn all(policy: &Policy, request: &Request, search: bool) -> bool {
     let mut facts = request.facts(policy, now());
     if search {
-        facts.route = policy.routes.find(facts.target);
+        facts.route = policy.routes.find(facts.target, facts.headers).expect("no field stands twice");
     }
     let mut progress = Progress { notes: Notes::default(), ..Progress::default() };
     [Stage::Ip, Stage::Route, Stage::Authn, Stage::Rbac]

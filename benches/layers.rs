@@ -131,6 +131,7 @@ fn answers(criterion: &mut Criterion) {
             challenges: Challenges::default(),
             headers: ResponseHeaders::default(),
             change: None,
+            page: None,
             upstream: None,
         };
         group.bench_function(name, |bench| bench.iter(|| answer(black_box(&refusal))));

@@ -32,6 +32,20 @@ fn policy() -> Policy {
         host = "*.test"
         path = "/{*rest}"
         upstream = "up"
+        [[route]]
+        id = "blue-read"
+        host = "*.test"
+        path = "/orders/{*rest}"
+        methods = ["GET"]
+        headers = { x-tenant = "blue", x-old = false }
+        upstream = "up"
+        [[route]]
+        id = "written"
+        host = "*.test"
+        path = "/orders/{*rest}"
+        methods = ["PUT"]
+        upstream = "up"
+        cors = { origins = ["https://app.test"] }
         [rbac.role.reader]
         [[rbac.grant]]
         id = "read"
@@ -91,10 +105,10 @@ fn judge(policy: &Policy, method: &str, path: &str, ip: &str, roles: Option<&[&s
     let mut last = None;
     let counted = measure(|| {
         let mut progress = Progress::default();
-        assert_eq!(policy.routes.find(facts.target), facts.route);
+        assert_eq!(policy.routes.find(facts.target, facts.headers), Ok(facts.route));
         for stage in GATES {
             let verdict = policy.check(stage, &facts, &mut progress, None);
-            let refused = matches!(verdict, Verdict::Deny(_));
+            let refused = !matches!(verdict, Verdict::Pass(_));
             last = Some(verdict);
             if refused {
                 break;
@@ -104,6 +118,7 @@ fn judge(policy: &Policy, method: &str, path: &str, ip: &str, roles: Option<&[&s
     assert_eq!(counted.count_total, 0, "{method} {path} from {ip} took memory");
     match last {
         Some(Verdict::Pass(rule)) => format!("pass {}", policy.rules.name(rule)),
+        Some(Verdict::Answer(rule)) => format!("answer {}", rule.info().name),
         Some(Verdict::Deny(denial)) => format!("deny {} {}", policy.rules.name(denial.rule), denial.reason),
         None => "nothing".to_owned(),
     }

@@ -21,5 +21,5 @@ pub use raw::{
     ClientPrivacy, OnErrorWord, RawFileSink, RawFlush, RawLog, RawRedact, RawSink, RotateAt, SubjectWord,
 };
 pub use record::{DecidedBy, Named, NamedValue, Record, Recorder, Seen, Timing, Traffic};
-pub use settings::{Flush, Settings, SinkSettings};
+pub use settings::{Flush, HashKey, Settings, SinkSettings};
 pub use sink::{Log, LogHandle, LogUnavailable};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::de::DeValue;
 
-use crate::policy::decode::{Decode, Node, ProcessPath, Size, Span, bad_value, table, words};
+use crate::policy::decode::{Decode, FilePath, Node, ProcessPath, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::scope::PathPattern;
 
@@ -66,6 +66,9 @@ table! {
         opt headers: Vec<At<String>>,
         /// How subjects are recorded.
         opt subject: SubjectWord,
+        /// A file with the key of the hashes, so that they stay the same when the process starts anew and
+        /// on other machines; at least 16 bytes. Unless given, every start has a key of its own.
+        opt hash_key_file: At<FilePath>,
         /// How addresses are recorded: `plain` (default), `hash`, or cut to prefixes such as `/24,/48`.
         opt client: At<ClientPrivacy>,
         /// How many bytes of what a WAF rule matched are kept.

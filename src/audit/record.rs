@@ -206,10 +206,30 @@ impl Recorder {
             if is_credential(own) || self.credentials.iter().any(|header| header == own) {
                 continue;
             }
-            member(line, name);
-            match value {
-                NamedValue::Text(text) => line.excerpt(text),
-                NamedValue::Json(value) => line.json(value),
+            let text = match value {
+                NamedValue::Text(text) => Some(*text),
+                NamedValue::Json(value) => value.as_str(),
+            };
+            // The subject is kept as `log.subject` wants it, whichever claim says it.
+            let subject = text.filter(|text| {
+                let claim = name.strip_prefix("claims.");
+                let subject = facts.identity.who().map(|who| &*who.holder.subject);
+                claim.is_some_and(|claim| claim == "sub" || subject == Some(text))
+            });
+            match (subject.map(|subject| self.privacy.subject(subject)), value) {
+                (Some(None), _) => {}
+                (Some(Some(subject)), _) => {
+                    member(line, name);
+                    line.excerpt(&subject);
+                }
+                (None, NamedValue::Text(text)) => {
+                    member(line, name);
+                    line.excerpt(text);
+                }
+                (None, NamedValue::Json(value)) => {
+                    member(line, name);
+                    line.json(value);
+                }
             }
         }
         for (name, key) in &self.headers {

@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::raw::{ClientPrivacy, OnErrorWord, RawFileSink, RawFlush, RawLog, RawSink, RotateAt, SubjectWord};
 use crate::policy::code::Code;
+use crate::policy::decode::FilePath;
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::scope::PathPattern;
-use crate::policy::source::Sources;
+use crate::policy::source::{Attached, Sources};
 
 /// The settings of the decision log.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Settings {
     pub subject: SubjectWord,
     /// How addresses are recorded.
     pub client: ClientPrivacy,
+    /// The key of the hashes; one of the process's own if none.
+    pub hash_key: Option<HashKey>,
     /// Bytes of matched data that the WAF keeps.
     pub waf_data: usize,
     /// Paths whose named segments are not recorded.
@@ -61,6 +64,45 @@ pub enum Flush {
     After(Duration),
 }
 
+/// The key of the hashes. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HashKey(Box<[u8]>);
+
+impl std::fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HashKey(…)")
+    }
+}
+
+impl HashKey {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The key in a file; its last line break does not count.
+    fn read(file: &At<FilePath>, sources: &Sources, diagnostics: &mut Diagnostics) -> Option<HashKey> {
+        let why = match sources.attached(file.place.file, &file.value.0) {
+            Some(Attached::Text(id)) => {
+                let text = sources.get(*id).map_or("", |source| source.text.trim_end_matches(['\r', '\n']));
+                if text.len() >= SHORTEST_KEY {
+                    return Some(HashKey(text.as_bytes().into()));
+                }
+                "it has fewer than 16 bytes, so hashes could be guessed"
+            }
+            Some(Attached::Unreadable(why)) => why,
+            Some(Attached::Absent) | None => "there is no such file",
+        };
+        diagnostics
+            .push(Code::File, file.place, format!("`{}` cannot be used: {why}", file.value.0))
+            .help("make one: `openssl rand -hex 32 > hash.key`");
+        None
+    }
+}
+
+/// A shorter one could be guessed.
+const SHORTEST_KEY: usize = 16;
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -71,6 +113,7 @@ impl Default for Settings {
             headers: vec![http::header::USER_AGENT],
             subject: SubjectWord::Plain,
             client: ClientPrivacy::Plain,
+            hash_key: None,
             waf_data: 0,
             redact: Vec::new(),
         }
@@ -93,6 +136,8 @@ impl Settings {
             redact: raw.redact.iter().map(|redact| redact.path.value.clone()).collect(),
             ..Settings::default()
         };
+        settings.hash_key =
+            raw.hash_key_file.as_ref().and_then(|file| HashKey::read(file, sources, diagnostics));
         if let Some(sink) = &raw.sink {
             settings.sink = sink_settings(&sink.value, sources, diagnostics);
         }

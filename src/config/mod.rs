@@ -162,6 +162,8 @@ impl Documents {
         let upstreams = upstream::compile(&raw_upstreams, sources, diagnostics);
         let settings = Settings::new(&root, upstreams, sources, diagnostics);
         let files = root.policy.authn.iter().flat_map(|authn| authn.files());
+        let files = files.chain(root.policy.route.iter().flat_map(|route| route.secret_files()));
+        let files = files.chain(root.log.iter().filter_map(|log| log.hash_key_file.as_ref()));
         let keys = files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
         let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 pub use super::upstream::raw::{RawUpstream, ServerText};
 use crate::audit::RawLog;
-use crate::deny::RawResponseHeaders;
+use crate::deny::{RawPage, RawResponseHeaders};
 use crate::policy::decode::{Decode, Node, OneOrMany, ProcessPath, Size, Span, bad_value, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::network::{NetItem, parse_net};
@@ -39,6 +39,8 @@ table! {
         opt log: RawLog,
         /// Which of our headers clients see.
         opt response_headers: RawResponseHeaders,
+        /// The page that people in browsers get with a refusal.
+        opt page: RawPage,
         /// The names of the headers that tell upstreams who asks.
         opt upstream_headers: RawUpstreamHeaders,
         /// The services behind the gateway, by name.

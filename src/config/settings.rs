@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -13,11 +14,12 @@ use super::raw::{
 use super::tls::{Certificate, ClientAuth, Tls};
 use super::upstream::Upstream;
 use crate::audit;
-use crate::deny::ResponseHeaders;
+use crate::deny::{Page, ResponseHeaders, page};
 use crate::policy::code::Code;
 use crate::policy::decode::ProcessPath;
 use crate::policy::diagnostic::{At, Diagnostics, Place};
 use crate::policy::ip::IpSet;
+use crate::policy::route::Patience;
 use crate::policy::source::Sources;
 
 /// Everything about the process that is not policy.
@@ -39,6 +41,8 @@ pub struct Settings {
     pub log: audit::Settings,
     /// Which of our headers clients see.
     pub response_headers: ResponseHeaders,
+    /// The page that people in browsers get with a refusal; the one that ships with portcullis if none.
+    pub page: Option<Arc<Page>>,
     /// The names of the headers that tell upstreams who asks.
     pub upstream_headers: UpstreamHeaders,
     /// The services behind the gateway.
@@ -132,6 +136,15 @@ impl Admin {
             token_file: raw.token_file.as_ref().map(path),
             metrics_need_token: raw.metrics == Some(MetricsWord::Token),
         }
+    }
+}
+
+impl Timeouts {
+    /// The same on a route that has times of its own.
+    pub fn on(mut self, patience: &Patience) -> Timeouts {
+        self.upstream_first_byte = patience.upstream_first_byte.unwrap_or(self.upstream_first_byte);
+        self.body_idle = patience.body_idle.unwrap_or(self.body_idle);
+        self
     }
 }
 
@@ -238,6 +251,7 @@ impl Settings {
                 .response_headers
                 .as_ref()
                 .map_or_else(ResponseHeaders::default, Into::into),
+            page: root.page.as_ref().and_then(|raw| page(raw, sources, diagnostics)),
             upstream_headers: UpstreamHeaders::new(root.upstream_headers.as_ref(), diagnostics),
             upstreams,
         }

@@ -11,6 +11,8 @@ pub enum Kind {
     Refusal,
     /// It names the absence of any rule that spoke.
     Pass,
+    /// The gateway answers by itself; nothing is refused, and nothing reaches an upstream.
+    Answer,
     /// The world broke.
     Fault,
 }
@@ -89,6 +91,8 @@ builtins! {
     Route "route" {
         NoRoute = "none" Refusal NoRoute, "No route serves this path.";
         RouteAuthority = "authority" Refusal Misdirected, "No route serves this host, or the TLS connection was made for another.";
+        Preflight = "preflight" Answer NoRoute, "A page of a listed origin asks what it may do here (CORS); answered with 204.";
+        Redirect = "redirect" Answer NoRoute, "The route is served over TLS only; answered with a 308 to it.";
         Routed = "matched" Pass NoRoute, "A route serves this.";
     }
     Waf "waf" {
@@ -135,6 +139,15 @@ builtins! {
 }
 
 impl Builtin {
+    /// The status of the answer that the gateway gives by itself.
+    pub const fn own_status(self) -> Option<u16> {
+        match self {
+            Builtin::Preflight => Some(204),
+            Builtin::Redirect => Some(308),
+            _ => None,
+        }
+    }
+
     /// The built-in rule with this full name, if any. Such ids are reserved.
     pub fn by_name(name: &str) -> Option<Builtin> {
         Builtin::ALL.iter().copied().find(|builtin| builtin.info().name == name)

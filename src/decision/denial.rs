@@ -12,6 +12,8 @@ pub enum Verdict {
     Pass(RuleRef),
     /// Refused.
     Deny(Denial),
+    /// Neither: the gateway itself is asked, and answers. No later gate is.
+    Answer(Builtin),
 }
 
 /// A refusal. Cannot exist without the rule that made it.
@@ -52,10 +54,21 @@ impl Denial {
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It may pass; the rule is the grant that allows it.
+    /// It may pass; the rule is the grant that allows it, or by which the gateway answers itself.
     Allow(RuleRef),
     /// It was refused.
     Deny(Denial),
+}
+
+impl Outcome {
+    /// The status of an answer that the gateway gives without asking the upstream.
+    pub fn own_status(&self) -> Option<u16> {
+        match self {
+            Outcome::Deny(denial) => Some(denial.status()),
+            Outcome::Allow(RuleRef::Builtin(rule)) => rule.own_status(),
+            Outcome::Allow(RuleRef::Written(_)) => None,
+        }
+    }
 }
 
 /// What all gates together decided, and by which policy.
@@ -70,6 +83,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The status of an answer that the gateway gives without asking the upstream.
+    pub fn own_status(&self) -> Option<u16> {
+        self.outcome.own_status()
+    }
+
     /// The deciding rule.
     pub fn rule(&self) -> RuleRef {
         match self.outcome {

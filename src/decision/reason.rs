@@ -129,12 +129,12 @@ reasons! {
         "compare the Host field with the `host` of the routes";
     /// A WAF rule with `action = "deny"` matched.
     WafMatch = "waf_match", 403 "Forbidden", permanent,
-        "The request looks like an attack.",
+        "Something in the request looks like an attack.",
         ["an attack", "a legitimate value that looks like one: see the target in the decision log"],
         "find the match in the decision log; exclude the rule for that target with `[[waf.exclude]]` if it is benign";
     /// The WAF's score reached the threshold.
     WafScore = "waf_score", 403 "Forbidden", permanent,
-        "The request looks like an attack.",
+        "Something in the request looks like an attack.",
         ["an attack", "several weak signs in a legitimate request: see the list in the decision log"],
         "find the matches in the decision log; exclude the ones that are benign for their targets";
     /// The body is not what its content type claims.

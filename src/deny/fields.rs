@@ -18,6 +18,9 @@ const REASON: HeaderName = HeaderName::from_static("x-portcullis-reason");
 const POLICY: HeaderName = HeaderName::from_static("x-portcullis-policy");
 const SHADOW: HeaderName = HeaderName::from_static("x-portcullis-shadow");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// Those of our headers that a page may need to read, for Access-Control-Expose-Headers.
+pub(crate) const OUR_HEADERS: &str = "x-request-id, x-portcullis-decision, x-portcullis-rule, \
+    x-portcullis-reason, x-portcullis-policy, x-portcullis-shadow, proxy-status, retry-after, www-authenticate";
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
@@ -36,7 +39,8 @@ pub(super) fn of_refusal(refusal: &Refusal<'_>, view: &View<'_>, format: Format)
         }),
     );
     if format == Format::Html {
-        headers.insert(header::CONTENT_SECURITY_POLICY, html::content_security_policy());
+        let page = html::page(refusal.page);
+        insert(&mut headers, header::CONTENT_SECURITY_POLICY, page.map(html::Page::content_security_policy));
     }
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie, accept"));

@@ -10,71 +10,165 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderValue;
-use minijinja::{Environment, Value, context};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 use super::text;
 use super::view::View;
 use super::words::Sentence;
+use crate::decision::{Reason, Stage};
 use crate::policy::disclosure::is_link;
 
-const STYLE: &str = include_str!("page.css");
+/// A page: a template, and the one style that it may have.
+#[derive(Debug)]
+pub struct Page {
+    templates: Environment<'static>,
+    style: String,
+    policy: HeaderValue,
+}
 
-static PAGES: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut pages = Environment::new();
-    // The name ends in `.html`, which turns escaping on. A test renders the page, so the template
-    // parses; if it did not, callers would get plain text.
-    let _ = pages.add_template(PAGE, include_str!("page.html"));
-    pages
-});
+/// The page that ships with portcullis.
+static BUILTIN: LazyLock<Option<Page>> = LazyLock::new(|| Page::new(include_str!("page.html"), STYLE).ok());
 
+/// The style that ships with portcullis.
+pub(super) const STYLE: &str = include_str!("page.css");
+
+/// The name ends in `.html`, which turns escaping on.
 const PAGE: &str = "page.html";
 
-/// Nothing may be loaded, sent or framed; the one style is allowed by its hash.
-static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
-});
+/// What is wrong with a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateError {
+    /// The line it is in, from 1 on.
+    pub line: Option<usize>,
+    /// Why.
+    pub why: String,
+}
 
-/// The Content-Security-Policy of the page.
-pub(super) fn content_security_policy() -> HeaderValue {
-    POLICY.clone()
+impl Page {
+    /// A page of a template's text. It is rendered for two visitors, so that what it asks for and
+    /// nobody gives is found now and not by the first one.
+    pub fn new(template: &str, style: &str) -> Result<Page, TemplateError> {
+        let mut templates = Environment::new();
+        templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        templates.add_template_owned(PAGE, template.to_owned()).map_err(|error| wrong(&error))?;
+        // Nothing may be loaded, sent or framed; the one style is allowed by its hash.
+        let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        let policy = HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        let page = Page { templates, style: style.to_owned(), policy };
+        for (contact, hints, facts) in [
+            (None, vec![], vec![]),
+            (Some("https://a.test"), vec!["hint".to_owned()], vec![("Rule", "rbac/a".to_owned())]),
+            (Some("mailto:a@a.test"), vec![], vec![]),
+        ] {
+            let shown = Shown {
+                status: 403,
+                title: "Forbidden",
+                heading: "No",
+                detail: "No.".into(),
+                hints,
+                contact,
+                facts,
+            };
+            page.fill(&shown).map_err(|error| wrong(&error))?;
+        }
+        Ok(page)
+    }
+
+    /// The Content-Security-Policy of the page.
+    pub(super) fn content_security_policy(&self) -> HeaderValue {
+        self.policy.clone()
+    }
+
+    fn fill(&self, shown: &Shown<'_>) -> Result<String, minijinja::Error> {
+        let safe = shown.contact.filter(|contact| is_link(contact));
+        let mailbox = safe.and_then(|contact| contact.strip_prefix("mailto:"));
+        let facts = shown
+            .facts
+            .iter()
+            .map(|(name, value)| Value::from(vec![Value::from(*name), value.as_str().into()]));
+        self.templates.get_template(PAGE)?.render(context! {
+            style => self.style.as_str(),
+            status => shown.status,
+            title => shown.title,
+            heading => shown.heading,
+            detail => shown.detail.as_str(),
+            hints => shown.hints.clone(),
+            contact => shown.contact,
+            link => safe.is_some() && mailbox.is_none(),
+            mailbox => mailbox.and_then(|mailbox| mailbox.split('?').next()),
+            facts => facts.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn wrong(error: &minijinja::Error) -> TemplateError {
+    let why = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), |detail| format!("{}: {detail}", error.kind()));
+    TemplateError { line: error.line(), why }
+}
+
+/// What a template may show.
+struct Shown<'a> {
+    status: u16,
+    title: &'a str,
+    heading: &'a str,
+    detail: String,
+    hints: Vec<String>,
+    contact: Option<&'a str>,
+    facts: Vec<(&'static str, String)>,
+}
+
+/// The page that is used: the operator's own, or the one that ships with portcullis.
+pub(super) fn page(own: Option<&Page>) -> Option<&Page> {
+    own.or(BUILTIN.as_ref())
 }
 
 /// The page; none if it cannot be made.
-pub(super) fn render(view: &View<'_>) -> Option<Bytes> {
-    let contact = view.rule.as_ref().and_then(|rule| rule.contact);
-    let safe = contact.filter(|contact| is_link(contact));
-    let mailbox = safe.and_then(|contact| contact.strip_prefix("mailto:"));
+pub(super) fn render(page: &Page, view: &View<'_>) -> Option<Bytes> {
     let mut facts = text::facts(view);
     // What the visitor is asked to quote stands first.
     facts.sort_by_key(|(name, _)| *name != text::REQUEST_ID);
     if let Some(path) = view.path {
         facts.push(("Path", percent_encoded(path)));
     }
-    let facts = facts.into_iter().map(|(name, value)| Value::from(vec![Value::from(name), value.into()]));
-    let page = context! {
-        style => STYLE,
-        status => view.status.as_u16(),
-        title => view.title,
-        heading => heading(view.status.as_u16()),
-        detail => view.detail().text(),
-        hints => view.hints().iter().map(|hint| hint.text()).collect::<Vec<_>>(),
-        contact,
-        link => safe.is_some() && mailbox.is_none(),
-        mailbox => mailbox.and_then(|mailbox| mailbox.split('?').next()),
-        facts => facts.collect::<Vec<_>>(),
+    let shown = Shown {
+        status: view.status.as_u16(),
+        title: view.title,
+        heading: heading(view),
+        detail: view.detail().text(),
+        hints: view.hints().iter().map(|hint| hint.text()).collect(),
+        contact: view.rule.as_ref().and_then(|rule| rule.contact),
+        facts,
     };
-    let html = PAGES.get_template(PAGE).and_then(|template| template.render(page)).ok()?;
-    Some(html.into())
+    page.fill(&shown).ok().map(Bytes::from)
 }
 
-/// What a visitor should understand first. Told by the status alone, which every level shows.
-fn heading(status: u16) -> &'static str {
-    match status {
-        401 => "You need to log in",
+/// What a visitor should understand first. Told by the status and the stage, which every level shows,
+/// and by the reason where the level shows it.
+fn heading(view: &View<'_>) -> &'static str {
+    let reason = view.rule.as_ref().map(|rule| rule.reason);
+    match view.status.as_u16() {
+        401 => match reason {
+            Some(Reason::TokenExpired) => "Your login has expired",
+            Some(Reason::TokenNotYetValid) => "Your login is not valid yet",
+            Some(Reason::TokenRevoked) => "Your login has been withdrawn",
+            Some(Reason::PasswordWrong) => "User name or password is wrong",
+            Some(
+                Reason::TokenMalformed
+                | Reason::TokenInvalid
+                | Reason::KeyUnknown
+                | Reason::SchemeUnknown
+                | Reason::CredentialsConflict
+                | Reason::SubjectInvalid,
+            ) => "Your login was not accepted",
+            _ => "You need to log in",
+        },
+        403 if view.stage == Stage::Ip => "This is not open to your network",
+        403 if matches!(view.stage, Stage::Waf | Stage::WafBody) => "A security check stopped this request",
         403 => "You do not have access to this",
         404 => "There is nothing here",
         405 => "This cannot be done here",
@@ -108,6 +202,28 @@ const LONGEST_PATH: usize = 160;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_is_tried_before_it_is_used() {
+        let wrong = |template: &str| {
+            Page::new(template, "").map_or_else(|error| Some((error.line, error.why)), |_| None)
+        };
+        assert_eq!(wrong("<h1>{{ heading }}</h1>{% for fact in facts %}{{ fact[1] }}{% endfor %}"), None);
+        for (template, line) in [
+            ("a\n{{ headnig }}", Some(2)),
+            ("{% if %}", Some(1)),
+            ("a\n\n{% include \"other.html\" %}", Some(3)),
+            ("{% if contact %}{{ contact.name.first }}{% endif %}", Some(1)),
+        ] {
+            let found = wrong(template).unwrap_or_else(|| panic!("{template} is taken"));
+            assert_eq!(found.0, line, "{template}: {}", found.1);
+        }
+    }
+
+    #[test]
+    fn the_page_that_ships_is_one() {
+        assert!(page(None).is_some());
+    }
 
     #[test]
     fn a_path_is_shown_encoded_and_cut() {

@@ -25,10 +25,12 @@ mod view;
 mod words;
 
 pub use escape::escape_for_terminal;
+pub(crate) use fields::OUR_HEADERS;
 pub use fields::{Allowance, mark};
 pub use grpc::grpc_status;
+pub use html::{Page, TemplateError};
 pub(crate) use json::push_json_string;
-pub use raw::RawResponseHeaders;
+pub use raw::{RawPage, RawResponseHeaders, page};
 pub use shape::{NearestShape, ShadowShape, WafShape};
 
 use bytes::Bytes;
@@ -70,6 +72,8 @@ pub struct Refusal<'a> {
     pub headers: ResponseHeaders,
     /// The last change of the rule, as far as this installation knows it.
     pub change: Option<Change>,
+    /// The operator's own page.
+    pub page: Option<&'a Page>,
     /// The head of the upstream's answer, where there was one that is now replaced.
     pub upstream: Option<&'a HeaderMap>,
 }
@@ -148,7 +152,7 @@ pub fn answer(refusal: &Refusal<'_>) -> Response<Bytes> {
         (Format::Grpc, Bytes::new())
     } else {
         match accept::negotiate(refusal.facts.headers) {
-            Format::Html => match html::render(&view) {
+            Format::Html => match html::page(refusal.page).and_then(|page| html::render(page, &view)) {
                 Some(page) => (Format::Html, page),
                 None => (Format::Text, text::render(&view)),
             },

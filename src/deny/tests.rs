@@ -194,6 +194,7 @@ impl Case {
             challenges: self.challenges,
             headers: self.shown,
             change: self.change,
+            page: None,
             upstream: self.upstream.as_ref(),
         })
     }

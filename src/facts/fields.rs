@@ -141,6 +141,53 @@ const SINGLETONS: [HeaderName; 13] = [
     header::SEC_WEBSOCKET_KEY,
 ];
 
+/// Of one hop only: RFC 9110 section 7.6.1, and what older clients use for the same.
+pub const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// From clients: what only the gateway may say, and what changes the request behind its back.
+pub const REQUEST_ONLY: &[&str] = &[
+    "cf-connecting-ip",
+    "client-ip",
+    "content-length",
+    "expect",
+    "fastly-client-ip",
+    "forwarded",
+    "proxy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-original-path",
+    "x-forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-forwarded-for",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-portcullis-decision",
+    "x-portcullis-policy",
+    "x-portcullis-reason",
+    "x-portcullis-roles",
+    "x-portcullis-rule",
+    "x-portcullis-shadow",
+    "x-portcullis-subject",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,8 +21,9 @@ pub struct Target {
     pub scheme: Scheme,
     /// The host; absent only when [`Target::error`] is set.
     pub authority: Option<Authority>,
-    /// Path and query as they are judged, logged and forwarded.
+    /// Path and query as they are judged and logged, and forwarded unless the route rewrites them.
     text: PathAndQuery,
+    rewritten: Option<PathAndQuery>,
     path: Path,
     /// Whether the host is another than the one that the connection was made for, where that matters.
     pub misdirected: bool,
@@ -91,6 +92,7 @@ impl Target {
             scheme,
             authority: None,
             text: PathAndQuery::from_static("/"),
+            rewritten: None,
             path: Path::default(),
             misdirected: false,
             error: None,
@@ -108,6 +110,7 @@ impl Target {
             scheme,
             authority: None,
             text: PathAndQuery::from_static("/"),
+            rewritten: None,
             path: Path::default(),
             misdirected: false,
             error: Some(TargetError { rule, shown: shown(raw) }),
@@ -210,9 +213,19 @@ impl Target {
         self.text.query()
     }
 
-    /// Path and query as they are forwarded.
+    /// Path and query as they are judged.
     pub fn path_and_query(&self) -> &PathAndQuery {
         &self.text
+    }
+
+    /// Path and query as they are forwarded: as they were judged, or as the route makes them of that.
+    pub fn forwarded(&self) -> &PathAndQuery {
+        self.rewritten.as_ref().unwrap_or(&self.text)
+    }
+
+    /// Notes what the route makes of path and query.
+    pub fn forward_as(&mut self, text: PathAndQuery) {
+        self.rewritten = Some(text);
     }
 
     /// The host that was asked for; empty only when the target is in error.

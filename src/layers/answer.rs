@@ -8,8 +8,10 @@ use super::judged::Judged;
 use super::secured::Secured;
 use crate::decision::{Builtin, Denial, RuleRef};
 use crate::deny::{self, Allowance, Refusal};
-use crate::facts::Identity;
+use crate::facts::{Identity, Scheme};
+use crate::policy::disclosure::Level;
 use crate::policy::rbac::Nearest;
+use crate::policy::route::secure_location;
 use crate::upstream::ResponseBody;
 
 /// Renders a refusal for the caller it is for. Also the nearest grants, where the record wants them.
@@ -24,7 +26,7 @@ pub(super) fn render(
     let logged = denial.rule == Builtin::DefaultDeny.into();
     let wanted = logged || deny::wants_nearest(denial, facts.identity, level);
     let nearest = if wanted { policy.rbac.nearest(&facts) } else { Vec::new() };
-    let answer = deny::answer(&Refusal {
+    let mut answer = deny::answer(&Refusal {
         policy,
         facts: &facts,
         denial,
@@ -36,9 +38,72 @@ pub(super) fn render(
         challenges: policy.authn.challenges(policy.route_authn(facts.route)).into(),
         headers: judged.installed.snapshot.settings.response_headers,
         change: None,
+        page: judged.installed.snapshot.settings.page.as_deref(),
         upstream: None,
     });
+    if level != Level::Silent {
+        dress(judged, answer.headers_mut(), fields, deny::OUR_HEADERS);
+    }
     (answer, nearest)
+}
+
+/// What a route has every answer say: to pages of other origins, and about TLS. A silent refusal says
+/// nothing, since an unrouted path says nothing. `fields`: of the request.
+fn dress(judged: &Judged, headers: &mut HeaderMap, fields: &HeaderMap, ours: &str) {
+    let Some(route) = judged.installed.snapshot.policy.route(judged.admitted.route) else { return };
+    if let Some(cors) = &route.cors {
+        cors.add(headers, fields, ours);
+    }
+    if let Some(hsts) = &route.hsts {
+        // RFC 6797 section 7.2: never over clear text.
+        headers.remove(header::STRICT_TRANSPORT_SECURITY);
+        if judged.admitted.target.scheme == Scheme::Https
+            && let Ok(hsts) = HeaderValue::from_bytes(hsts.as_bytes())
+        {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts);
+        }
+    }
+}
+
+/// The answer to a request that is for the gateway itself.
+pub(super) fn own(judged: &Judged, rule: Builtin, fields: &HeaderMap) -> Response<Bytes> {
+    let Installed { snapshot, .. } = &*judged.installed;
+    let mut response = Response::new(Bytes::new());
+    let status = rule.own_status().and_then(|status| StatusCode::from_u16(status).ok());
+    *response.status_mut() = status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let headers = response.headers_mut();
+    dress(judged, headers, fields, "");
+    let route = snapshot.policy.route(judged.admitted.route);
+    match (rule, route.and_then(|route| route.cors.as_ref())) {
+        (Builtin::Redirect, _) => {
+            if let Some(location) = secure_location(&judged.admitted.target) {
+                headers.insert(header::LOCATION, location);
+            }
+        }
+        (_, Some(cors)) => {
+            let asked = "access-control-request-method, access-control-request-headers";
+            headers.append(header::VARY, HeaderValue::from_static(asked));
+            cors.add_preflight(headers);
+        }
+        (_, None) => {}
+    }
+    let level = snapshot.policy.disclosure.level(&judged.facts(fields), None);
+    let personal = snapshot.policy.ip.looked_at(&judged.facts(fields));
+    deny::mark(headers, &allowance(judged, rule.into(), level, personal));
+    response
+}
+
+fn allowance(judged: &Judged, rule: RuleRef, level: Level, personal: bool) -> Allowance<'_> {
+    let Installed { snapshot, .. } = &*judged.installed;
+    Allowance {
+        policy: &snapshot.policy,
+        rule,
+        notes: &judged.progress.notes,
+        level,
+        request_id: &judged.request_id,
+        headers: snapshot.settings.response_headers,
+        personal,
+    }
 }
 
 /// Whether nobody knows where the next request begins, behind one that was refused so.
@@ -78,6 +143,10 @@ pub(super) fn mark(judged: &Judged, mut response: Response<ResponseBody>) -> Res
     let Installed { snapshot, .. } = &*judged.installed;
     let headers = response.headers_mut();
     snapshot.hygiene.clean_response(headers);
+    let route = snapshot.policy.route(judged.admitted.route);
+    if let Some(route) = route {
+        route.response_edits.apply(headers);
+    }
     if switching {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -92,17 +161,12 @@ pub(super) fn mark(judged: &Judged, mut response: Response<ResponseBody>) -> Res
                 || snapshot.policy.ip.looked_at(&facts)
         }
     };
-    deny::mark(
-        headers,
-        &Allowance {
-            policy: &snapshot.policy,
-            rule: judged.grant,
-            notes: &judged.progress.notes,
-            level: snapshot.policy.disclosure.level(&facts, None),
-            request_id: &judged.request_id,
-            headers: snapshot.settings.response_headers,
-            personal,
-        },
-    );
+    let level = snapshot.policy.disclosure.level(&facts, None);
+    if route.is_some_and(|route| route.cors.is_some() || route.hsts.is_some()) {
+        let fields: HeaderMap = judged.kept.iter().cloned().collect();
+        let ours = if level == Level::Silent { "" } else { deny::OUR_HEADERS };
+        dress(judged, headers, &fields, ours);
+    }
+    deny::mark(headers, &allowance(judged, judged.grant, level, personal));
     response
 }

@@ -20,7 +20,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::admit::Arrival;
-use super::answer::{mark, must_close, panicked, render};
+use super::answer::{mark, must_close, own, panicked, render};
 use super::context::{Context, Peer, Switch};
 use super::held::Held;
 use super::judged::{Judged, Reply, Verdicts};
@@ -108,7 +108,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
             }
         };
         let Reply { mut judged, parts, verdict } = reply;
-        let (denial, fields) = match verdict {
+        let (ending, fields) = match verdict {
             Verdicts::Answered(response) => return finish(allow(judged, response)),
             Verdicts::Switched(response, tunnel) => {
                 let response = mark(&judged, response);
@@ -123,11 +123,12 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                     cut: None,
                 })));
             }
-            Verdicts::Denied(denial) => (denial, parts.map(|parts| parts.headers)),
-            Verdicts::Failed(fault) => (fault.denial(), parts.map(|parts| parts.headers)),
+            Verdicts::Own(rule) => (Ending::Own(rule), parts.map(|parts| parts.headers)),
+            Verdicts::Denied(denial) => (Ending::Denied(denial), parts.map(|parts| parts.headers)),
+            Verdicts::Failed(fault) => (Ending::Denied(fault.denial()), parts.map(|parts| parts.headers)),
         };
         let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
-        let mut writing = Box::pin(refuse(judged, denial, fields, *this.version));
+        let mut writing = Box::pin(conclude(judged, ending, fields, *this.version));
         match writing.as_mut().poll(cx) {
             Poll::Ready(response) => finish(response),
             Poll::Pending => {
@@ -138,19 +139,34 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
     }
 }
 
-/// Renders a refusal, writes its record, and only then lets the answer go.
-async fn refuse(mut judged: Held, denial: Denial, fields: HeaderMap, version: Version) -> Response<Outgoing> {
+/// Renders an answer of our own, writes its record, and only then lets it go.
+async fn conclude(
+    mut judged: Held,
+    ending: Ending,
+    fields: HeaderMap,
+    version: Version,
+) -> Response<Outgoing> {
     judged.pause();
-    let (answer, nearest) = render(&judged, &denial, &fields);
+    let denial = match ending {
+        Ending::Denied(denial) => Some(denial),
+        Ending::Own(_) | Ending::Allowed | Ending::Cut(_) | Ending::ClientGone | Ending::TunnelClosed => None,
+    };
+    let (answer, nearest) = match (&denial, ending) {
+        (Some(denial), _) => render(&judged, denial, &fields),
+        (None, Ending::Own(rule)) => (own(&judged, rule, &fields), Vec::new()),
+        (None, _) => (panicked(), Vec::new()),
+    };
     let grpc_status =
         answer.headers().get("grpc-status").and_then(|status| status.to_str().ok()?.parse().ok());
     let out = answer.body().len() as u64;
-    let end = End { grpc_status, ..End::new(denial.status(), out, Ending::Denied(denial)) };
+    // Recorded as it was judged, whatever the caller is told.
+    let status = denial.as_ref().map_or(answer.status().as_u16(), Denial::status);
+    let end = End { grpc_status, ..End::new(status, out, ending) };
     let line = judged.end(&end, Some(&fields), &nearest);
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
     let _ = judged.context().log.write_before_answer(&line).await;
     let response = Outgoing::whole(answer);
-    if must_close(&denial) { closing(response, version) } else { response }
+    if denial.as_ref().is_some_and(must_close) { closing(response, version) } else { response }
 }
 
 fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgoing> {

@@ -68,7 +68,8 @@ where
             inbound.judged.body = Body::TooLarge;
             return Fork::inner(self.inner.call(inbound));
         }
-        let patience = inbound.judged.installed.snapshot.settings.timeouts.body_idle;
+        let timeouts = inbound.judged.installed.snapshot.settings.timeouts;
+        let patience = route.map_or(timeouts, |route| timeouts.on(&route.patience)).body_idle;
         let Payload::Incoming(incoming) =
             std::mem::replace(&mut inbound.body, Payload::Ready(RequestBody::Empty))
         else {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::held::Held;
 use super::ids::IdSource;
 use super::secured::Secured;
-use crate::audit::{LogHandle, Recorder};
+use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
@@ -163,8 +163,10 @@ impl Snapshot {
         let Setup { settings, mut policy, .. } = setup;
         policy.version.generation = generation;
         let read = policy.rbac.condition_facts().iter().filter_map(Fact::header);
+        let read = read.chain(policy.routes.read_headers());
         let credentials: Vec<HeaderName> = policy.authn.key_headers().cloned().collect();
         let hygiene = Arc::new(Hygiene::new(settings.upstream_headers.names(), read, &credentials));
+        let key = settings.log.hash_key.as_ref().map_or(key, HashKey::bytes);
         let recorder = Arc::new(Recorder::new(&settings.log, &credentials, key));
         let recorded =
             policy.rbac.condition_facts().iter().map(|fact| (fact.to_string(), fact.clone())).collect();

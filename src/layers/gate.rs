@@ -39,6 +39,7 @@ where
         match inbound.check(self.stage) {
             Verdict::Pass(_) => Fork::inner(self.inner.call(inbound)),
             Verdict::Deny(denial) => Fork::done(inbound.deny(denial)),
+            Verdict::Answer(rule) => Fork::done(inbound.answer(rule)),
         }
     }
 }

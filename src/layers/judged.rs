@@ -111,6 +111,8 @@ pub(crate) enum Verdicts {
     Answered(Response<ResponseBody>),
     /// Allowed, and the connection changes its protocol.
     Switched(Response<ResponseBody>, Tunnel),
+    /// Answered by the gateway itself.
+    Own(Builtin),
     /// Refused.
     Denied(Denial),
     /// Allowed, but something broke.
@@ -139,6 +141,11 @@ impl Inbound {
     /// Refuses it.
     pub(crate) fn deny(self, denial: Denial) -> Reply {
         Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Denied(denial) }
+    }
+
+    /// Answers it without asking anybody.
+    pub(crate) fn answer(self, rule: Builtin) -> Reply {
+        Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Own(rule) }
     }
 
     /// Refuses it for a fault of ours.

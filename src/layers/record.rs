@@ -43,6 +43,8 @@ pub(crate) enum Ending {
     Allowed,
     /// Allowed, and the upstream's answer broke off; its status had been sent by then.
     Cut(Fault),
+    /// Answered by the gateway itself.
+    Own(Builtin),
     /// Refused, or failed.
     Denied(Denial),
     /// The client left.
@@ -93,7 +95,14 @@ impl Judged {
     /// Takes down what the record and a later answer need of the header fields, before the fields
     /// themselves go to the upstream.
     pub(crate) fn take_down(&mut self, context: &Context, headers: &HeaderMap) {
-        for name in [http::header::ACCEPT, http::header::CONTENT_TYPE] {
+        let cors = self
+            .installed
+            .snapshot
+            .policy
+            .route(self.admitted.route)
+            .is_some_and(|route| route.cors.is_some());
+        let origin = cors.then_some(http::header::ORIGIN);
+        for name in [http::header::ACCEPT, http::header::CONTENT_TYPE].into_iter().chain(origin) {
             if let Some(value) = headers.get(&name) {
                 self.kept.push((name, value.clone()));
             }
@@ -147,6 +156,7 @@ impl Judged {
         match end.ending {
             Ending::Denied(denial) => Outcome::Deny(denial),
             Ending::Cut(fault) => Outcome::Deny(fault.denial()),
+            Ending::Own(rule) => Outcome::Allow(rule.into()),
             // The client left before anything was decided: its request never came to an end.
             Ending::ClientGone if self.grant == Builtin::DefaultDeny.into() => {
                 Outcome::Deny(Denial::builtin(Stage::Intake, Builtin::Malformed))
@@ -237,7 +247,7 @@ impl End {
     fn decided_by(&self) -> DecidedBy {
         match self.ending {
             Ending::Allowed | Ending::Cut(_) | Ending::TunnelClosed => DecidedBy::Upstream,
-            Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
+            Ending::Own(_) | Ending::Denied(_) | Ending::ClientGone => DecidedBy::Proxy,
         }
     }
 }

@@ -173,6 +173,7 @@ impl Ask {
 fn show(policy: &Policy, verdict: &Verdict, notes: &Notes) -> String {
     let mut text = match verdict {
         Verdict::Pass(rule) => format!("pass {}", policy.rules.name(*rule)),
+        Verdict::Answer(rule) => format!("answer {}", rule.info().name),
         Verdict::Deny(denial) => {
             let until = denial.until.map(|until| format!(" until {until}")).unwrap_or_default();
             format!("deny {} {}{until}", policy.rules.name(denial.rule), denial.reason)

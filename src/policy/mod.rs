@@ -46,7 +46,7 @@ use self::mode::Mode;
 use self::network::{NetItem, Networks};
 use self::raw::RawPolicy;
 use self::rbac::{Rbac, Roles};
-use self::route::{AuthnWord, Route, RouteNames, Routes};
+use self::route::{Around, AuthnWord, Route, RouteNames, Routes};
 use self::rules::Rules;
 use self::source::Sources;
 use self::waf::Waf;
@@ -169,7 +169,8 @@ impl Policy {
         }
         let upstreams: Vec<&str> = frame.upstreams.iter().map(String::as_str).collect();
         let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
-        let routes = Routes::compile(&raw.route, &upstreams, inherit, &mut cx);
+        let around = Around { upstreams: &upstreams, inherit, managed: &frame.managed_headers };
+        let routes = Routes::compile(&raw.route, &around, &mut cx);
         let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
         let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
         let authn = raw
@@ -201,6 +202,11 @@ impl Policy {
             managed: frame.managed_headers.clone(),
             extension_methods: rbac.extension_methods(),
         };
+        for method in routes.extension_methods() {
+            if !intake.extension_methods.contains(method) {
+                intake.extension_methods.push(method.clone());
+            }
+        }
         intake.managed.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         let policy = Policy {
             version: Version { generation: 0, hash: frame.hash },
@@ -238,7 +244,7 @@ impl Policy {
             target.refuse(rule, uri);
             Client::unreadable(peer)
         });
-        let mut route = self.find_route(&target);
+        let mut route = self.find_route(&mut target, uri, headers);
         if target.irregular().double_slash
             && let Some(merged) = route
             && self.routes.get(merged).accept.double_slash
@@ -246,16 +252,27 @@ impl Policy {
             // The route was found on the merged path. With its empty segments kept, the path must
             // still lead to the same route, or two readers would disagree about who serves it.
             target.keep_double_slashes(uri);
-            route = self.find_route(&target);
+            route = self.find_route(&mut target, uri, headers);
             if route != Some(merged) {
                 target.refuse(Builtin::BadTarget, uri);
             }
         }
+        match route.map(|route| self.routes.rewrite(route, &target)) {
+            Some(Ok(Some(text))) => target.forward_as(text),
+            Some(Err(rule)) => target.refuse(rule, uri),
+            Some(Ok(None)) | None => {}
+        }
         Admitted { target, fields, client, route }
     }
 
-    fn find_route(&self, target: &Target) -> Option<RouteId> {
-        if target.error.is_some() { None } else { self.routes.find(target) }
+    fn find_route(&self, target: &mut Target, uri: &Uri, headers: &HeaderMap) -> Option<RouteId> {
+        if target.error.is_some() {
+            return None;
+        }
+        self.routes.find(target, headers).unwrap_or_else(|rule| {
+            target.refuse(rule, uri);
+            None
+        })
     }
 
     /// The route of a request, if it has one.

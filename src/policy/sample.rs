@@ -118,6 +118,10 @@ impl Policy {
                         policy: self.version,
                     };
                 }
+                Verdict::Answer(answer) => {
+                    rule = answer.into();
+                    break;
+                }
                 Verdict::Pass(passed) if stage == Stage::Rbac => rule = passed,
                 Verdict::Pass(_) => {}
             }

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::trace::set_trace;
 use crate::decision::{Builtin, RuleRef};
-use crate::facts::Identity;
+use crate::facts::{Identity, fold_name, hash_text, is_odd_name};
 use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
+use crate::policy::route::Route;
 use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
 
 /// Forwards a request that every gate has let pass.
@@ -49,7 +50,12 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let installed = Rc::clone(&judged.installed);
     let snapshot = &installed.snapshot;
     let route = snapshot.policy.route(judged.admitted.route);
-    let picked = route.and_then(|route| Some((route, installed.upstreams.borrow().get(route.upstream)?)));
+    // The same request id goes the same way.
+    let draw = || hash_text(0, judged.request_id.as_bytes());
+    let picked = route.and_then(|route| {
+        let upstream = route.upstream.pick(draw)?;
+        Some((route, installed.upstreams.borrow().get(upstream)?))
+    });
     let Some((route, cluster)) = picked else {
         return Err(Box::new(Reply {
             judged,
@@ -69,11 +75,12 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let trailers = if route.accept.trailers { snapshot.hygiene.announced_trailers(&headers) } else { None };
     snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
+    edit(&mut headers, route, &judged);
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    set_forwarding(&mut headers, &judged);
+    set_forwarding(&mut headers, route, &judged);
     set_identity(&mut headers, &judged);
     set_trace(context, &mut headers, &mut judged);
     headers.insert(X_REQUEST_ID, judged.request_id.clone());
@@ -99,8 +106,9 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
         host,
         fate: Rc::clone(&judged.fate),
         key,
-        timeouts: cluster.timeouts().over(snapshot.settings.timeouts),
-        total: cluster.timeouts().total,
+        timeouts: cluster.timeouts().over(snapshot.settings.timeouts).on(&route.patience),
+        // What flows after an upgrade goes on for as long as both ends want.
+        total: route.patience.total.or(cluster.timeouts().total).filter(|_| !upgrade),
         cluster,
         client,
         te_trailers,
@@ -120,10 +128,11 @@ fn reads_trailers(headers: &HeaderMap) -> bool {
     headers.get_all(header::TE).iter().any(tokens)
 }
 
-/// What was judged is what is forwarded: path and query of the canonical target.
+/// What was judged is what is forwarded: path and query of the canonical target, or what the route
+/// makes of them.
 fn origin_form(judged: &Judged) -> Uri {
     let mut parts = UriParts::default();
-    parts.path_and_query = Some(judged.admitted.target.path_and_query().clone());
+    parts.path_and_query = Some(judged.admitted.target.forwarded().clone());
     Uri::from_parts(parts).unwrap_or_default()
 }
 
@@ -131,12 +140,36 @@ fn origin_form(judged: &Judged) -> Uri {
 fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
     let policy = &judged.installed.snapshot.policy;
     for name in policy.authn.private_headers(policy.route_authn(judged.admitted.route), &judged.identity) {
-        headers.remove(name);
+        remove(headers, name, judged);
+    }
+}
+
+/// What the route sets and removes.
+fn edit(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
+    if route.request_edits.is_empty() {
+        return;
+    }
+    for name in route.request_edits.names() {
+        remove(headers, name, judged);
+    }
+    route.request_edits.apply(headers);
+}
+
+/// Removes a field in every spelling: what stands in `x_api_key` is `x-api-key` to a server that folds
+/// names.
+fn remove(headers: &mut HeaderMap, name: &HeaderName, judged: &Judged) {
+    headers.remove(name);
+    if !judged.admitted.fields.odd_names {
+        return;
+    }
+    let other = |other: &&HeaderName| is_odd_name(other.as_str()) && *fold_name(other.as_str()) == *name;
+    while let Some(spelling) = headers.keys().find(other).cloned() {
+        headers.remove(spelling);
     }
 }
 
 /// Our own account of where the request comes from; the client's was removed.
-fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
+fn set_forwarding(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
     let target = &judged.admitted.target;
     let client = &judged.admitted.client;
     let addresses = if client.ip == client.peer {
@@ -150,6 +183,12 @@ fn set_forwarding(headers: &mut HeaderMap, judged: &Judged) {
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));
     if let Some(authority) = &target.authority {
         headers.insert(X_FORWARDED_HOST, authority.header().clone());
+    }
+    // So that an upstream can write links that lead back here.
+    if let Some(rewrite) = route.rewrite.as_ref().filter(|rewrite| !rewrite.stripped.is_empty())
+        && let Ok(prefix) = HeaderValue::from_str(&rewrite.stripped)
+    {
+        headers.insert(X_FORWARDED_PREFIX, prefix);
     }
 }
 
@@ -183,4 +222,5 @@ fn set_identity(headers: &mut HeaderMap, judged: &Judged) {
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

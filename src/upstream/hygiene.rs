@@ -10,7 +10,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 use smallvec::SmallVec;
 
-use crate::facts::{fold_name, is_odd_name};
+use crate::facts::{HOP_BY_HOP, REQUEST_ONLY, fold_name, is_odd_name};
 
 /// The names that never pass, ready for one look at each field.
 #[derive(Clone, Debug)]
@@ -204,53 +204,6 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
         headers.insert(header::COOKIE, whole);
     }
 }
-
-/// Of one hop only: RFC 9110 section 7.6.1, and what older clients use for the same.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
-];
-
-/// From clients: what only the gateway may say, and what changes the request behind its back.
-const REQUEST_ONLY: &[&str] = &[
-    "cf-connecting-ip",
-    "client-ip",
-    "content-length",
-    "expect",
-    "fastly-client-ip",
-    "forwarded",
-    "proxy",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-original-path",
-    "x-forwarded",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-original-forwarded-for",
-    "x-original-host",
-    "x-original-uri",
-    "x-original-url",
-    "x-portcullis-decision",
-    "x-portcullis-policy",
-    "x-portcullis-reason",
-    "x-portcullis-roles",
-    "x-portcullis-rule",
-    "x-portcullis-shadow",
-    "x-portcullis-subject",
-    "x-real-ip",
-    "x-request-id",
-    "x-rewrite-url",
-];
 
 /// From clients, behind a body: what says where a request goes, what it is, who makes it, or how long
 /// it is (RFC 9110 section 6.5.1).

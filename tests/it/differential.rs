@@ -94,7 +94,7 @@ fn decided(policy: &Policy, sample: &Sample) -> Value {
     let decision: Decision = policy.decide(sample, &World::default(), None);
     let admitted = policy.admit_sample(sample);
     let (outcome, reason, status) = match &decision.outcome {
-        Outcome::Allow(_) => ("allow", Value::Null, 200),
+        Outcome::Allow(_) => ("allow", Value::Null, decision.own_status().unwrap_or(200)),
         Outcome::Deny(denial) => ("deny", denial.reason.to_string().into(), denial.status()),
     };
     let names = |rules: Vec<&str>| Value::from(rules);

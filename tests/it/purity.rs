@@ -76,6 +76,7 @@ fn judged_over(policy: &Policy, sample: &Sample, notes: impl Fn() -> Notes) -> O
         progress.notes = notes();
         match policy.check(stage, &facts, &mut progress, None) {
             Verdict::Deny(denial) => return Outcome::Deny(denial),
+            Verdict::Answer(rule) => return Outcome::Allow(rule.into()),
             Verdict::Pass(rule) if stage == Stage::Rbac => last = Some(rule),
             Verdict::Pass(_) => {}
         }

@@ -131,6 +131,9 @@ fn the_readme_lists_the_built_in_rules() {
         let BuiltinInfo { name, reason, kind, text, .. } = builtin.info();
         match kind {
             Kind::Pass => format!("| `{name}` | | | {text} |"),
+            Kind::Answer => {
+                format!("| `{name}` | {} | | {text} |", builtin.own_status().expect("it answers"))
+            }
             Kind::Refusal | Kind::Fault => {
                 format!("| `{name}` | {} | `{}` | {text} |", reason.info().status, reason.info().code)
             }

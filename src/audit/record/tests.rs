@@ -306,6 +306,29 @@ fn personal_data_is_recorded_as_wanted() {
 }
 
 #[test]
+fn a_subject_that_a_condition_reads_is_kept_as_the_subject_is() {
+    let mut case = case();
+    let text = |name, value| Named { name, value: NamedValue::Text(value) };
+    case.named = vec![text("claims.sub", "id-7"), text("claims.email", "alice"), text("claims.team", "blue")];
+    let facts = |case: &Case| case.json()["facts"].clone();
+    assert_eq!(
+        (&facts(&case)["claims.sub"], &facts(&case)["claims.email"]),
+        (&json!("id-7"), &json!("alice"))
+    );
+    case.settings.subject = SubjectWord::None;
+    let none = facts(&case);
+    assert_eq!(
+        (none.get("claims.sub"), none.get("claims.email"), &none["claims.team"]),
+        (None, None, &json!("blue"))
+    );
+    case.settings.subject = SubjectWord::Hash;
+    let json = case.json();
+    assert_eq!(json["facts"]["claims.email"], json["identity"]["subject"]);
+    assert!(json["facts"]["claims.sub"].as_str().is_some_and(|text| text.starts_with("hash:")));
+    assert_eq!(json["facts"]["claims.team"], "blue");
+}
+
+#[test]
 fn an_uninspected_body_is_told_and_an_unasked_waf_is_not() {
     let mut case = case();
     assert_eq!(case.json().get("waf"), None);

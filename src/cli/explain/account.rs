@@ -206,6 +206,13 @@ impl<'a> Account<'a> {
 pub(super) fn passage(decision: &Decision, stage: Stage) -> Passage {
     let place = |stage| Stage::ALL.iter().position(|other| *other == stage);
     match &decision.outcome {
+        // Behind the gate that answers by itself, no other is asked.
+        Outcome::Allow(RuleRef::Builtin(rule)) if rule.own_status().is_some() => {
+            match place(stage) <= place(rule.info().stage) {
+                true => Passage::Passed,
+                false => Passage::NotReached,
+            }
+        }
         Outcome::Allow(_) => Passage::Passed,
         Outcome::Deny(denial) => match place(stage).cmp(&place(denial.stage)) {
             std::cmp::Ordering::Less => Passage::Passed,

@@ -137,7 +137,9 @@ fn verdict<'a>(account: &Account<'a>, decision: &Decision) -> Verdict<'a> {
         contact: info.and_then(|info| info.contact.as_deref()),
     };
     match decision.outcome {
-        Outcome::Allow(_) => Verdict { decision: "allow", status: None, stage: None, reason: None, rule },
+        Outcome::Allow(_) => {
+            Verdict { decision: "allow", status: decision.own_status(), stage: None, reason: None, rule }
+        }
         Outcome::Deny(denial) => Verdict {
             decision: "deny",
             status: Some(denial.status()),

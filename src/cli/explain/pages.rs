@@ -72,7 +72,9 @@ pub(super) fn builtin_rules(format: Format) -> Reply {
         Format::Text => {
             let mut out = String::new();
             for (rule, reason, builtin) in rules {
-                let what = if gives_status(builtin) {
+                let what = if let Some(status) = builtin.own_status() {
+                    format!("{status} answered here")
+                } else if gives_status(builtin) {
                     let temporary = if reason.temporary { ", temporary" } else { "" };
                     format!("{} {}{temporary}", reason.status, reason.code)
                 } else {
@@ -91,9 +93,10 @@ pub(super) fn builtin_rules(format: Format) -> Reply {
                     "kind": match rule.kind {
                         Kind::Refusal => "refusal",
                         Kind::Pass => "pass",
+                        Kind::Answer => "answer",
                         Kind::Fault => "fault",
                     },
-                    "status": refuses.then_some(reason.status),
+                    "status": builtin.own_status().or(refuses.then_some(reason.status)),
                     "reason": refuses.then_some(reason.code),
                     "temporary": refuses && reason.temporary,
                     "text": rule.text,
@@ -107,7 +110,7 @@ pub(super) fn builtin_rules(format: Format) -> Reply {
 fn gives_status(rule: Builtin) -> bool {
     match rule.info().kind {
         Kind::Refusal | Kind::Fault => true,
-        Kind::Pass => false,
+        Kind::Pass | Kind::Answer => false,
     }
 }
 

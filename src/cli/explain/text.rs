@@ -51,10 +51,17 @@ fn verdict(account: &Account<'_>) -> String {
         None => "which is built in".to_owned(),
     };
     match account.denial() {
-        None => fill(
-            &format!("{} ", styled(GOOD, "Allowed:")),
-            &format!("{request} by {who} from {ip} may pass: {name} allows it, {place}."),
-        ),
+        None => {
+            let text = match account.decision.own_status() {
+                None => format!("{request} by {who} from {ip} may pass: {name} allows it, {place}."),
+                Some(status) => {
+                    format!(
+                        "{request} by {who} from {ip} is answered here with {status}: {name} says so, {place}."
+                    )
+                }
+            };
+            fill(&format!("{} ", styled(GOOD, "Allowed:")), &text)
+        }
         Some(denial) => {
             let (status, reason) = (denial.status(), denial.reason.info());
             let text = format!(
@@ -240,7 +247,10 @@ fn what_if(account: &Account<'_>) -> String {
     let row = |words: &str, decision: &crate::decision::Decision| {
         let rule = account.name(decision.rule());
         let (verdict, status) = match &decision.outcome {
-            Outcome::Allow(_) => (styled(GOOD, "allowed"), String::new()),
+            Outcome::Allow(_) => {
+                let status = decision.own_status().map(|status| status.to_string());
+                (styled(GOOD, "allowed"), status.unwrap_or_default())
+            }
             Outcome::Deny(denial) => (styled(BAD, "refused"), denial.status().to_string()),
         };
         let words = padded(words, width);
@@ -295,16 +305,29 @@ fn passed(account: &Account<'_>, stage: Stage) -> String {
         Stage::Intake => {
             let target = &account.admitted.target;
             let asked = account.sample.uri.path_and_query().map_or("", |target| target.as_str());
-            match asked == target.path_and_query().as_str() {
-                true => String::new(),
-                false => format!("judged and forwarded as {}", target.path_and_query()),
+            let (judged, forwarded) = (target.path_and_query().as_str(), target.forwarded().as_str());
+            match (asked == judged, judged == forwarded) {
+                (true, true) => String::new(),
+                (false, true) => format!("judged and forwarded as {judged}"),
+                (true, false) => format!("forwarded as {forwarded}"),
+                (false, false) => format!("judged as {judged}, forwarded as {forwarded}"),
             }
         }
         Stage::Route => match account.policy().route(account.admitted.route) {
             Some(route) => {
-                let upstream = account.setup.settings.upstreams.get(route.upstream);
-                let upstream = upstream.map_or("?", |upstream| &upstream.name);
-                format!("route {} to upstream {upstream}", route.name)
+                if let (Outcome::Allow(rule), Some(status)) =
+                    (account.decision.outcome, account.decision.own_status())
+                {
+                    return format!(
+                        "route {}; answered here with {status}, by {}",
+                        route.name,
+                        account.name(rule)
+                    );
+                }
+                let upstreams = &account.setup.settings.upstreams;
+                let names = route.upstream.all().filter_map(|at| upstreams.get(at));
+                let names: Vec<&str> = names.map(|upstream| upstream.name.as_str()).collect();
+                format!("route {} to upstream {}", route.name, names.join(" or "))
             }
             None => String::new(),
         },

@@ -106,7 +106,11 @@ fn compare(
             expect.reason.as_ref().map(|want| want.value.clone()),
             of(&|denial| denial.reason.to_string()),
         ),
-        ("status", expect.status.map(|want| want.to_string()), of(&|denial| denial.status().to_string())),
+        (
+            "status",
+            expect.status.map(|want| want.to_string()),
+            decision.own_status().map_or("none".to_owned(), |status| status.to_string()),
+        ),
         (
             "sent_status",
             expect.sent_status.map(|want| want.to_string()),

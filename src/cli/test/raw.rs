@@ -155,7 +155,7 @@ table! {
         opt stage: At<GateWord>,
         /// The reason of the refusal.
         opt reason: At<String>,
-        /// The status of the refusal as it was judged, whatever the caller is told.
+        /// The status of the refusal as it was judged, whatever the caller is told; or of the gateway's own answer.
         opt status: At<u16>,
         /// The status that the caller sees of it: 404 where `[[disclosure]]` makes it `silent`.
         opt sent_status: At<u16>,

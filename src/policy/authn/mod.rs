@@ -268,6 +268,7 @@ impl Authn {
             let (rule, outcome) = match verdict {
                 Verdict::Pass(rule) => (rule, StepOutcome::Pass),
                 Verdict::Deny(denial) => (denial.rule, StepOutcome::Deny(denial.reason)),
+                Verdict::Answer(rule) => (rule.into(), StepOutcome::Pass),
             };
             trace.rule(Stage::Authn, rule, outcome, note(facts.identity, route));
         }

@@ -134,7 +134,9 @@ table! {
         /// The header field that carries it.
         req header: At<KeyHeaderName>,
         /// `sha256:…`, as `portcullis hash-key` prints it.
-        req hash: At<KeyHash>,
+        opt hash: At<KeyHash>,
+        /// A file that holds it, instead of `hash`.
+        opt hash_file: At<FilePath>,
         /// The roles of its holder.
         list roles: At<Name>,
         /// The subject; the id unless given.
@@ -265,7 +267,8 @@ impl RawAuthn {
         let keys = self.jwt.iter().filter_map(|jwt| jwt.jwks.as_ref()?.file.as_ref());
         let secrets = self.jwt.iter().filter_map(|jwt| jwt.secret_file.as_ref());
         let users = self.basic.iter().filter_map(|basic| Some(&basic.users.as_ref()?.file));
-        self.revoked.iter().map(|revoked| &revoked.file).chain(keys).chain(secrets).chain(users)
+        let hashes = self.api_key.iter().filter_map(|key| key.hash_file.as_ref());
+        self.revoked.iter().map(|revoked| &revoked.file).chain(keys).chain(secrets).chain(users).chain(hashes)
     }
 }
 
@@ -350,10 +353,6 @@ impl Decode for KeyHash {
             bad_value(node, "this is not the hash of a key", help, diagnostics);
         }
         digest.map(KeyHash)
-    }
-
-    fn stand_in() -> Option<Self> {
-        Some(KeyHash(api_key::hash(b"")))
     }
 }
 

@@ -87,6 +87,7 @@ impl Rbac {
         let named = match verdict {
             Verdict::Pass(named) => *named,
             Verdict::Deny(denial) => denial.rule,
+            Verdict::Answer(rule) => (*rule).into(),
         };
         let outcome = match rule.kind {
             Kind::Deny(mode) if mode.in_shadow(facts.now) => StepOutcome::ShadowDeny(reason),

@@ -309,7 +309,7 @@ fn nobody_is_told_to_log_in_only_where_that_can_be_done() {
     let said = |ask: Ask, can_identify| {
         ask.with(&policy, |facts| match policy.rbac.check(facts, can_identify, &mut Notes::default(), None) {
             Verdict::Deny(denial) => (denial.reason, denial.status()),
-            Verdict::Pass(_) => panic!("nothing allows this"),
+            Verdict::Pass(_) | Verdict::Answer(_) => panic!("nothing allows this"),
         })
     };
     assert_eq!(said(ask("GET", "/"), true), (Reason::CredentialsMissing, 401));

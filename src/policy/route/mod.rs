@@ -2,26 +2,47 @@
 //!
 //! A request takes the most specific of the routes that cover it: exact host before wildcard
 //! (the longer one first) before none, then segment by segment literal before `{name}` before
-//! `{*rest}`. That order is total over the routes that can meet on one request (two that are
-//! equally specific and overlap are a load error), so each route gets its rank when it is compiled
-//! and finding one is taking the least rank among all that cover the request.
+//! `{*rest}`, then more conditions (methods, header fields) before fewer. That order is total over
+//! the routes that can meet on one request (two that are equally specific and overlap are a load
+//! error), so each pattern gets its rank when it is compiled and finding a route is taking the least
+//! rank among all that cover the request.
 
+mod compile;
+mod condition;
+mod cors;
+mod edit;
+mod fields;
 mod names;
+mod patience;
 mod raw;
+mod rewrite;
+mod split;
 #[cfg(test)]
 mod tests;
+mod transport;
 
+pub use compile::Around;
+pub use condition::{Conditions, FieldWord};
+pub use cors::Cors;
+pub use edit::Edits;
 pub use names::RouteNames;
+pub use patience::Patience;
 pub use raw::{AcceptWord, AuthnWord, BodyLimit, RawRoute, UpgradeWord, WafBodyWord};
+pub use rewrite::Rewrite;
+pub use split::Split;
+pub use transport::secure_location;
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::code::Code;
-use super::compile::{Compile, unknown_name};
-use super::diagnostic::{Place, suggest};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use smallvec::SmallVec;
+
+use self::condition::Choice;
+use super::diagnostic::suggest;
 use super::mode::Mode;
-use super::scope::{HostPattern, PathPattern, Patterns, PatternsBuilder, Scope, Segment};
+use super::scope::{HostPattern, PathPattern, Patterns, Segment};
 use crate::decision::{Builtin, Denial, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Accept, Facts, RouteId, Target};
 
@@ -34,8 +55,24 @@ pub struct Route {
     pub host: Option<HostPattern>,
     /// The paths it serves.
     pub path: PathPattern,
-    /// Place in the list of upstreams that the policy was compiled with.
-    pub upstream: usize,
+    /// The methods and header fields it wants.
+    pub conditions: Conditions,
+    /// Where its requests go.
+    pub upstream: Split,
+    /// What becomes of the path on the way.
+    pub rewrite: Option<Rewrite>,
+    /// Header fields set and removed towards the upstream.
+    pub request_edits: Edits,
+    /// Header fields set and removed in its answers.
+    pub response_edits: Edits,
+    /// How long it waits.
+    pub patience: Patience,
+    /// Which pages of other origins may use it.
+    pub cors: Option<Cors>,
+    /// Whether requests over clear text are sent elsewhere.
+    pub redirect: bool,
+    /// The value of Strict-Transport-Security, for answers over TLS.
+    pub hsts: Option<HeaderValue>,
     /// Whether it wants to know who asks; `inherit` is resolved.
     pub authn: AuthnWord,
     /// Whether `Upgrade: websocket` is passed.
@@ -57,12 +94,16 @@ pub struct Route {
 pub struct Routes {
     routes: Vec<Route>,
     patterns: Patterns<Ranked>,
+    /// Routes of one host and path that are told apart by conditions.
+    choices: Vec<Choice>,
     /// The hosts that routes serve, and with a dot in front those below which they do.
     hosts: HashSet<Box<str>>,
     /// The most dots that one of the latter has. A request's host is cut at no more.
     dots: usize,
     /// Whether a route serves any host.
     any_host: bool,
+    /// Whether a route answers preflights.
+    any_cors: bool,
     /// By upstream: whether a route uses it.
     used: Vec<bool>,
 }
@@ -71,124 +112,60 @@ pub struct Routes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Ranked {
     rank: u32,
+    /// The only route of this host and path.
     route: RouteId,
+    /// Where in `choices` several are, or one with conditions.
+    choice: Option<u32>,
 }
 
 impl Routes {
-    /// Compiles the routes; adds their ids to `cx.routes`. `upstreams`: the names that exist.
-    /// `inherit`: what `authn = "inherit"` means (`[authn] mode`).
-    pub fn compile(raw: &[RawRoute], upstreams: &[&str], inherit: AuthnWord, cx: &mut Compile<'_>) -> Routes {
-        let known: HashMap<&str, usize> = upstreams.iter().copied().zip(0..).collect();
-        let mut routes = Routes { used: vec![false; upstreams.len()], ..Routes::default() };
-        let mut places: Vec<Place> = Vec::new();
-        for raw in raw {
-            let mode = cx.stage_mode(&raw.mode);
-            let upstream = known.get(raw.upstream.as_str()).copied();
-            match upstream {
-                Some(upstream) => routes.used[upstream] = true,
-                None if raw.upstream.value.is_stand_in() => {}
-                None => unknown_name(
-                    "upstream",
-                    raw.upstream.as_str(),
-                    raw.upstream.place,
-                    upstreams.iter().copied(),
-                    cx.diagnostics,
-                ),
-            }
-            if Builtin::by_name(&format!("{}/{}", Stage::Route.name(), raw.id.value)).is_some() {
-                cx.diagnostics
-                    .push(
-                        Code::ReservedId,
-                        raw.id.place,
-                        format!("`route/{}` is a built-in rule", raw.id.value),
-                    )
-                    .help("choose another id; `portcullis explain --rules builtin` lists the reserved ones");
-            }
-            // How specific a route is cannot be told without these.
-            if raw.id.value.is_stand_in() || cx.diagnostics.lacks(raw.place, &["host", "path"]) {
-                cx.diagnostics.lose(raw.id.value.as_str());
-                continue;
-            }
-            if let Err(first) = cx.routes.add(raw.id.value.clone()) {
-                let problem = cx.diagnostics.push(
-                    Code::DuplicateId,
-                    raw.id.place,
-                    format!("the id `{}` is taken", raw.id.value),
-                );
-                if let Some(place) = places.get(first.0 as usize) {
-                    problem.also(*place, "the first route with this id");
-                }
-                continue;
-            }
-            places.push(raw.id.place);
-            routes.routes.push(Route::new(raw, upstream.unwrap_or(0), inherit, mode));
-        }
-        routes.index(&places, cx);
-        routes
-    }
-
-    /// Sorts the routes by what they say of hosts, then of paths. Names and texts do not matter:
-    /// where two routes differ in a text, no request meets both.
-    fn ranks(&self) -> Vec<u32> {
-        let key = |route: &Route| {
-            let host = match &route.host {
-                Some(HostPattern::Exact(_)) => (0, Reverse(0)),
-                Some(HostPattern::Below(suffix)) => (1, Reverse(suffix.len())),
-                None => (2, Reverse(0)),
-            };
-            let segments = route.path.segments().iter().map(|segment| match segment {
-                Segment::Literal(_) => 0u8,
-                Segment::Any(_) => 1,
-            });
-            (host, segments.chain(route.path.rest().map(|_| 2)).collect::<Vec<u8>>())
-        };
-        let mut order: Vec<(_, usize)> = self.routes.iter().map(key).zip(0..).collect();
-        order.sort();
-        let mut ranks = vec![0; self.routes.len()];
-        for ((_, route), rank) in order.into_iter().zip(0..) {
-            ranks[route] = rank;
-        }
-        ranks
-    }
-
-    /// Routes with one pattern cover the same requests.
-    fn index(&mut self, places: &[Place], cx: &mut Compile<'_>) {
-        let ranks = self.ranks();
-        let scope = |route: &Route| Scope {
-            paths: vec![route.path.clone()],
-            hosts: route.host.iter().cloned().collect(),
-            ..Scope::default()
-        };
-        let scopes: Vec<Scope> = self.routes.iter().map(scope).collect();
-        let mut builder = PatternsBuilder::default();
-        for (scope, at) in scopes.iter().zip(0u32..) {
-            builder.add(scope, |_| at);
-        }
-        self.any_host = self.routes.iter().any(|route| route.host.is_none());
-        let hosts = || self.routes.iter().filter_map(|route| route.host.as_ref());
-        let dots = hosts().map(|host| host.text().matches('.').count()).max();
-        (self.hosts, self.dots) = (hosts().map(|host| host.text().into()).collect(), dots.unwrap_or(0));
-        let name = |at: u32| self.routes.get(at as usize).map_or("", |route| &route.name);
-        let patterns = builder.finish(|routes| {
-            let first = routes.first().copied().unwrap_or_default();
-            for other in routes.iter().skip(1) {
-                let message = format!("`{}` and `{}` serve the same requests", name(first), name(*other));
-                cx.diagnostics
-                    .push(Code::AmbiguousRoute, places[*other as usize], message)
-                    .also(places[first as usize], "the other route")
-                    .help("make one of them more specific, or remove it");
-            }
-            Ranked { rank: ranks.get(first as usize).copied().unwrap_or(u32::MAX), route: RouteId(first) }
-        });
-        self.patterns = patterns;
-    }
-
-    /// The most specific route that serves the target.
+    /// The most specific route that serves the target; the rule that refuses a request that repeats
+    /// a field which such a route looks at.
     #[inline]
-    pub fn find(&self, target: &Target) -> Option<RouteId> {
+    pub fn find(&self, target: &Target, headers: &HeaderMap) -> Result<Option<RouteId>, Builtin> {
+        if self.any_cors
+            && let Some(method) = cors::preflight(&target.method, headers)
+            && let Some(route) = self.find_for(&method, target, headers)?
+            && self.get(route).cors.as_ref().is_some_and(|cors| cors.listed(headers).is_some())
+        {
+            // A page asks whether it may do something: that is for the route which would serve it. The
+            // route's gate answers, so it gets no further.
+            return Ok(Some(route));
+        }
+        self.find_for(&target.method, target, headers)
+    }
+
+    /// The same, were the method another than the target's.
+    #[inline]
+    fn find_for(
+        &self,
+        method: &Method,
+        target: &Target,
+        headers: &HeaderMap,
+    ) -> Result<Option<RouteId>, Builtin> {
         let mut best: Option<Ranked> = None;
-        self.patterns.visit(target, None, |found| best = Some(best.map_or(*found, |best| best.min(*found))));
-        best.map(|best| best.route)
+        let mut choices: SmallVec<[Ranked; 4]> = SmallVec::new();
+        self.patterns.visit(target, None, |found| match found.choice {
+            None => best = Some(best.map_or(*found, |best| best.min(*found))),
+            Some(_) => choices.push(*found),
+        });
+        if !choices.is_empty() {
+            choices.retain(|found| best.is_none_or(|best| *found < best));
+            choices.sort_unstable();
+            for choice in choices.iter().filter_map(|found| self.choices.get(found.choice? as usize)) {
+                let conditions = |id: RouteId| self.routes.get(id.0 as usize).map(|route| &route.conditions);
+                if let Some(route) = choice.find(method, headers, conditions)? {
+                    return Ok(Some(route));
+                }
+            }
+        }
+        Ok(best.map(|best| best.route))
+    }
+
+    /// What is forwarded for a target that a route serves, where that is not what was asked for.
+    pub fn rewrite(&self, route: RouteId, target: &Target) -> Result<Option<PathAndQuery>, Builtin> {
+        let rewrite = self.routes.get(route.0 as usize).and_then(|route| route.rewrite.as_ref());
+        rewrite.map(|rewrite| rewrite.apply(target)).transpose()
     }
 
     /// Whether any route serves this host.
@@ -207,6 +184,16 @@ impl Routes {
         self.routes.iter().enumerate().map(|(at, route)| (RouteId(at as u32), route))
     }
 
+    /// The header fields that routes look at.
+    pub fn read_headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.routes.iter().flat_map(|route| route.conditions.fields.iter().map(|(name, _)| name))
+    }
+
+    /// The methods beyond the standard ones that routes name.
+    pub fn extension_methods(&self) -> impl Iterator<Item = &Method> {
+        self.routes.iter().flat_map(|route| route.conditions.methods.extensions())
+    }
+
     /// The upstreams that no route uses, by their places in the list the policy was compiled with.
     pub fn unused_upstreams(&self) -> impl Iterator<Item = usize> + '_ {
         self.used.iter().enumerate().filter(|(_, used)| !**used).map(|(at, _)| at)
@@ -215,6 +202,7 @@ impl Routes {
     /// Judges whether anything serves this.
     pub fn check(&self, facts: &Facts<'_>, trace: Option<&mut Trace>) -> Verdict {
         let (verdict, rule) = match facts.route {
+            Some(route) if let Some(rule) = self.own_answer(route, facts) => (Verdict::Answer(rule), rule),
             Some(_) => (Verdict::Pass(Builtin::Routed.into()), Builtin::Routed),
             None => {
                 let served = self.serves_host(facts.target.host());
@@ -224,12 +212,23 @@ impl Routes {
         };
         if let Some(trace) = trace {
             let outcome = match verdict {
-                Verdict::Pass(_) => StepOutcome::Pass,
+                Verdict::Pass(_) | Verdict::Answer(_) => StepOutcome::Pass,
                 Verdict::Deny(denial) => StepOutcome::Deny(denial.reason),
             };
             trace.rule(Stage::Route, rule, outcome, self.explain(facts, rule));
         }
         verdict
+    }
+
+    /// What the gateway answers by itself.
+    fn own_answer(&self, route: RouteId, facts: &Facts<'_>) -> Option<Builtin> {
+        let route = self.get(route);
+        if route.redirect && transport::is_open(facts.target) {
+            return Some(Builtin::Redirect);
+        }
+        let cors = route.cors.as_ref()?;
+        cors::preflight(&facts.target.method, facts.headers)?;
+        cors.listed(facts.headers).map(|_| Builtin::Preflight)
     }
 
     /// The route that was taken, or the ones that were nearly taken.
@@ -261,36 +260,6 @@ impl Routes {
 }
 
 impl Route {
-    fn new(raw: &RawRoute, upstream: usize, inherit: AuthnWord, mode: Mode) -> Route {
-        let mut accept = Accept::default();
-        for word in &raw.accept {
-            *match word {
-                AcceptWord::EncodedSlash => &mut accept.encoded_slash,
-                AcceptWord::Backslash => &mut accept.backslash,
-                AcceptWord::PathParameters => &mut accept.path_parameters,
-                AcceptWord::DoubleSlash => &mut accept.double_slash,
-                AcceptWord::UnderscoreHeaders => &mut accept.underscore_headers,
-                AcceptWord::Trailers => &mut accept.trailers,
-            } = true;
-        }
-        Route {
-            name: raw.id.as_str().into(),
-            host: raw.host.as_ref().map(|host| host.value.clone()),
-            path: raw.path.value.clone(),
-            upstream,
-            authn: match raw.authn.unwrap_or(AuthnWord::Inherit) {
-                AuthnWord::Inherit => inherit,
-                word => word,
-            },
-            websocket: raw.upgrade.iter().any(|word| word.value == UpgradeWord::Websocket),
-            accept,
-            body_limit: raw.body_limit.and_then(|limit| limit.0),
-            waf_body: raw.waf_body != Some(WafBodyWord::Off),
-            preserve_host: raw.preserve_host.unwrap_or(true),
-            mode,
-        }
-    }
-
     /// How many leading segments of the target the path agrees with.
     fn shared_segments(&self, target: &Target) -> usize {
         let agree = |(segment, part): &(&Segment, &str)| match segment {
@@ -307,6 +276,6 @@ impl std::fmt::Display for Route {
         if let Some(host) = &self.host {
             write!(f, "{host}")?;
         }
-        write!(f, "{})", self.path)
+        write!(f, "{}{})", self.path, self.conditions)
     }
 }

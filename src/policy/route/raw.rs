@@ -4,10 +4,17 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::policy::decode::{Decode, Name, Node, Size, table, words};
+use super::condition::FieldWord;
+use super::cors::RawCors;
+use super::edit::RawEdits;
+use super::patience::RawPatience;
+use super::rewrite::Prefix;
+use super::split::RawSplit;
+use super::transport::{RawHsts, RedirectWord};
+use crate::policy::decode::{Decode, FilePath, Name, Node, OneOrMany, Size, table, words};
 use crate::policy::diagnostic::{At, Diagnostics};
 use crate::policy::mode::RawMode;
-use crate::policy::scope::{HostPattern, PathPattern};
+use crate::policy::scope::{HostPattern, MethodName, PathPattern};
 
 words! {
     /// Whether a route wants to know who asks.
@@ -95,8 +102,22 @@ table! {
         opt host: At<HostPattern>,
         /// The paths it serves.
         req path: At<PathPattern>,
-        /// The name of the upstream that answers.
-        req upstream: At<Name>,
+        /// The methods it serves; absent: any. `GET` does not include `HEAD`.
+        opt methods: OneOrMany<At<MethodName>>,
+        /// What header fields must be: a text for exactly this value, `true` for any, `false` for none.
+        map headers: At<FieldWord>,
+        /// The name of the upstream that answers, or several by weight: `[{ name = "a", weight = 9 }, …]`.
+        req upstream: At<RawSplit>,
+        /// What is taken off the front of the path before it is forwarded: `/api`.
+        opt strip_prefix: At<Prefix>,
+        /// What is put in front of the path before it is forwarded.
+        opt add_prefix: At<Prefix>,
+        /// Header fields that are set or removed on the way to the upstream.
+        opt request_headers: RawEdits,
+        /// Header fields that are set or removed on the way back; ours and those of refusals stay as they are.
+        opt response_headers: RawEdits,
+        /// How long things may take here, instead of what `[timeouts]` says.
+        opt timeouts: RawPatience,
         /// Whether it wants to know who asks.
         opt authn: AuthnWord,
         /// Protocols that a connection may change to.
@@ -107,9 +128,22 @@ table! {
         opt body_limit: BodyLimit,
         /// Whether the WAF reads its bodies.
         opt waf_body: WafBodyWord,
+        /// Pages of other origins that may use it.
+        opt cors: RawCors,
+        /// `https`: requests over clear text are sent to the same target over TLS. Needs `host`.
+        opt redirect: At<RedirectWord>,
+        /// Strict-Transport-Security on all answers over TLS, refusals included.
+        opt hsts: RawHsts,
         /// Whether the upstream sees the client's Host (default) or its own.
         opt preserve_host: bool,
         /// The mode of ip and waf rules on this route.
         part mode: RawMode,
+    }
+}
+
+impl RawRoute {
+    /// The files that hold values of header fields, which are secret.
+    pub fn secret_files(&self) -> impl Iterator<Item = &At<FilePath>> {
+        [&self.request_headers, &self.response_headers].into_iter().flatten().flat_map(RawEdits::files)
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::code::Code;
 use crate::policy::fixture::{Ask, ask, policy, problems};
 
 fn route(id: &str, host: &str, path: &str) -> String {
@@ -151,6 +152,120 @@ fn what_a_route_says_is_kept() {
     assert_eq!(policy.routes.unused_upstreams().collect::<Vec<_>>(), [1]);
 }
 
+#[test]
+fn more_conditions_are_more_specific_and_a_route_without_any_takes_the_rest() {
+    let policy = policy(
+        &(route("any", "", "/a")
+            + &route("post", "", "/a")
+            + "methods = [\"POST\"]\n"
+            + &route("tenant", "", "/a")
+            + "headers = { X-Tenant = \"a\", x-beta = false }\n"
+            + &route("beta", "", "/a")
+            + "methods = [\"GET\"]\nheaders = { x-beta = true }\n"
+            + &route("deep", "", "/a/{x}")
+            + "methods = \"DELETE\"\n"
+            + &route("rest", "", "/{*rest}")),
+    );
+    let check = |ask: Ask, want: &str| {
+        let taken = ask.with(&policy, |facts| policy.route(facts.route).map(|route| route.name.clone()));
+        assert_eq!(taken.as_deref().unwrap_or("none"), want, "{ask:?}");
+    };
+    check(ask("GET", "/a"), "any");
+    check(ask("POST", "/a"), "post");
+    check(ask("POST", "/a").header("x-tenant", "a"), "tenant");
+    check(ask("POST", "/a").header("x-tenant", "b"), "post");
+    check(ask("POST", "/a").header("x-tenant", "A"), "post");
+    check(ask("GET", "/a").header("x-tenant", "a").header("x-beta", ""), "beta");
+    check(ask("POST", "/a").header("x-tenant", "a").header("x-beta", ""), "post");
+    check(ask("DELETE", "/a/b"), "deep");
+    check(ask("GET", "/a/b"), "rest");
+}
+
+#[test]
+fn a_repeated_field_is_refused_where_a_route_looks_at_it() {
+    let policy = policy(
+        &(route("tenant", "", "/a")
+            + "headers = { x-tenant = \"a\" }\n"
+            + &route("none", "", "/b").replace("none", "without")
+            + "headers = { x-tenant = false }\n"
+            + &route("rest", "", "/{*rest}")),
+    );
+    let said = |path: &str| {
+        ask("GET", path).header("x-tenant", "a").header("x-tenant", "a").verdict(&policy, Stage::Intake)
+    };
+    assert_eq!(said("/a"), "deny intake/header-duplicate bad_header");
+    assert_eq!(said("/b"), "deny intake/header-duplicate bad_header");
+    assert_eq!(said("/c"), "pass intake/clean");
+}
+
+#[test]
+fn a_thousand_tenants_are_one_look() {
+    let tenants =
+        |at: usize| route(&format!("t{at}"), "", "/a") + &format!("headers = {{ x-tenant = \"{at}\" }}\n");
+    let policy = policy(&(0..1000).map(tenants).collect::<String>());
+    assert_eq!(policy.routes.choices.len(), 1);
+    let asked = ask("GET", "/a").header("x-tenant", "777");
+    assert_eq!(asked.with(&policy, |facts| facts.route), Some(RouteId(777)));
+}
+
+#[test]
+fn conditions_that_could_both_be_met_are_refused() {
+    let check = |one: &str, other: &str, ambiguous: bool| {
+        let text = route("a", "", "/{x}") + one + "\n" + &route("b", "", "/{y}") + other + "\n";
+        let found: Vec<_> = problems(&text).into_iter().map(|(code, at, _)| (code, at)).collect();
+        let want = if ambiguous { vec![(Code::AmbiguousRoute, "\"b\"".into())] } else { vec![] };
+        assert_eq!(found, want, "{one} / {other}");
+    };
+    check("methods = [\"GET\", \"PUT\"]", "methods = [\"PUT\"]", true);
+    check("methods = [\"GET\"]", "methods = [\"PUT\"]", false);
+    check("methods = [\"GET\"]", "", false);
+    check("methods = [\"GET\"]", "headers = { x-a = \"1\" }", true);
+    check("headers = { x-a = \"1\" }", "headers = { x-a = \"2\" }", false);
+    check("headers = { x-a = \"1\" }", "headers = { x-a = true }", true);
+    check("headers = { x-a = false }", "headers = { x-a = true }", false);
+    check("headers = { x-a = false }", "headers = { x-a = \"1\" }", false);
+    check("headers = { x-a = \"1\" }", "headers = { x-b = \"1\" }", true);
+    check("headers = { x-a = \"1\", x-b = true }", "headers = { x-b = false, x-c = \"1\" }", false);
+}
+
+#[test]
+fn what_a_route_may_look_at_is_checked() {
+    let check = |keys: &str, want: &str| {
+        let found = problems(&(route("a", "", "/a") + keys));
+        let [(_, _, message)] = &found[..] else { panic!("{keys}: {found:?}") };
+        assert_eq!(message, want);
+    };
+    check("methods = []", "`methods` is empty, so this route would serve nothing");
+    check(
+        "headers = { connection = true }",
+        "a route cannot name the field `connection`: it belongs to the connection or the framing",
+    );
+    check(
+        "headers = { X-Forwarded-Proto = \"https\" }",
+        "a route cannot name the field `x-forwarded-proto`: it is the gateway's own, which sets or removes it",
+    );
+    check("headers = { x_a = true }", "`x_a` is not the name of a header field");
+    check("headers = { x-a = true, X-A = true }", "the field `x-a` stands here twice");
+    check("headers = { x-a = \"a\\r\\nb\" }", "no header field can have this value");
+    check(
+        "headers = { x-a = 7 }",
+        "expected a text, or true for any value, or false for none, found an integer",
+    );
+}
+
+#[test]
+fn too_many_views_of_one_path_are_refused() {
+    let at = |at: usize| {
+        let more: String = (0..at).map(|at| format!("x-{at} = true, ")).collect();
+        route(&format!("r{at}"), "", "/a") + &format!("headers = {{ {more} y = true }}\n")
+    };
+    let codes = |count: usize| -> Vec<Code> {
+        problems(&(0..count).map(at).collect::<String>()).into_iter().map(|(code, ..)| code).collect()
+    };
+    assert_eq!(codes(16), []);
+    assert_eq!(codes(17), [Code::Limit]);
+}
+
 /// The rule of precedence as it is written, one comparison at a time.
 fn more_specific(a: &Route, b: &Route, target: &Target) -> bool {
     let host = |route: &Route| match &route.host {
@@ -172,13 +287,15 @@ fn more_specific(a: &Route, b: &Route, target: &Target) -> bool {
             return kind(a) > kind(b);
         }
     }
-    false
+    a.conditions.count() > b.conditions.count()
 }
 
-fn naive(routes: &Routes, target: &Target) -> Option<RouteId> {
+/// Knows nothing of repeated fields: the requests of the property have none.
+fn naive(routes: &Routes, target: &Target, headers: &HeaderMap) -> Option<RouteId> {
     let covers = |route: &Route| {
         route.host.as_ref().is_none_or(|host| host.matches(target.host()))
             && route.path.matches(target.segments())
+            && route.conditions.are_met(&target.method, headers)
     };
     let mut best: Option<(RouteId, &Route)> = None;
     for (id, route) in routes.iter().filter(|(_, route)| covers(route)) {
@@ -197,29 +314,91 @@ fn paths() -> impl Strategy<Value = String> {
     })
 }
 
+/// Conditions as written: methods, then whether and how two fields are looked at.
+type Wanted = (Vec<&'static str>, [Option<&'static str>; 2]);
+
+fn wanted() -> impl Strategy<Value = Wanted> {
+    let methods = prop::sample::subsequence(vec!["GET", "POST", "PROPFIND"], 0..3);
+    let field = || prop::option::weighted(0.3, prop::sample::select(vec!["\"1\"", "\"2\"", "true", "false"]));
+    (methods, [field(), field()])
+}
+
+/// Whether some request could meet both, tried with every request there is.
+fn both(one: &Wanted, other: &Wanted) -> bool {
+    let meets = |(methods, fields): &Wanted, method: &str, has: [Option<&str>; 2]| {
+        (methods.is_empty() || methods.contains(&method))
+            && fields.iter().zip(has).all(|(want, has)| match want {
+                None => true,
+                Some("true") => has.is_some(),
+                Some("false") => has.is_none(),
+                Some(text) => has == Some(text),
+            })
+    };
+    let values = [None, Some("\"1\""), Some("\"2\""), Some("\"3\"")];
+    ["GET", "POST", "PROPFIND", "PUT"].iter().any(|method| {
+        values
+            .iter()
+            .any(|a| values.iter().any(|b| meets(one, method, [*a, *b]) && meets(other, method, [*a, *b])))
+    })
+}
+
+fn count((methods, fields): &Wanted) -> usize {
+    usize::from(!methods.is_empty()) + fields.iter().flatten().count()
+}
+
+fn keys((methods, fields): &Wanted) -> String {
+    let methods = if methods.is_empty() { String::new() } else { format!("methods = {methods:?}\n") };
+    let fields =
+        ["x-a", "x-b"].iter().zip(fields).filter_map(|(name, want)| Some(format!("{name} = {}", (*want)?)));
+    format!("{methods}headers = {{ {} }}\n", fields.collect::<Vec<_>>().join(", "))
+}
+
 proptest! {
     #[test]
     fn the_route_taken_is_the_most_specific_of_those_that_cover(
         routes in prop::collection::vec(
-            (prop::sample::select(vec!["", "x.test", "*.test", "*.a.test", "y.a.test"]), paths()), 1..24),
+            (prop::sample::select(vec!["", "x.test", "*.test", "*.a.test", "y.a.test"]), paths(), wanted()),
+            1..32),
         asks in prop::collection::vec(
             (prop::sample::select(vec!["x.test", "y.a.test", "z.a.test", "other"]),
-             prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 0..5)), 1..20),
+             prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 0..5),
+             prop::sample::select(vec!["GET", "POST", "PROPFIND", "PUT"]),
+             [prop::option::of(1u8..4), prop::option::of(1u8..4)]), 1..24),
     ) {
         // Ambiguous routes are left out: which of two equal ones is taken is a load error.
-        let mut seen = std::collections::HashSet::new();
-        let text: String = routes
-            .iter()
-            .map(|(host, path)| (host, if path.is_empty() { "/" } else { path }))
-            .filter(|(host, path)| seen.insert((*host, path.replace(|c: char| c.is_ascii_digit(), ""))))
-            .enumerate()
-            .map(|(at, (host, path))| route(&format!("r{at}"), host, path))
-            .collect();
+        let mut seen: Vec<(&str, String, &Wanted)> = Vec::new();
+        let mut ambiguous = String::new();
+        let mut text = String::new();
+        for (at, (host, path, wanted)) in routes.iter().enumerate() {
+            let path = if path.is_empty() { "/" } else { path };
+            let shape = path.replace(|c: char| c.is_ascii_digit(), "");
+            let tied = seen.iter().any(|(other, shaped, rival)| {
+                other == host && *shaped == shape && count(rival) == count(wanted) && both(rival, wanted)
+            });
+            let written = route(&format!("r{at}"), host, path) + &keys(wanted);
+            if tied {
+                ambiguous = written;
+            } else {
+                text.push_str(&written);
+                seen.push((host, shape, wanted));
+            }
+        }
+        if !ambiguous.is_empty() {
+            let codes: Vec<Code> = problems(&(text.clone() + &ambiguous)).into_iter().map(|(code, ..)| code).collect();
+            prop_assert!(codes.contains(&Code::AmbiguousRoute), "{:?} for\n{}{}", codes, text, ambiguous);
+        }
         let policy = policy(&text);
-        for (host, segments) in asks {
+        for (host, segments, method, values) in asks {
             let path = format!("/{}", segments.join("/"));
-            ask("GET", &path).host(host).with(&policy, |facts| {
-                prop_assert_eq!(facts.route, naive(&policy.routes, facts.target), "{}{} on\n{}", host, path, text);
+            let mut asked = ask(method, &path).host(host);
+            for (name, value) in ["x-a", "x-b"].iter().zip(values) {
+                if let Some(value) = value {
+                    asked = asked.header(name, &value.to_string());
+                }
+            }
+            asked.with(&policy, |facts| {
+                let want = naive(&policy.routes, facts.target, facts.headers);
+                prop_assert_eq!(facts.route, want, "{} {}{} {:?} on\n{}", method, host, path, facts.headers, text);
                 let served = policy.routes.iter().any(|(_, route)| {
                     route.host.as_ref().is_none_or(|pattern| pattern.matches(host))
                 });

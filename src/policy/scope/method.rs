@@ -48,6 +48,19 @@ impl MethodSet {
         !self.limited
     }
 
+    /// The methods that were named, if any was.
+    pub fn named(&self) -> impl Iterator<Item = &Method> {
+        STANDARD.iter().filter(|method| self.bits & bit(method) != 0).chain(&self.others)
+    }
+
+    /// Whether some method is in both sets.
+    pub fn meets(&self, other: &MethodSet) -> bool {
+        !self.limited
+            || !other.limited
+            || self.bits & other.bits != 0
+            || self.others.iter().any(|method| other.others.contains(method))
+    }
+
     /// The methods that are no bit: extensions such as `PROPFIND`.
     pub fn extensions(&self) -> &[Method] {
         &self.others
@@ -120,8 +133,7 @@ impl std::fmt::Display for MethodSet {
         if !self.limited {
             return f.write_str("any method");
         }
-        let standard = STANDARD.iter().filter(|method| self.bits & bit(method) != 0);
-        for (index, method) in standard.chain(&self.others).enumerate() {
+        for (index, method) in self.named().enumerate() {
             write!(f, "{}{method}", if index == 0 { "" } else { ", " })?;
         }
         Ok(())
@@ -129,7 +141,7 @@ impl std::fmt::Display for MethodSet {
 }
 
 /// The methods that have a bit of their own.
-const STANDARD: [Method; 9] = [
+static STANDARD: [Method; 9] = [
     Method::GET,
     Method::HEAD,
     Method::POST,

@@ -148,6 +148,7 @@ impl Bench {
         }
         let verdict = match verdict {
             Verdict::Pass(_) => "clean".to_owned(),
+            Verdict::Answer(rule) => panic!("no gate of the WAF answers: {rule:?}"),
             Verdict::Deny(denial) => {
                 let rule = self.cx_rules.name(denial.rule).trim_start_matches("waf/");
                 format!("{}: {rule} {}", denial.stage.gate(), denial.reason.info().code)

@@ -23,9 +23,9 @@ impl Work<'_, '_> {
         if let Some(expires) = raw.expires.as_ref().filter(|expires| expires.value.0 <= self.cx.now) {
             self.cx.diagnostics.push(Code::NeverValid, expires.place, format!("the key `{id}` has ended"));
         }
-        let digest = raw.hash.value.0;
+        let Some((digest, hash_place)) = self.key_hash(raw) else { return };
         if DEMO_KEYS.iter().any(|key| api_key::hash(key.as_bytes()) == digest) {
-            self.demo.push(At { value: id.clone(), place: raw.hash.place });
+            self.demo.push(At { value: id.clone(), place: hash_place });
         }
         let holder = Holder {
             source: id.clone(),
@@ -42,12 +42,44 @@ impl Work<'_, '_> {
             headers.len() - 1
         });
         let again = headers[place].keys.insert(digest, Arc::new(holder)).is_some();
-        if again && !self.cx.diagnostics.lacks(raw.place, &["hash", "header"]) {
+        if again && !self.cx.diagnostics.lacks(raw.place, &["hash", "hash_file", "header"]) {
             self.cx
                 .diagnostics
-                .push(Code::DuplicateId, raw.hash.place, "another API key has this hash")
+                .push(Code::DuplicateId, hash_place, "another API key has this hash")
                 .help("give every program a key of its own");
         }
+    }
+
+    /// The hash of a key, from the configuration or from a file.
+    fn key_hash(&mut self, raw: &RawApiKey) -> Option<(api_key::Digest, Place)> {
+        let file = match (&raw.hash, &raw.hash_file) {
+            (Some(hash), None) => return Some((hash.value.0, hash.place)),
+            (None, Some(file)) => file,
+            (Some(hash), Some(file)) => {
+                let message = "`hash` and `hash_file` exclude each other";
+                self.cx.diagnostics.push(Code::Conflict, file.place, message).also(hash.place, "the hash");
+                return None;
+            }
+            (None, None) => {
+                let (keys, message) = (&["hash", "hash_file"], "[[authn.api_key]] lacks the key `hash`");
+                self.cx
+                    .diagnostics
+                    .push_unless_lost(raw.place, keys, Code::MissingKey, raw.place, message)
+                    .help(
+                        "add `hash = \"sha256:…\"` or `hash_file = \"…\"`; `portcullis hash-key` makes one",
+                    );
+                return None;
+            }
+        };
+        let (_, text) = self.text(file)?;
+        let digest = api_key::parse_hash(text.trim_end_matches(['\r', '\n']));
+        if digest.is_none() {
+            // The file may hold the key itself, so nothing of it is shown.
+            let message = format!("the file `{}` does not hold the hash of a key", file.value.0);
+            let help = "it holds `sha256:` and 64 hexadecimal digits, as `portcullis hash-key` prints them";
+            self.cx.diagnostics.push(Code::File, file.place, message).help(help);
+        }
+        Some((digest?, file.place))
     }
 
     pub(super) fn passwords(&mut self, raw: &[RawBasic]) -> Option<Passwords> {

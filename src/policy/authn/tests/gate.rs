@@ -30,6 +30,7 @@ fn rule(verdict: Verdict) -> (RuleRef, Option<u16>) {
     match verdict {
         Verdict::Pass(rule) => (rule, None),
         Verdict::Deny(denial) => (denial.rule, Some(denial.status())),
+        Verdict::Answer(rule) => panic!("this gate does not answer: {rule:?}"),
     }
 }
 
