@@ -37,6 +37,9 @@ pub(crate) struct PooledBody {
     clock: Clock,
 }
 
+/// What a connection says when it is asked for the next piece.
+type Piece = Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
 /// The connection of a body.
 #[derive(Debug)]
 enum Hold {
@@ -123,7 +126,7 @@ impl PooledBody {
     }
 
     /// The next piece; none if the connection was taken away.
-    fn poll_link(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<Result<Frame<Bytes>, Broken>>>> {
+    fn poll_link(&mut self, cx: &mut Context<'_>) -> Option<Piece> {
         match &mut self.hold {
             Hold::Nothing => Some(Poll::Ready(None)),
             Hold::Link(link) => Some(link.poll_frame(cx)),
