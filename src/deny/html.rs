@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use super::text;
 use super::view::View;
 use super::words::Sentence;
+use super::{remembered, text};
 use crate::decision::{Reason, Stage};
 use crate::policy::disclosure::is_link;
 
@@ -82,7 +82,7 @@ impl Page {
         self.policy.clone()
     }
 
-    fn fill(&self, shown: &Shown<'_>) -> Result<String, minijinja::Error> {
+    pub(super) fn fill(&self, shown: &Shown<'_>) -> Result<String, minijinja::Error> {
         let safe = shown.contact.filter(|contact| is_link(contact));
         let mailbox = safe.and_then(|contact| contact.strip_prefix("mailto:"));
         let facts = shown
@@ -112,14 +112,14 @@ fn wrong(error: &minijinja::Error) -> TemplateError {
 }
 
 /// What a template may show.
-struct Shown<'a> {
-    status: u16,
-    title: &'a str,
-    heading: &'a str,
-    detail: String,
-    hints: Vec<String>,
-    contact: Option<&'a str>,
-    facts: Vec<(&'static str, String)>,
+pub(super) struct Shown<'a> {
+    pub(super) status: u16,
+    pub(super) title: &'a str,
+    pub(super) heading: &'a str,
+    pub(super) detail: String,
+    pub(super) hints: Vec<String>,
+    pub(super) contact: Option<&'a str>,
+    pub(super) facts: Vec<(&'static str, String)>,
 }
 
 /// The page that is used: the operator's own, or the one that ships with portcullis.
@@ -144,7 +144,9 @@ pub(super) fn render(page: &Page, view: &View<'_>) -> Option<Bytes> {
         contact: view.rule.as_ref().and_then(|rule| rule.contact),
         facts,
     };
-    page.fill(&shown).ok().map(Bytes::from)
+    let ours = BUILTIN.as_ref().is_some_and(|builtin| std::ptr::eq(builtin, page));
+    let text = if ours { remembered::fill(page, &shown) } else { page.fill(&shown).ok() };
+    text.map(Bytes::from)
 }
 
 /// What a visitor should understand first. Told by the status and the stage, which every level shows,
@@ -217,6 +219,39 @@ mod tests {
         ] {
             let found = wrong(template).unwrap_or_else(|| panic!("{template} is taken"));
             assert_eq!(found.0, line, "{template}: {}", found.1);
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_remembered_is_the_one_that_would_be_rendered() {
+        let page = page(None).expect("a page");
+        let shown = |contact, hint: &str, id: &str, path: &str| Shown {
+            status: 403,
+            title: "Forbidden",
+            heading: "No",
+            detail: "<No> & no.".into(),
+            hints: if hint.is_empty() { vec![] } else { vec![hint.into()] },
+            contact,
+            facts: vec![("Request id", id.into()), ("Path", path.into())],
+        };
+        for contact in
+            [None, Some(""), Some("https://a.test/?b=c&d"), Some("mailto:a@a.test"), Some("the desk")]
+        {
+            for hint in ["", "Ask \"them\".", "with \u{1} a mark"] {
+                for (id, path) in [("1", "/a"), ("2", "/b'\"<&>"), ("\u{1}", "plain")] {
+                    let shown = shown(contact, hint, id, path);
+                    assert_eq!(
+                        remembered::fill(page, &shown),
+                        page.fill(&shown).ok(),
+                        "{contact:?} {hint} {id}"
+                    );
+                }
+            }
+        }
+        // Beyond what is kept, too.
+        for number in 0..200 {
+            let shown = shown(None, &number.to_string(), "1", "/");
+            assert_eq!(remembered::fill(page, &shown), page.fill(&shown).ok());
         }
     }
 

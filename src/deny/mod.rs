@@ -17,6 +17,7 @@ mod grpc;
 mod html;
 mod json;
 mod raw;
+mod remembered;
 mod shape;
 #[cfg(test)]
 mod tests;
