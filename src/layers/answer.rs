@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::context::Installed;
 use super::judged::Judged;
 use super::secured::Secured;
-use crate::decision::{Builtin, Denial, RuleRef};
+use crate::decision::{Builtin, Denial, Reason, RuleRef};
 use crate::deny::{self, Allowance, Refusal};
 use crate::facts::{Identity, Scheme};
 use crate::policy::disclosure::Level;
@@ -108,16 +108,18 @@ fn allowance(judged: &Judged, rule: RuleRef, level: Level, personal: bool) -> Al
 
 /// Whether nobody knows where the next request begins, behind one that was refused so.
 pub(super) fn must_close(denial: &Denial) -> bool {
-    matches!(
-        denial.rule,
-        RuleRef::Builtin(
-            Builtin::FramingConflict
-                | Builtin::Malformed
-                | Builtin::FaultInternal
-                | Builtin::FaultOverload
-                | Builtin::BodyTooLarge
+    // An upstream without room says nothing about the client's connection.
+    denial.reason != Reason::UpstreamOverloaded
+        && matches!(
+            denial.rule,
+            RuleRef::Builtin(
+                Builtin::FramingConflict
+                    | Builtin::Malformed
+                    | Builtin::FaultInternal
+                    | Builtin::FaultOverload
+                    | Builtin::BodyTooLarge
+            )
         )
-    )
 }
 
 /// The answer to a request whose judging panicked: a refusal, and nothing that could be wrong.

@@ -235,6 +235,11 @@ fn an_upstream_without_room_refuses_and_says_when_to_come_back() {
         assert_eq!(reason(&response), "upstream_overloaded");
         assert!(response.header("retry-after").is_some());
         assert!(response.header("proxy-status").expect("set").contains("error=connection_limit_reached"));
+        // It is not the client's connection that is one too many.
+        let mut kept = TcpStream::connect(gateway.address).expect("the gateway listens");
+        kept.write_all(b"GET /x HTTP/1.1\r\nHost: app.test\r\n\r\n").expect("sent");
+        let response = read_response(&mut kept, false).expect("an answer");
+        assert_eq!((response.status, response.header("connection")), (503, None), "{limit}");
         release.send(()).expect("it waits");
         assert_eq!(read_response(&mut held, false).expect("an answer").status, 200);
         assert_eq!(get(gateway.address, "/x").status, 200, "{limit}");
