@@ -1,5 +1,5 @@
 //! The PROXY protocol towards upstreams: who the client is, ahead of everything else on a connection
-//! (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+//! (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>).
 //!
 //! The destination is our own end of the connection: the address that the client connected to says
 //! nothing to a server behind the gateway.
