@@ -95,8 +95,9 @@ impl Fields {
     }
 }
 
-/// `^[0-9]+$` that fits 64 bits. Not `str::parse`, which takes a sign.
-fn decimal(bytes: &[u8]) -> Option<u64> {
+/// A Content-Length (RFC 9110 section 8.6): `^[0-9]+$` that fits 64 bits. Not `str::parse`, which takes
+/// a sign.
+pub fn decimal(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{BodyEnd, Clock, Fate, PooledBody, RequestBody, ResponseBody, StreamBody};
@@ -265,7 +265,6 @@ async fn over_link(
     room: &mut Option<Room>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let response = terms.in_time(link.exchange(request)).await?;
-    check_framing(&response)?;
     flight.occupy(room.take());
     // Most answers have come whole with their heads, and then the connection need not wait for a client.
     let whole = link.whole_body();
@@ -368,27 +367,6 @@ impl Terms {
             }
         }
     }
-}
-
-fn check_framing<B>(response: &Response<B>) -> Result<(), Failure> {
-    if is_plain(response.status(), response.headers()) {
-        Ok(())
-    } else {
-        Err(Failure::Broken(Fault::Protocol))
-    }
-}
-
-/// Whether an answer is to what was asked, and ends in one place only. Nobody asked here for another
-/// protocol, and a length beside chunks, or a second one, makes readers disagree about the end
-/// (RFC 9112 section 6.3).
-pub(super) fn is_plain(status: StatusCode, headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let framed_twice = match (lengths.next(), lengths.next()) {
-        (Some(_), Some(_)) => true,
-        (Some(_), None) => headers.contains_key(header::TRANSFER_ENCODING),
-        (None, _) => false,
-    };
-    status != StatusCode::SWITCHING_PROTOCOLS && !framed_twice
 }
 
 #[cfg(test)]

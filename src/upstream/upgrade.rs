@@ -7,7 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -17,7 +17,7 @@ use super::body::{RequestBody, ResponseBody, StreamBody};
 use super::breaker::Room;
 use super::dial::Wanted;
 use super::fault::Fault;
-use super::forward::{Forwarded, Terms, is_plain};
+use super::forward::{Forwarded, Terms};
 use super::link::Failure;
 use super::server::{Channel, Flight};
 
@@ -117,7 +117,7 @@ pub(super) async fn exchange(
     let mut response = answered.await?;
     flight.occupy(room.take());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        if !is_plain(response.status(), response.headers()) {
+        if is_framed_twice(response.headers()) {
             return Err(Failure::Broken(Fault::Protocol));
         }
         let body = |incoming| StreamBody::new(incoming, None, flight, terms.clock());
@@ -128,4 +128,15 @@ pub(super) async fn exchange(
     let upstream = hyper::upgrade::on(&mut response);
     let response = Response::from_parts(response.into_parts().0, ResponseBody::Whole(None));
     Ok(Forwarded::Switched(response, Tunnel { upstream, _flight: flight, _seat: seat }))
+}
+
+/// Whether an answer says of its end more than once: a length beside chunks, or a second one, makes
+/// readers disagree about it (RFC 9112 section 6.3). hyper's client takes such an answer.
+fn is_framed_twice(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (Some(_), Some(_)) => true,
+        (Some(_), None) => headers.contains_key(header::TRANSFER_ENCODING),
+        (None, _) => false,
+    }
 }

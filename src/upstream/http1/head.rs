@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use smallvec::SmallVec;
 
 use super::Broken;
+use crate::facts::decimal;
 
 /// The first line of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,9 +101,8 @@ pub(super) fn end(method: &Method, head: &Head, fields: &HeaderMap) -> Result<En
         (None, Some(length)) => End::Bytes(decimal(length.as_bytes()).ok_or(Broken::Malformed)?),
         (None, None) => End::Close,
     };
-    let bodiless = method == Method::HEAD
-        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        || head.status.is_informational();
+    let bodiless =
+        method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     Ok(if bodiless { End::Head } else { end })
 }
 
@@ -117,12 +117,4 @@ pub(super) fn lasts(head: &Head, fields: &HeaderMap) -> bool {
         })
     };
     if head.version == Version::HTTP_11 { !says(b"close") } else { says(b"keep-alive") && !says(b"close") }
-}
-
-/// `^[0-9]+$` that fits 64 bits. Not `str::parse`, which takes a sign.
-fn decimal(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(bytes).ok()?.parse().ok()
 }

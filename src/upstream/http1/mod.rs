@@ -20,7 +20,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
@@ -151,9 +151,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         }
         loop {
             if let Some(head) = self.take_head(fields)? {
-                if head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS {
-                    fields.clear();
-                    continue;
+                match head.status {
+                    // Nobody asked here for another protocol.
+                    StatusCode::SWITCHING_PROTOCOLS => return Poll::Ready(Err(Broken::Malformed)),
+                    status if status.is_informational() => {
+                        fields.clear();
+                        continue;
+                    }
+                    _ => {}
                 }
                 return Poll::Ready(self.begin_answer(method, head, fields));
             }

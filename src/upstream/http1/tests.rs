@@ -1,6 +1,6 @@
 //! Conversations with a server that says what it is told to say, in pieces of any size.
 
-use http::{StatusCode, Version, header};
+use http::{Version, header};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 
@@ -149,6 +149,7 @@ fn what_two_readers_might_take_differently_is_no_answer() {
         "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length : 1\r\n\r\nx",
         "HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 1\r\n\r\nx",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n",
         "HTTP/1.1 20 OK\r\n\r\n",
         "HTTP/2 200 OK\r\n\r\n",
         "SSH-2.0-OpenSSH_9.2\r\n\r\n",
