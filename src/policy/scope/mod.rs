@@ -6,8 +6,6 @@
 
 mod buckets;
 mod cover;
-#[cfg(test)]
-mod cover_tests;
 mod host;
 mod index;
 mod method;

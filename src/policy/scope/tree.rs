@@ -131,7 +131,9 @@ impl<T> PathTree<T> {
                     ways.extend(node.literal.values().chain(&node.any).map(|next| (*next, others)));
                 }
                 // Whatever follows, the rest takes it.
-                None if rest => ways.extend(node.literal.values().chain(&node.any).map(|next| (*next, segments))),
+                None if rest => {
+                    ways.extend(node.literal.values().chain(&node.any).map(|next| (*next, segments)))
+                }
                 None => {}
             }
         }

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use http::Method;
 use proptest::prelude::*;
 
-use super::tree::{PathTree, Steps};
-use super::*;
+use crate::policy::scope::*;
 
 /// A pattern over three texts; the universe has one more that no pattern names.
 fn any_path() -> impl Strategy<Value = PathPattern> {
