@@ -16,8 +16,8 @@ trusted_proxies = ["0.0.0.0/0"]                 # trusts-the-world
 [upstream.app]
 servers = ["http://127.0.0.1:9001"]
 
-[upstream.old]                                  # unused-name
-servers = ["http://127.0.0.1:9009"]
+[upstream.old]
+servers = ["http://127.0.0.1:9009"]             # unused-name
 
 [[route]]
 id = "app"
