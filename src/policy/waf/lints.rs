@@ -1,6 +1,8 @@
 //! What is suspicious among WAF rules: expressions that match everything, exclusions that exclude
 //! nothing.
 
+use std::collections::HashSet;
+
 use regex_automata::Anchored;
 use regex_automata::dfa::{Automaton, dense};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
@@ -78,19 +80,19 @@ fn is_universal(pattern: &str) -> bool {
 /// those in which it has matched.
 fn no_way_ends_without_match(dfa: &dense::DFA<Vec<u32>>) -> Option<bool> {
     let start = dfa.start_state(&start::Config::new().anchored(Anchored::No)).ok()?;
-    let mut seen = std::collections::HashSet::from([start]);
+    // The first state is left without a look: the empty text does not count. It may be come back to.
+    let mut seen: HashSet<StateID> = HashSet::new();
     let mut pending: Vec<StateID> = vec![start];
     while let Some(state) = pending.pop() {
-        // A match is seen one byte late, so a state that the end of the text makes match counts too.
-        if dfa.is_match_state(state) {
-            continue;
-        }
-        if dfa.is_quit_state(state) || state != start && !dfa.is_match_state(dfa.next_eoi_state(state)) {
-            return Some(false);
-        }
         for byte in b' '..=b'~' {
             let next = dfa.next_state(state, byte);
-            if seen.insert(next) {
+            // A match is seen one byte late, so a state that the end of the text makes match counts too.
+            if !dfa.is_match_state(next)
+                && (dfa.is_quit_state(next) || !dfa.is_match_state(dfa.next_eoi_state(next)))
+            {
+                return Some(false);
+            }
+            if !dfa.is_match_state(next) && seen.insert(next) {
                 pending.push(next);
             }
         }
