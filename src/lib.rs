@@ -20,5 +20,7 @@ pub mod policy;
 
 mod admin;
 mod layers;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod serve;
 mod upstream;

@@ -61,15 +61,7 @@ pub(super) async fn respond(
 }
 
 fn metrics(state: &AdminState) -> Answer {
-    let upstreams = state.installer.upstreams();
-    let counts = upstreams.iter().flat_map(|upstream| {
-        Condition::ALL.into_iter().map(|condition| {
-            let count = upstream.servers.iter().filter(|(_, is)| *is == condition).count();
-            (upstream.name.as_str(), condition.name(), count)
-        })
-    });
-    state.metrics.upstream_servers(counts);
-    let mut answer = Response::new(Full::new(Bytes::from(state.metrics.render())));
+    let mut answer = Response::new(Full::new(Bytes::from(state.installer.exposition())));
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     secure(answer)

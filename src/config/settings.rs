@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::otlp::Otlp;
 use super::raw::{
     ClientCertWord, MetricsWord, RawAdmin, RawLimits, RawListener, RawProxyProtocol, RawTimeouts, RawTls,
     RawUpstreamHeaders, RequestIdWord, Root,
@@ -39,6 +40,8 @@ pub struct Settings {
     pub admin: Option<Admin>,
     /// The decision log.
     pub log: audit::Settings,
+    /// Where traces and metrics are sent; nowhere if none.
+    pub otlp: Option<Otlp>,
     /// Which of our headers clients see.
     pub response_headers: ResponseHeaders,
     /// The page that people in browsers get with a refusal; the one that ships with portcullis if none.
@@ -247,6 +250,7 @@ impl Settings {
             timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
             admin,
             log: log(root, sources, diagnostics),
+            otlp: root.otlp.as_ref().and_then(|raw| Otlp::new(raw, diagnostics)),
             response_headers: root
                 .response_headers
                 .as_ref()

@@ -102,12 +102,19 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let decision_id = context.ids.borrow_mut().next(now);
     let request_id =
         request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
+    #[cfg(feature = "otlp")]
+    let span = super::spans::begin(context, &parts.headers);
     let judged = Judged {
         now,
         version: parts.version,
         decision_id,
         request_id,
+        #[cfg(feature = "otlp")]
+        trace_id: span.map(|span| super::judged::TraceId(span.trace)),
+        #[cfg(not(feature = "otlp"))]
         trace_id: None,
+        #[cfg(feature = "otlp")]
+        span,
         admitted,
         port: peer.address.port(),
         identity: Identity::Nobody,

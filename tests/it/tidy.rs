@@ -69,6 +69,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "metrics", rooms: CORE, crates: Crates::Not(CLI_ONLY) },
     Room { name: "deny", rooms: CORE, crates: Crates::Not(CLI_ONLY) },
+    Room { name: "otlp", rooms: &["decision", "facts", "policy", "metrics"], crates: Crates::Not(CLI_ONLY) },
     Room {
         name: "audit",
         rooms: &["decision", "facts", "policy", "metrics", "deny"],
@@ -87,13 +88,15 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "layers",
-        rooms: &["decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "upstream"],
+        rooms: &[
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "upstream",
+        ],
         crates: Crates::Not(CLI_ONLY),
     },
     Room {
         name: "serve",
         rooms: &[
-            "decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "layers",
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "layers",
             "upstream", "admin",
         ],
         crates: Crates::Not(CLI_ONLY),
@@ -101,7 +104,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "admin",
         rooms: &[
-            "decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "layers",
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "layers",
             "upstream", "serve",
         ],
         crates: Crates::Not(CLI_ONLY),
@@ -109,7 +112,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "cli",
         rooms: &[
-            "decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "layers",
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "layers",
             "upstream", "serve", "admin",
         ],
         crates: Crates::Not(&[]),
