@@ -258,6 +258,8 @@ mod tests {
                 }
             }
         }
+        // Five contacts and three hints, of which one has the mark in it.
+        assert_eq!(remembered::known(), 5 * 2);
         // Beyond what is kept, too.
         for number in 0..200 {
             let shown = shown(None, &number.to_string(), "1", "/");

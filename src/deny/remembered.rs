@@ -69,8 +69,9 @@ pub(super) fn fill(page: &Page, shown: &Shown<'_>) -> Option<String> {
 fn write_key(key: &mut String, shown: &Shown<'_>) {
     key.clear();
     let Shown { status, title, heading, detail, hints, contact, facts } = shown;
-    // Numbers as characters: no two are the same one, and none of ours is a surrogate.
-    key.extend([u32::from(*status), hints.len() as u32].map(|number| char::from_u32(number).unwrap_or('?')));
+    // Numbers as characters, none of which is the mark.
+    let count = u32::try_from(hints.len()).unwrap_or(u32::MAX).saturating_add(u32::from('0'));
+    key.extend([u32::from(*status), count].map(|number| char::from_u32(number).unwrap_or('?')));
     for text in [title, heading, detail.as_str()].into_iter().chain(hints.iter().map(String::as_str)) {
         key.push_str(text);
         key.push('\0');
@@ -82,6 +83,12 @@ fn write_key(key: &mut String, shown: &Shown<'_>) {
         key.push('\0');
         key.push_str(name);
     }
+}
+
+/// How many pages this thread remembers.
+#[cfg(test)]
+pub(super) fn known() -> usize {
+    KNOWN.with_borrow(|known| known.pages.len())
 }
 
 fn put_together(pieces: &[Box<str>], shown: &Shown<'_>) -> String {
