@@ -15,13 +15,14 @@ use super::connection::{Protocol, Session};
 use super::door::{Door, Doors, Way};
 use super::drain::Connections;
 use super::listen::{Admission, Full};
-use super::proxy_protocol::{self, Said, Unsaid};
+use super::proxy_protocol::{self, Unsaid};
 use super::shown::shown;
 use super::stack::stack;
 use super::wire::Wire;
 use crate::config::Clients;
 use crate::decision::Builtin;
 use crate::facts::Scheme;
+use crate::facts::proxied::Said;
 use crate::layers::{Context, Peer, Secured, certificate_rule, record_head, turn_away};
 
 /// Takes the connections of one listening socket.
