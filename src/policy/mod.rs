@@ -15,6 +15,7 @@ pub mod disclosure;
 mod fixture;
 pub mod intake;
 pub mod ip;
+pub mod lint;
 mod merge;
 pub mod mode;
 pub mod network;
@@ -171,7 +172,7 @@ impl Policy {
         let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
         let around = Around { upstreams: &upstreams, inherit, managed: &frame.managed_headers };
         let routes = Routes::compile(&raw.route, &around, &mut cx);
-        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
+        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode, Some("ip")));
         let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
         let authn = raw
             .authn

@@ -5,7 +5,9 @@
 //! `except`. Covering rules are found by the scope index and lists are compiled sets, so neither
 //! the number of rules nor that of networks is felt by a request that they do not concern.
 
+mod lints;
 mod raw;
+mod refused;
 mod rule;
 mod set;
 #[cfg(test)]
@@ -18,7 +20,7 @@ pub use set::IpSet;
 use self::rule::{Rule, Says};
 use super::compile::Compile;
 use super::mode::Mode;
-use super::scope::Index;
+use super::scope::{Index, Scope};
 use crate::decision::{Builtin, Denial, Notes, ShadowHit, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::Facts;
 
@@ -27,6 +29,8 @@ use crate::facts::Facts;
 pub struct Ip {
     /// In policy order.
     rules: Box<[Rule]>,
+    /// What each of them is about; the index has it in the form that requests are looked up by.
+    scopes: Box<[Scope]>,
     /// Places in `rules`.
     index: Index<u32>,
 }
@@ -37,7 +41,8 @@ impl Ip {
         let lowered: Vec<_> = raw.rule.iter().filter_map(|raw| Rule::lower(raw, cx)).collect();
         let judged = lowered.iter().zip(0u32..).filter(|((rule, _), _)| rule.mode != Mode::Off);
         let index = Index::new(judged.map(|((_, scope), at)| (scope, at)));
-        Ip { rules: lowered.into_iter().map(|(rule, _)| rule).collect(), index }
+        let (rules, scopes): (Vec<Rule>, Vec<Scope>) = lowered.into_iter().unzip();
+        Ip { rules: rules.into(), scopes: scopes.into(), index }
     }
 
     /// Whether any rule looked at the address of this request.

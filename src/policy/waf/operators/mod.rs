@@ -22,7 +22,7 @@ mod le;
 mod lt;
 mod number;
 mod present;
-mod regex;
+pub(super) mod regex;
 mod starts_with;
 
 use std::ops::Range;
