@@ -25,6 +25,8 @@ pub struct Target {
     text: PathAndQuery,
     rewritten: Option<PathAndQuery>,
     path: Path,
+    /// The target as it came. For rules that look at how it was written, and nothing else.
+    pub sent: Uri,
     /// Whether the host is another than the one that the connection was made for, where that matters.
     pub misdirected: bool,
     /// Why this target is not to be served, if so.
@@ -94,6 +96,7 @@ impl Target {
             text: PathAndQuery::from_static("/"),
             rewritten: None,
             path: Path::default(),
+            sent: uri.clone(),
             misdirected: false,
             error: None,
         };
@@ -112,6 +115,7 @@ impl Target {
             text: PathAndQuery::from_static("/"),
             rewritten: None,
             path: Path::default(),
+            sent: Uri::default(),
             misdirected: false,
             error: Some(TargetError { rule, shown: shown(raw) }),
         }

@@ -84,6 +84,8 @@ codes! {
     RolesNotAllowed = "roles-not-allowed" Warning, "A JWT source reads roles and may bring none: there are several issuers, and this one has no `roles_allowed`. Otherwise each issuer could hand out the roles that were meant for another's tokens.";
     KeySkipped = "key-skipped" Warning, "A key of a key set cannot be used and is left out: it is for encryption, of an unknown kind, too weak, or broken. Tokens signed with it are refused as `authn/key-unknown`.";
     PlainHttpKeys = "plain-http-keys" Warning, "A key set is fetched over plain HTTP from another machine. Whoever can answer in its place can sign tokens that this gateway believes.";
+    Seclang = "seclang" Error, "A line of a SecLang program (`waf.seclang`) that is wrong, or that this version cannot run as it is meant. A rule that did less than it says would be worse than none, so the program is not used.";
+    SeclangIgnored = "seclang-ignored" Warning, "A line of a SecLang program (`waf.seclang`) that has no effect here: a setting of another engine, whose place in this one the message names. Of several such lines the first is told.";
 }
 
 impl std::str::FromStr for Code {

@@ -11,6 +11,8 @@ pub struct Sources {
     texts: Vec<Source>,
     /// Files that the configuration refers to, by their resolved path.
     attached: BTreeMap<String, Attached>,
+    /// What globs of attached files stand for, by the resolved glob.
+    expanded: BTreeMap<String, Vec<FileId>>,
 }
 
 /// One file.
@@ -80,6 +82,16 @@ impl Sources {
     /// Notes that a file that a key refers to could not be read.
     pub fn attach_failure(&mut self, path: impl Into<String>, failure: Attached) {
         self.attached.insert(path.into(), failure);
+    }
+
+    /// Notes which attached files a resolved glob stands for, in their order.
+    pub fn expand(&mut self, pattern: impl Into<String>, files: Vec<FileId>) {
+        self.expanded.insert(pattern.into(), files);
+    }
+
+    /// The files that a glob, written in the file `from`, stands for.
+    pub fn expanded(&self, from: FileId, pattern: &str) -> Option<&[FileId]> {
+        self.expanded.get(&self.resolve(from, pattern)).map(Vec::as_slice)
     }
 
     /// Whether a file of this resolved path was looked for.

@@ -108,7 +108,7 @@ pub(super) struct Exhausted;
 impl Budget {
     /// Takes the work on a text of this length, which is at least a few steps.
     #[inline]
-    fn take(&mut self, length: usize) -> Result<(), Exhausted> {
+    pub(super) fn take(&mut self, length: usize) -> Result<(), Exhausted> {
         self.0 = self.0.checked_sub(length as u64 + FIXED_COST).ok_or(Exhausted)?;
         Ok(())
     }
@@ -131,6 +131,14 @@ impl CompiledTest {
     pub(super) fn find(&self, text: &[u8]) -> std::ops::Range<usize> {
         let positive = self.conditions.iter().filter(|condition| !condition.negated);
         positive.filter_map(|condition| condition.operator.find(text)).next().unwrap_or(0..text.len())
+    }
+
+    /// What the operator found in a matching text: the whole, then its groups.
+    pub(super) fn groups(&self, text: &[u8]) -> Vec<Option<Vec<u8>>> {
+        match self.conditions.iter().find(|condition| !condition.negated) {
+            Some(condition) => condition.operator.groups(text),
+            None => vec![Some(text.to_vec())],
+        }
     }
 
     fn needs(&self) -> Needs {
