@@ -53,6 +53,7 @@ const ROOMS: &[Room] = &[
             "ipnet",
             "jiff",
             "jsonwebtoken",
+            "libinjectionrs",
             "memchr",
             "percent_encoding",
             "quick_xml",

@@ -7,12 +7,15 @@ mod contains;
 mod contains_any;
 mod contains_any_nocase;
 mod contains_word;
+mod detect_sqli;
+mod detect_xss;
 mod ends_with;
 mod eq;
 mod equals;
 mod equals_any;
 mod ge;
 mod gt;
+mod injection;
 mod invalid_url_encoding;
 mod invalid_utf8;
 mod ip_match;
@@ -117,6 +120,11 @@ trait Operate: Sized {
     fn needs(&self) -> Needs {
         Needs::default()
     }
+
+    /// The work of judging a value, in steps for each of its bytes.
+    fn weight(&self) -> u64 {
+        1
+    }
 }
 
 macro_rules! operators {
@@ -171,6 +179,11 @@ macro_rules! operators {
             pub(super) fn needs(&self) -> Needs {
                 match self { $(Operator::$variant(op) => op.needs(),)+ }
             }
+
+            /// The work of judging a value, in steps for each of its bytes.
+            pub(super) fn weight(&self) -> u64 {
+                match self { $(Operator::$variant(op) => op.weight(),)+ }
+            }
         }
     };
 }
@@ -181,6 +194,8 @@ operators! {
     ContainsAny = contains_any,
     ContainsAnyNocase = contains_any_nocase,
     ContainsWord = contains_word,
+    DetectSqli = detect_sqli,
+    DetectXss = detect_xss,
     EndsWith = ends_with,
     Eq = eq,
     Equals = equals,

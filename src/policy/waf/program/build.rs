@@ -580,6 +580,17 @@ fn in_seclang(target: &Target) -> Target {
     Target { selector, ..target.clone() }
 }
 
+impl Link {
+    /// The work of asking about a text, in steps for each byte.
+    pub(super) fn weight(&self) -> u64 {
+        let test = match &self.test {
+            LinkTest::Fixed(test) => test.weight(),
+            LinkTest::Always | LinkTest::Number { .. } | LinkTest::Text { .. } => 1,
+        };
+        test + self.transforms.len() as u64
+    }
+}
+
 impl ProgramRule {
     /// Whether it only weighs what other rules have found: all that it looks at are variables.
     pub(super) fn is_summary(&self) -> bool {

@@ -359,7 +359,7 @@ impl Judge<'_, '_> {
                     continue;
                 }
                 let text = values.text(&value);
-                course.budget.take(text.len())?;
+                course.budget.take_times(text.len(), link.weight())?;
                 let Some(found) = self.judge(link, text, course.transaction) else { continue };
                 let name = fill::name(&value, values);
                 let secret = self.recorder.is_secret(&value, values);
@@ -461,7 +461,7 @@ impl Judge<'_, '_> {
         }
         let mut matched = false;
         for text in texts {
-            course.budget.take(text.text.len())?;
+            course.budget.take_times(text.text.len(), link.weight())?;
             let Some(found) = self.judge(link, &text.text, course.transaction) else { continue };
             matched = true;
             self.note(link, number, found, text.name, text.secret, score, course);
