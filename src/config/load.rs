@@ -301,7 +301,7 @@ fn programs(
         match inputs.read(&path, MAX_POLICY) {
             Ok(text) => {
                 let references = crate::policy::waf::references(&text);
-                let file = sources.attach(name, text);
+                let file = sources.attach_program(name, text);
                 files.push(file);
                 attach_lists(file, &references.files, sources, inputs);
                 for program in references.programs {

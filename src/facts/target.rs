@@ -27,6 +27,8 @@ pub struct Target {
     path: Path,
     /// The target as it came. For rules that look at how it was written, and nothing else.
     pub sent: Uri,
+    /// The request line as it came, where that is not what `sent` and the method say.
+    pub line: Option<Box<[u8]>>,
     /// Whether the host is another than the one that the connection was made for, where that matters.
     pub misdirected: bool,
     /// Why this target is not to be served, if so.
@@ -97,6 +99,7 @@ impl Target {
             rewritten: None,
             path: Path::default(),
             sent: uri.clone(),
+            line: None,
             misdirected: false,
             error: None,
         };
@@ -116,6 +119,7 @@ impl Target {
             rewritten: None,
             path: Path::default(),
             sent: Uri::default(),
+            line: None,
             misdirected: false,
             error: Some(TargetError { rule, shown: shown(raw) }),
         }

@@ -24,6 +24,8 @@ pub struct Source {
     pub text: Arc<str>,
     /// Whether it is the main file or an included one (and not a list or a key).
     pub policy: bool,
+    /// Whether it is a program of rules, in which no secrets are.
+    pub program: bool,
     /// Found when the first place in this file is shown; most lists and keys are never asked.
     lines: OnceLock<Lines>,
 }
@@ -79,6 +81,15 @@ impl Sources {
         id
     }
 
+    /// Adds a program of rules, under its resolved path.
+    pub fn attach_program(&mut self, path: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        let id = self.attach(path, text);
+        if let Some(source) = self.texts.get_mut(id.0 as usize) {
+            source.program = true;
+        }
+        id
+    }
+
     /// Notes that a file that a key refers to could not be read.
     pub fn attach_failure(&mut self, path: impl Into<String>, failure: Attached) {
         self.attached.insert(path.into(), failure);
@@ -101,7 +112,7 @@ impl Sources {
 
     fn add(&mut self, name: String, text: Arc<str>, policy: bool) -> FileId {
         let id = FileId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
-        self.texts.push(Source { name, text, policy, lines: OnceLock::new() });
+        self.texts.push(Source { name, text, policy, program: false, lines: OnceLock::new() });
         id
     }
 

@@ -40,7 +40,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
@@ -51,7 +51,7 @@ pub use self::seclang::{References, references};
 
 use self::body::Bounds;
 use self::compile::{Engine, Settings};
-use self::ir::Exclusion;
+use self::ir::{Exclusion, Phase};
 use self::operators::TableBudget;
 use self::program::{Judge, Program};
 use self::record::Recorder;
@@ -62,6 +62,7 @@ use super::code::Code;
 use super::compile::Compile;
 use super::diagnostic::At;
 use super::mode::Mode;
+use super::{Answer, AnswerPlan};
 use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Body, Facts};
 
@@ -152,6 +153,55 @@ impl Waf {
         let scripted =
             Weigh { stage: Stage::Waf, shadow, notes, trace }.weigh(judged, None, program, carried);
         first_refusal(verdict, scripted)
+    }
+
+    /// Whether any rule looks at the bodies of answers.
+    pub fn reads_answers(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.reads_answers())
+    }
+
+    /// What is to become of an answer.
+    pub fn answer_plan(&self, status: StatusCode, headers: &HeaderMap) -> AnswerPlan {
+        match &self.program {
+            Some(program) if program.looks_at_answers() => program.answer_plan(status, headers),
+            Some(_) | None => AnswerPlan::Pass,
+        }
+    }
+
+    /// Judges an answer, and then what is only for the record.
+    pub fn check_answer(
+        &self,
+        facts: &Facts<'_>,
+        answer: &Answer<'_>,
+        shadow: bool,
+        carried: &mut Carried,
+        notes: &mut Notes,
+    ) -> Verdict {
+        let Some(program) = &self.program else { return Verdict::Pass(Builtin::WafClean.into()) };
+        let judge = self.judge(program, facts);
+        let mut refusal = Verdict::Pass(Builtin::WafClean.into());
+        for phase in [Phase::ResponseHead, Phase::ResponseBody, Phase::Logging] {
+            if matches!(refusal, Verdict::Deny(_)) && phase != Phase::Logging {
+                continue;
+            }
+            let judged = judge.answer(phase, answer, &mut carried.transaction);
+            let weigh = Weigh { stage: Stage::WafBody, shadow, notes, trace: None };
+            refusal = first_refusal(refusal, weigh.weigh(judged, None, program, carried));
+        }
+        refusal
+    }
+
+    /// Looks at a request that was refused before any rule was asked. What is found is recorded as if
+    /// the rules were in shadow, and changes nothing.
+    pub fn look_at_refused(&self, facts: &Facts<'_>, carried: &mut Carried, notes: &mut Notes) {
+        let Some(program) = &self.program else { return };
+        let judge = self.judge(program, facts);
+        let judged = judge.head(facts, &mut carried.transaction);
+        let weigh = Weigh { stage: Stage::Waf, shadow: true, notes, trace: None };
+        let _ = weigh.weigh(judged, None, program, carried);
+        let (judged, _) = judge.body(facts, &self.bounds, &mut carried.transaction);
+        let weigh = Weigh { stage: Stage::WafBody, shadow: true, notes, trace: None };
+        let _ = weigh.weigh(judged, None, program, carried);
     }
 
     fn judge<'a, 'f>(&'a self, program: &'a Program, facts: &'a Facts<'f>) -> Judge<'a, 'f> {

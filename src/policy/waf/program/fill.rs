@@ -16,28 +16,47 @@ use crate::policy::waf::values::{Value, Values};
 pub(super) fn head(facts: &Facts<'_>, values: &mut Values) {
     values.reserve();
     let target = facts.target;
-    let sent = &target.sent;
-    let raw = sent.to_string();
+    let (method, raw, protocol);
+    let (sent, line);
+    match &target.line {
+        Some(whole) => {
+            // Between the first blank and the last, as lenient servers read it.
+            let first = memchr::memchr(b' ', whole).unwrap_or(whole.len());
+            let last = memchr::memrchr(b' ', whole).filter(|last| *last > first).unwrap_or(whole.len());
+            method = &whole[..first];
+            raw = whole.get(first + 1..last).unwrap_or_default();
+            protocol = whole.get(last + 1..).unwrap_or_default();
+            line = whole.to_vec();
+        }
+        None => {
+            sent = target.sent.to_string();
+            method = target.method.as_str().as_bytes();
+            raw = sent.as_bytes();
+            protocol = version(facts.fields.version).as_bytes();
+            line = [method, raw, protocol].join(&b' ');
+        }
+    }
     // A target that names its host too is about the path all the same.
-    let origin = sent.path_and_query().map_or(&*raw, |text| text.as_str());
-    let protocol = protocol(facts.fields.version);
-    values.single(Collection::Method, target.method.as_str().as_bytes());
-    let mut line = Vec::with_capacity(raw.len() + 20);
-    // Writing into a vector cannot fail.
-    let _ = write!(line, "{} {} {}", target.method, raw, protocol);
+    let origin = match (&target.line, target.sent.path_and_query()) {
+        (None, Some(text)) => text.as_str().as_bytes(),
+        _ => without_host(raw),
+    };
+    values.single(Collection::Method, method);
     values.single(Collection::RequestLine, &line);
-    values.single(Collection::Protocol, protocol.as_bytes());
-    values.single(Collection::UriRaw, raw.as_bytes());
-    let decoded: Vec<u8> = percent_decode(origin.as_bytes()).collect();
+    values.single(Collection::Protocol, protocol);
+    values.single(Collection::UriRaw, raw);
+    let decoded: Vec<u8> = percent_decode(origin).collect();
     values.single(Collection::Uri, &decoded);
-    let path: Vec<u8> = percent_decode(origin.split('?').next().unwrap_or_default().as_bytes()).collect();
+    let mark = memchr::memchr(b'?', origin).unwrap_or(origin.len());
+    let path: Vec<u8> = percent_decode(&origin[..mark]).collect();
     values.single(Collection::Path, &path);
     let name = memchr::memchr2_iter(b'/', b'\\', &path).last().map_or(0, |at| at + 1);
     values.single(Collection::Basename, &path[name..]);
-    let query = origin.split_once('?').map_or("", |(_, query)| query);
-    values.single(Collection::QueryString, query.as_bytes());
-    form::split(query.as_bytes(), Collection::Query, usize::MAX, values);
+    let query = origin.get(mark + 1..).unwrap_or_default();
+    values.single(Collection::QueryString, query);
+    form::split(query, Collection::Query, usize::MAX, values);
     let mut address = Vec::new();
+    // Writing into a vector cannot fail.
     let _ = write!(address, "{}", facts.client.ip);
     values.single(Collection::Client, &address);
     fields(Collection::Header, facts.headers, values);
@@ -52,7 +71,16 @@ pub(super) fn fields(collection: Collection, headers: &HeaderMap, values: &mut V
     }
 }
 
-fn protocol(version: Version) -> &'static str {
+/// A target without its scheme and host.
+fn without_host(target: &[u8]) -> &[u8] {
+    let Some(at) = memchr::memmem::find(target, b"://").filter(|_| !target.starts_with(b"/")) else {
+        return target;
+    };
+    let rest = &target[at + 3..];
+    memchr::memchr(b'/', rest).map_or(b"/", |slash| &rest[slash..])
+}
+
+fn version(version: Version) -> &'static str {
     match version {
         Version::HTTP_09 => "HTTP/0.9",
         Version::HTTP_10 => "HTTP/1.0",

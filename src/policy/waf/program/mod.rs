@@ -11,6 +11,7 @@
 //! it jumps over there (those of higher paranoia levels) are asked one by one should a request reach
 //! them after all.
 
+mod answer;
 mod body;
 mod build;
 mod expand;
@@ -20,6 +21,8 @@ mod state;
 
 use std::sync::Arc;
 
+use http::{HeaderMap, StatusCode};
+
 pub(super) use self::build::{ProgramRule, build};
 pub(super) use self::run::{Judge, Judged};
 pub(super) use self::state::Transaction;
@@ -28,6 +31,7 @@ use super::ir::Phase;
 use super::matcher::Matcher;
 use super::seclang::ScriptSettings;
 use super::sight::{Sight, View};
+use crate::policy::AnswerPlan;
 use crate::policy::scope::Scope;
 
 /// A SecLang program, ready to run.
@@ -73,6 +77,30 @@ impl Program {
     /// Whether bodies of requests are read.
     pub(super) fn reads_bodies(&self) -> bool {
         self.settings.request_body && self.has(Phase::RequestBody)
+    }
+
+    /// Whether rules look at the bodies of answers.
+    pub(super) fn reads_answers(&self) -> bool {
+        self.settings.response_body && self.has(Phase::ResponseBody)
+    }
+
+    /// Whether rules look at answers, or at requests that were answered.
+    pub(super) fn looks_at_answers(&self) -> bool {
+        [Phase::ResponseHead, Phase::ResponseBody, Phase::Logging].into_iter().any(|phase| self.has(phase))
+    }
+
+    /// How much of an answer rules look at.
+    pub(super) fn answer_plan(&self, status: StatusCode, headers: &HeaderMap) -> AnswerPlan {
+        let kind = fill::content_type(headers);
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let listed = self.settings.response_types.iter().any(|listed| listed.as_bytes() == kind);
+        let bodiless = status.is_informational()
+            || status == StatusCode::NO_CONTENT
+            || status == StatusCode::NOT_MODIFIED;
+        match self.reads_answers() && listed && !bodiless {
+            true => AnswerPlan::Body(self.settings.response_limit.max(1)),
+            false => AnswerPlan::Head,
+        }
     }
 
     /// The score at which requests are refused, where the program has such a number.

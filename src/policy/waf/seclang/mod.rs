@@ -251,3 +251,6 @@ impl Reader<'_, '_> {
 fn unquoted(text: &str) -> &str {
     text.trim_matches(|c| c == '\'' || c == '"')
 }
+
+#[cfg(test)]
+mod tests;

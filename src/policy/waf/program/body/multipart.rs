@@ -130,13 +130,14 @@ impl<'a> Lines<'a> {
 /// The boundary that a content type names.
 fn boundary(content_type: &[u8], parts: &mut Parts) -> Option<Vec<u8>> {
     let lower = content_type.to_ascii_lowercase();
-    let mut places = memmem::find_iter(&lower, b"boundary");
-    let at = places.next()?;
-    if places.next().is_some() {
+    let at = memmem::find(&lower, b"boundary")?;
+    // A boundary may have the word in it, but not as a parameter of its own.
+    let mut later = memmem::find_iter(&lower[at + 8..], b"boundary").map(|behind| at + 8 + behind);
+    if later.any(|at| matches!(lower[..at].trim_ascii_end().last(), Some(b';' | b','))) {
         return None;
     }
-    if !lower[..at].trim_ascii_end().ends_with(b";") {
-        parts.missing_semicolon = !lower[..at].ends_with(b",");
+    if !matches!(lower[..at].trim_ascii_end().last(), Some(b';' | b',')) {
+        parts.missing_semicolon = true;
     }
     let rest = &content_type[at + 8..];
     let blanks = rest.len() - rest.trim_ascii_start().len();
