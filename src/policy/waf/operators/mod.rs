@@ -5,6 +5,7 @@
 mod bytes_outside;
 mod contains;
 mod contains_any;
+mod contains_any_nocase;
 mod contains_word;
 mod detect_sqli;
 mod detect_xss;
@@ -24,6 +25,7 @@ mod number;
 mod present;
 pub(super) mod regex;
 mod starts_with;
+mod within;
 
 use std::ops::Range;
 
@@ -108,6 +110,12 @@ trait Operate: Sized {
         self.matches(value).then_some(0..value.len())
     }
 
+    /// What was found in a value: the whole, then its groups. Called only for the record, and where a
+    /// rule keeps it.
+    fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+        self.find(value).and_then(|range| Some(Some(value.get(range)?.to_vec()))).into_iter().collect()
+    }
+
     /// What a value must have before it can match.
     fn needs(&self) -> Needs {
         Needs::default()
@@ -162,6 +170,11 @@ macro_rules! operators {
                 match self { $(Operator::$variant(op) => op.find(value),)+ }
             }
 
+            /// What was found in a value: the whole, then its groups.
+            pub(super) fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+                match self { $(Operator::$variant(op) => op.groups(value),)+ }
+            }
+
             /// What a value must have before it can match.
             pub(super) fn needs(&self) -> Needs {
                 match self { $(Operator::$variant(op) => op.needs(),)+ }
@@ -179,6 +192,7 @@ operators! {
     BytesOutside = bytes_outside,
     Contains = contains,
     ContainsAny = contains_any,
+    ContainsAnyNocase = contains_any_nocase,
     ContainsWord = contains_word,
     DetectSqli = detect_sqli,
     DetectXss = detect_xss,
@@ -196,6 +210,7 @@ operators! {
     Present = present,
     Regex = regex,
     StartsWith = starts_with,
+    Within = within,
 }
 
 impl OperatorProblem {
