@@ -1,19 +1,22 @@
 //! From a connection that comes to one that is served: room for it, who it is from, TLS.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{Protocol, Session};
 use super::door::{Door, Doors, Way};
-use super::drain::Connections;
+use super::drain::{Connections, Control};
 use super::listen::{Admission, Full};
 use super::proxy_protocol::{self, Said, Unsaid};
 use super::shown::shown;
@@ -33,16 +36,29 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts for ever.
-    pub(super) async fn accept(self, listener: TcpListener) {
+    /// Accepts until it is told to stop, and then still those who came before that.
+    pub(super) async fn accept(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let acceptor = Rc::new(self);
         let take = |(stream, address)| {
-            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address));
+            // Counted from here on, so that the end of the process waits for it.
+            let control = acceptor.connections.add();
+            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address, control));
         };
-        accept_all(async || listener.accept().await, take).await;
+        tokio::select! {
+            () = accept_all(async || listener.accept().await, take) => {}
+            () = stop => {}
+        }
+        let queued = poll_fn(|cx| {
+            while let Poll::Ready(Ok(connection)) = listener.poll_accept(cx) {
+                take(connection);
+            }
+            Poll::Ready(())
+        });
+        // However many there are: what is left in the queue is reset.
+        unconstrained(queued).await;
     }
 
-    async fn connection(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr) {
+    async fn connection(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr, control: Rc<Control>) {
         let mut address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let installed = self.context.installed();
         let settings = &installed.snapshot.settings;
@@ -87,16 +103,16 @@ impl Acceptor {
         let _seat = seat;
         // Streamed answers must not wait for Nagle.
         let _ = stream.set_nodelay(true);
-        let session = |secured, alpn| Session {
+        let session = |control, secured, alpn| Session {
             context: Rc::clone(&self.context),
             stack: stack(&self.context),
             peer: Peer::new(address, door.scheme(), secured),
             wire,
-            control: self.connections.add(),
+            control,
             alpn,
         };
         let (tls, clients) = match &door.way {
-            Way::Clear => return session(None, None).run(stream).await,
+            Way::Clear => return session(control, None, None).run(stream).await,
             Way::Tls(tls, clients) => (tls, clients.as_ref()),
             Way::Shut => return tracing::error!(peer = %address, "the listener has no usable TLS"),
         };
@@ -107,7 +123,7 @@ impl Acceptor {
                         Some(b"h2") => Protocol::Http2,
                         _ => Protocol::Http1,
                     };
-                    return session(Some(secured), Some(protocol)).run(stream).await;
+                    return session(control, Some(secured), Some(protocol)).run(stream).await;
                 }
                 Err(what) => {
                     tracing::debug!(peer = %address, what, "a client's certificate cannot be read");
