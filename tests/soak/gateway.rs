@@ -137,6 +137,17 @@ impl Gateway {
         self.folder.path()
     }
 
+    /// The next one, when this one has ended: with the same configuration and what is in its folder.
+    pub fn again(self) -> Start {
+        let config = fs::read_to_string(self.path().join("portcullis.toml")).expect("written at the start");
+        let folder = tempfile::tempdir().expect("a folder");
+        for entry in fs::read_dir(self.path()).expect("a folder").map_while(Result::ok) {
+            fs::rename(entry.path(), folder.path().join(entry.file_name())).expect("moved");
+        }
+        let (shell, environment) = (String::new(), Vec::new());
+        Start { folder, config, shell, environment, on_record: Box::new(|_| {}) }
+    }
+
     /// What it uses now.
     pub fn usage(&self) -> Usage {
         usage(self.id())

@@ -32,6 +32,7 @@ mod process;
 mod report;
 
 mod reload;
+mod shutdown;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ struct Figure {
 const FIGURES: &[Figure] = &[
     Figure { name: "reload", about: "policies replaced under load (C-8)", run: reload::under_load },
     Figure { name: "reload-large", about: "10,000 rules replaced under load", run: reload::large },
+    Figure { name: "shutdown", about: "SIGTERM under load (C-17)", run: shutdown::under_load },
+    Figure { name: "killed", about: "SIGKILL under load (C-17)", run: shutdown::killed },
 ];
 
 fn main() -> ExitCode {
