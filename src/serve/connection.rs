@@ -106,7 +106,8 @@ where
             wire.set_tunnel();
             let parts = connection.into_parts();
             let mut io = parts.io.into_inner();
-            let mut tunnel = pin!(tunnel.run(&mut io, &parts.read_buf));
+            // In a place of its own: most connections never have one.
+            let mut tunnel = Box::pin(tunnel.run(&mut io, &parts.read_buf));
             let carried = poll_fn(|cx| match control.poll(cx) {
                 Ask::Cut => Poll::Ready((0, 0)),
                 Ask::Nothing | Ask::Leave | Ask::Finish => tunnel.as_mut().poll(cx),

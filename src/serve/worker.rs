@@ -15,6 +15,7 @@ use super::accept::Acceptor;
 use super::door::Doors;
 use super::drain::{Ask, Connections};
 use super::listen::Admission;
+use super::stack::stack;
 use crate::config::ListenerKey;
 use crate::layers::Context;
 
@@ -53,10 +54,12 @@ impl Worker {
     pub(super) async fn run(self, context: Rc<Context>) {
         let Worker { listeners, admission, tickets, mut lifecycle, checks_health } = self;
         let connections = Rc::new(Connections::default());
+        let stack = stack(&context);
         let mut accepting = Vec::new();
         for bound in listeners {
             let acceptor = Acceptor {
                 context: Rc::clone(&context),
+                stack: stack.clone(),
                 connections: Rc::clone(&connections),
                 admission: Arc::clone(&admission),
                 doors: Doors::new(bound.key, Arc::clone(&tickets)),

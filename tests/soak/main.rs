@@ -31,6 +31,7 @@ mod origin;
 mod process;
 mod report;
 
+mod crowd;
 mod reload;
 mod shutdown;
 
@@ -53,6 +54,8 @@ const FIGURES: &[Figure] = &[
     Figure { name: "reload-large", about: "10,000 rules replaced under load", run: reload::large },
     Figure { name: "shutdown", about: "SIGTERM under load (C-17)", run: shutdown::under_load },
     Figure { name: "killed", about: "SIGKILL under load (C-17)", run: shutdown::killed },
+    Figure { name: "slowloris", about: "connections that say little (C-5)", run: crowd::slowloris },
+    Figure { name: "idle", about: "connections that are kept alive", run: crowd::idle },
 ];
 
 fn main() -> ExitCode {

@@ -115,11 +115,12 @@ impl Wire {
         })
     }
 
-    /// The connection speaks HTTP/2 from here on.
+    /// The connection speaks HTTP/2 from here on. Its first request has as long as a head of HTTP/1.1:
+    /// frames that come in drops, or none, are silence too.
     pub(crate) fn set_http2(&self) {
         self.http2.set(true);
         self.head.take();
-        self.enter(Phase::Idle);
+        self.enter(Phase::Head);
     }
 
     /// The connection is no longer HTTP.
