@@ -80,6 +80,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
             buf.put_slice(&this.rewind[..count]);
             this.wire.on_read(&this.rewind[..count]);
             this.rewind.drain(..count);
+            if this.rewind.is_empty() {
+                this.rewind = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
