@@ -42,7 +42,7 @@ use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
 use self::disclosure::Disclosure;
 use self::intake::{AddressSource, Intake, Limits, TrustedProxies};
-use self::ip::{Ip, IpSet};
+use self::ip::{Bans, Ip, IpSet};
 use self::mode::Mode;
 use self::network::{NetItem, Networks};
 use self::raw::RawPolicy;
@@ -113,6 +113,18 @@ pub struct World {
     pub keys: Arc<KeyRing>,
     /// Credentials that were withdrawn, beyond those of the policy's own list.
     pub revoked: Arc<Revocations>,
+    /// Addresses that are banned for a time; none, mostly.
+    pub bans: Option<Arc<Bans>>,
+}
+
+impl World {
+    /// Adds to what is known of a client whether it is banned.
+    #[inline]
+    pub fn note_ban(&self, client: &mut Client) {
+        if let Some(bans) = &self.bans {
+            client.banned = bans.until(client.ip);
+        }
+    }
 }
 
 /// What judging one request carries from gate to gate.
