@@ -23,4 +23,5 @@ mod layers;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod serve;
+mod state;
 mod upstream;

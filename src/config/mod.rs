@@ -144,6 +144,14 @@ impl Documents {
         self.root.as_ref().map_or(&[], |root| &root.include)
     }
 
+    /// The globs of programs in SecLang.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &At<String>> {
+        let mine = self.root.iter().map(|root| &root.policy);
+        let policies = mine.chain(self.included.iter().map(|included| &included.policy));
+        let globs = policies.filter_map(|policy| policy.waf.as_ref()?.seclang.as_ref());
+        globs.flat_map(|globs| &globs.value)
+    }
+
     /// Checks what was read, and makes a configuration of it if there are no errors.
     pub(crate) fn compile(
         mut self,

@@ -42,6 +42,8 @@ pub struct Settings {
     pub log: audit::Settings,
     /// Where traces and metrics are sent; nowhere if none.
     pub otlp: Option<Otlp>,
+    /// The folder for what outlives a restart.
+    pub state_dir: Option<PathBuf>,
     /// Which of our headers clients see.
     pub response_headers: ResponseHeaders,
     /// The page that people in browsers get with a refusal; the one that ships with portcullis if none.
@@ -115,6 +117,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// The file of the token that changes need.
     pub token_file: Option<PathBuf>,
+    /// A socket beside it, for its own user.
+    pub socket: Option<PathBuf>,
     /// Whether reading the metrics needs the token too.
     pub metrics_need_token: bool,
 }
@@ -137,6 +141,7 @@ impl Admin {
         Admin {
             listen: raw.listen.value.0,
             token_file: raw.token_file.as_ref().map(path),
+            socket: raw.socket.as_ref().map(path),
             metrics_need_token: raw.metrics == Some(MetricsWord::Token),
         }
     }
@@ -251,6 +256,9 @@ impl Settings {
             admin,
             log: log(root, sources, diagnostics),
             otlp: root.otlp.as_ref().and_then(|raw| Otlp::new(raw, diagnostics)),
+            state_dir: server
+                .and_then(|server| server.state_dir.as_ref())
+                .map(|folder| sources.resolve(folder.place.file, &folder.value.0).into()),
             response_headers: root
                 .response_headers
                 .as_ref()

@@ -14,6 +14,7 @@ mod gate;
 mod held;
 mod identify;
 mod ids;
+mod inspect;
 mod judged;
 mod record;
 mod refused;
@@ -21,6 +22,7 @@ mod secured;
 #[cfg(feature = "otlp")]
 mod spans;
 mod traceparent;
+mod verbose;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
 pub(crate) use audit::{Audit, Outgoing};
@@ -29,7 +31,9 @@ pub(crate) use context::{Context, KeysWanted, Peer, Shared, Snapshot, Switch};
 pub(crate) use gate::Gate;
 pub(crate) use held::Held;
 pub(crate) use identify::Identify;
+pub(crate) use inspect::inspect;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, TraceId, Verdicts};
 pub(crate) use refused::{record_head, turn_away};
 pub(crate) use secured::{Secured, Shown, certificate_rule};
 pub(crate) use traceparent::{TRACEPARENT, Traceparent, id as trace_id};
+pub(crate) use verbose::{Trails, Verbose};

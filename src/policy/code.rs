@@ -97,6 +97,8 @@ codes! {
     UselessExclusion = "useless-exclusion" Warning, "An exclusion keeps nothing from a rule: the rule does not run, looks at none of these texts, or is about other requests.";
     UnusedAllow = "unused-allow" Warning, "A `[[lint.allow]]` allows a finding that is not there, or no longer.";
     PlainHttpKeys = "plain-http-keys" Warning, "A key set is fetched over plain HTTP from another machine. Whoever can answer in its place can sign tokens that this gateway believes.";
+    Seclang = "seclang" Error, "A line of a SecLang program (`waf.seclang`) that is wrong, or that this version cannot run as it is meant. A rule that did less than it says would be worse than none, so the program is not used.";
+    SeclangIgnored = "seclang-ignored" Warning, "A line of a SecLang program (`waf.seclang`) that has no effect here: a setting of another engine, whose place in this one the message names. Of several such lines the first is told.";
 }
 
 impl std::str::FromStr for Code {

@@ -6,9 +6,11 @@
 mod support;
 
 mod admin;
+mod admin_api;
 mod bad_policies;
 mod cases;
 mod cli_admin;
+mod cli_bans;
 mod cli_check;
 mod cli_explain;
 mod cli_files;

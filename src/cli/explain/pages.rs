@@ -163,23 +163,26 @@ pub(super) fn written_rules(setup: &Setup, format: Format) -> Reply {
             Reply::text(Exit::Fine, out)
         }
         Format::Json => {
-            let rules = rules.iter().map(|rule| {
-                let (mode, until) = mode(rule.mode);
-                json!({
-                    "rule": rule.name,
-                    "stage": rule.stage.name(),
-                    "at": rule.at,
-                    "mode": mode,
-                    "shadow_until": until,
-                    "public_id": rule.public_name,
-                    "reason": rule.reason,
-                    "remediation": rule.remediation,
-                    "contact": rule.contact,
-                })
-            });
+            let rules = rules.iter().map(|rule| written_rule(rule));
             Reply::json(Exit::Fine, &rules.collect::<Vec<Value>>())
         }
     }
+}
+
+/// A written rule as programs read it.
+pub(super) fn written_rule(rule: &RuleInfo) -> Value {
+    let (mode, until) = mode(rule.mode);
+    json!({
+        "rule": rule.name,
+        "stage": rule.stage.name(),
+        "at": rule.at,
+        "mode": mode,
+        "shadow_until": until,
+        "public_id": rule.public_name,
+        "reason": rule.reason,
+        "remediation": rule.remediation,
+        "contact": rule.contact,
+    })
 }
 
 fn mode(mode: Mode) -> (&'static str, Option<jiff::Timestamp>) {
