@@ -37,8 +37,8 @@ fn every_lint_has_a_page_and_fires_on_its_example() {
         let page = page(*code).unwrap_or_else(|| panic!("{code:?} has no page"));
         assert!(!page.why.is_empty() && !page.mend.is_empty());
         assert!(page.example.lines().all(|line| line.chars().count() <= 76), "{code:?}");
-        // The files of a listener are read by the loader.
-        if *code != Code::ExpiredCertificate {
+        // What these are about stands in files that the loader reads.
+        if ![Code::ExpiredCertificate, Code::SeclangIgnored].contains(code) {
             let found = findings(page.example);
             assert!(found.iter().any(|(found, _)| found == code), "{code:?}: {found:?}");
         }
