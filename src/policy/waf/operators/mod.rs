@@ -23,6 +23,7 @@ mod lt;
 mod number;
 mod present;
 mod regex;
+mod sql;
 mod starts_with;
 
 use std::ops::Range;
