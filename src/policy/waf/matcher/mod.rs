@@ -110,13 +110,13 @@ pub(super) struct Exhausted;
 impl Budget {
     /// Takes the work on a text of this length, which is at least a few steps.
     #[inline]
-    fn take(&mut self, length: usize) -> Result<(), Exhausted> {
+    pub(super) fn take(&mut self, length: usize) -> Result<(), Exhausted> {
         self.take_times(length, 1)
     }
 
     /// Takes the work of a test that costs several steps a byte.
     #[inline]
-    fn take_times(&mut self, length: usize, weight: u64) -> Result<(), Exhausted> {
+    pub(super) fn take_times(&mut self, length: usize, weight: u64) -> Result<(), Exhausted> {
         let work = (length as u64).saturating_mul(weight).saturating_add(FIXED_COST);
         self.0 = self.0.checked_sub(work).ok_or(Exhausted)?;
         Ok(())
@@ -142,8 +142,16 @@ impl CompiledTest {
         positive.filter_map(|condition| condition.operator.find(text)).next().unwrap_or(0..text.len())
     }
 
+    /// What the operator found in a matching text: the whole, then its groups.
+    pub(super) fn groups(&self, text: &[u8]) -> Vec<Option<Vec<u8>>> {
+        match self.conditions.iter().find(|condition| !condition.negated) {
+            Some(condition) => condition.operator.groups(text),
+            None => vec![Some(text.to_vec())],
+        }
+    }
+
     /// The work of one test, in steps for each byte: at most what all of its conditions cost.
-    fn weight(&self) -> u64 {
+    pub(super) fn weight(&self) -> u64 {
         self.conditions.iter().map(|condition| condition.operator.weight()).fold(0, u64::saturating_add)
     }
 

@@ -5,6 +5,7 @@
 mod bytes_outside;
 mod contains;
 mod contains_any;
+mod contains_any_nocase;
 mod contains_word;
 mod detect_sqli;
 mod detect_xss;
@@ -22,9 +23,10 @@ mod le;
 mod lt;
 mod number;
 mod present;
-mod regex;
+pub(super) mod regex;
 mod sql;
 mod starts_with;
+mod within;
 
 use std::ops::Range;
 
@@ -109,6 +111,12 @@ trait Operate: Sized {
         self.matches(value).then_some(0..value.len())
     }
 
+    /// What was found in a value: the whole, then its groups. Called only for the record, and where a
+    /// rule keeps it.
+    fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+        self.find(value).and_then(|range| Some(Some(value.get(range)?.to_vec()))).into_iter().collect()
+    }
+
     /// What a value must have before it can match.
     fn needs(&self) -> Needs {
         Needs::default()
@@ -163,6 +171,11 @@ macro_rules! operators {
                 match self { $(Operator::$variant(op) => op.find(value),)+ }
             }
 
+            /// What was found in a value: the whole, then its groups.
+            pub(super) fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+                match self { $(Operator::$variant(op) => op.groups(value),)+ }
+            }
+
             /// What a value must have before it can match.
             pub(super) fn needs(&self) -> Needs {
                 match self { $(Operator::$variant(op) => op.needs(),)+ }
@@ -180,6 +193,7 @@ operators! {
     BytesOutside = bytes_outside,
     Contains = contains,
     ContainsAny = contains_any,
+    ContainsAnyNocase = contains_any_nocase,
     ContainsWord = contains_word,
     DetectSqli = detect_sqli,
     DetectXss = detect_xss,
@@ -197,6 +211,7 @@ operators! {
     Present = present,
     Regex = regex,
     StartsWith = starts_with,
+    Within = within,
 }
 
 impl OperatorProblem {
