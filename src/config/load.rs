@@ -61,7 +61,7 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         outcome.setup = None;
     }
     outcome.diagnostics.extend(diagnostics.into_sorted());
-    (outcome, inputs)
+    (outcome.settled(), inputs)
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at

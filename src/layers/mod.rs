@@ -19,6 +19,7 @@ mod judged;
 mod record;
 mod refused;
 mod secured;
+mod verbose;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
 pub(crate) use audit::{Audit, Outgoing};
@@ -31,3 +32,4 @@ pub(crate) use inspect::inspect;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, TraceId, Verdicts};
 pub(crate) use refused::{record_head, turn_away};
 pub(crate) use secured::{Secured, Shown, certificate_rule};
+pub(crate) use verbose::{Trails, Verbose};

@@ -15,6 +15,7 @@ pub mod disclosure;
 mod fixture;
 pub mod intake;
 pub mod ip;
+pub mod lint;
 mod merge;
 pub mod mode;
 pub mod network;
@@ -41,7 +42,7 @@ use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
 use self::disclosure::Disclosure;
 use self::intake::{AddressSource, Intake, Limits, TrustedProxies};
-use self::ip::{Ip, IpSet};
+use self::ip::{Bans, Ip, IpSet};
 use self::mode::Mode;
 use self::network::{NetItem, Networks};
 use self::raw::RawPolicy;
@@ -112,6 +113,18 @@ pub struct World {
     pub keys: Arc<KeyRing>,
     /// Credentials that were withdrawn, beyond those of the policy's own list.
     pub revoked: Arc<Revocations>,
+    /// Addresses that are banned for a time; none, mostly.
+    pub bans: Option<Arc<Bans>>,
+}
+
+impl World {
+    /// Adds to what is known of a client whether it is banned.
+    #[inline]
+    pub fn note_ban(&self, client: &mut Client) {
+        if let Some(bans) = &self.bans {
+            client.banned = bans.until(client.ip);
+        }
+    }
 }
 
 /// What judging one request carries from gate to gate.
@@ -216,7 +229,7 @@ impl Policy {
         let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
         let around = Around { upstreams: &upstreams, inherit, managed: &frame.managed_headers };
         let routes = Routes::compile(&raw.route, &around, &mut cx);
-        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
+        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode, Some("ip")));
         let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
         let authn = raw
             .authn

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
-use tokio::time::Instant;
 
 use super::trace::set_trace;
 use crate::decision::{Builtin, RuleRef};
@@ -30,10 +29,9 @@ pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<
         Ok(prepared) => prepared,
         Err(reply) => return Ok(*reply),
     };
-    judged.pause();
-    let sent = Instant::now();
-    let forwarded = forward(outbound).await;
-    judged.upstream = Some(sent.elapsed());
+    let begin = judged.pause();
+    let forwarded = forward(outbound, begin).await;
+    judged.upstream = Some(begin.elapsed());
     let verdict = match forwarded {
         Ok(Forwarded::Answer(response)) => inspect(&mut judged, response).await,
         Ok(Forwarded::Switched(response, tunnel)) => Verdicts::Switched(response, tunnel),

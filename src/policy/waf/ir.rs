@@ -309,6 +309,16 @@ impl Test {
     }
 }
 
+impl Link {
+    /// The texts of the request that it looks at, or does not.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Texts(target) => Some(target),
+            Input::Count(_) | Input::Variable(_) | Input::Without(_) => None,
+        })
+    }
+}
+
 impl Rule {
     /// The gate at which all of its texts are known (a chain as a whole).
     pub fn earliest_phase(links: &[Link]) -> Phase {

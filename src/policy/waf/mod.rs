@@ -17,6 +17,7 @@ mod collect;
 mod compile;
 mod documented;
 pub mod ir;
+mod lints;
 mod matcher;
 mod needs;
 pub mod operators;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+pub(in crate::policy) use self::lints::lint;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
     RawWafRule, TargetWord, TransformWord,
@@ -90,7 +92,7 @@ impl Waf {
     /// Compiles `[waf]`; the mode is that of the whole stage.
     pub fn compile(raw: Option<&RawWaf>, cx: &mut Compile<'_>) -> (Waf, Mode) {
         let Some(raw) = raw else { return (Waf::default(), Mode::Enforce) };
-        let mode = cx.stage_mode(&raw.mode);
+        let mode = cx.stage_mode(&raw.mode, Some("waf"));
         let settings = settings(raw, cx);
         let mut entries = Vec::new();
         let mut packs: Vec<PackWord> = Vec::new();

@@ -252,6 +252,12 @@ impl Matcher {
         &self.units
     }
 
+    /// The units that the prefilter does not know, and whether they may match on prose.
+    #[cfg(test)]
+    pub(super) fn unfiltered(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.unfiltered.iter().map(|unit| (unit, self.plain[1].units.contains(unit)))
+    }
+
     /// Calls `found` with every unit of `wanted` that matches on a text.
     #[inline]
     pub(super) fn run(

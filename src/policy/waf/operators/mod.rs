@@ -23,7 +23,7 @@ mod le;
 mod lt;
 mod number;
 mod present;
-mod regex;
+pub(super) mod regex;
 mod starts_with;
 mod within;
 
