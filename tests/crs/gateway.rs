@@ -61,7 +61,9 @@ impl Gateway {
         let log = File::create_new(at("decisions.jsonl")).and_then(|_| File::open(at("decisions.jsonl")));
         let file = log.map_err(|error| error.to_string())?;
         let errors = File::create(at("stderr")).map_err(|error| error.to_string())?;
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        let binary =
+            std::env::var_os("PORTCULLIS").unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis").into());
+        let child = Command::new(binary)
             .args(["run", "--config"])
             .arg(at("gateway.toml"))
             .stdout(Stdio::null())
