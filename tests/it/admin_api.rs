@@ -395,6 +395,21 @@ fn whoever_may_open_the_socket_needs_no_token() {
     assert!(answer.json()["by"].as_str().is_some_and(|by| by.starts_with("user ")), "{}", answer.text());
 }
 
+#[test]
+fn without_a_log_there_are_no_records_and_that_is_said() {
+    let gateway = Gateway::start(&format!("{CONFIG}\n[log]\nsink = \"none\"\n"));
+    let operator = Operator::of(&gateway);
+    let refused = get(gateway.address, "/secret");
+    let id = refused.header("x-request-id").expect("set");
+    let found = operator.read("/api/decisions");
+    assert_eq!((&found["log"], &found["kept"]), (&false.into(), &0.into()), "{found}");
+    let gone = get_local(operator.admin, &format!("/api/decisions/{id}"));
+    assert!(gone.status == 404 && gone.text().contains("the decision log is off"), "{}", gone.text());
+    assert!(get_local(operator.admin, "/").text().contains("The decision log is off"));
+    // Counts go on.
+    assert_eq!(operator.read("/api/policy")["refused"], 1);
+}
+
 /// Server-sent events, one after the other.
 struct Events {
     lines: BufReader<Chunks>,

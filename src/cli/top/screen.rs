@@ -193,7 +193,7 @@ mod tests {
             "reason": "role_missing", "method": "DELETE", "path": "/orders/\u{1b}[2J42", "request_id": "r-1",
             "client": {"ip": "203.0.113.9"}, "identity": {"subject": "alice"},
         });
-        let text = text(&shot(4, 16), Some(&shot(1, 10)), &[record.clone()], (100, 24));
+        let text = text(&shot(4, 16), Some(&shot(1, 10)), std::slice::from_ref(&record), (100, 24));
         insta::assert_snapshot!(anstream::adapter::strip_str(&text), @r"
         portcullis top  policy 7-3f9a2c1d  connections 3  up 61 s
         9 decisions/s, 3 refused/s; since the start 20 decided, 4 refused (20.0 %)
