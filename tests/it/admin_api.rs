@@ -396,6 +396,20 @@ fn whoever_may_open_the_socket_needs_no_token() {
 }
 
 #[test]
+fn bans_and_trails_end_by_themselves() {
+    let mut gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let wanted = json!({"address": "127.0.0.1", "for": "1s"});
+    assert_eq!(operator.send("POST", "/api/bans", &wanted).status, 201);
+    assert_eq!(operator.send("PUT", "/api/log-level", &json!({"for": "1s"})).status, 200);
+    gateway.wait_for("a ban has ended");
+    gateway.wait_for("the time of full trails has ended");
+    assert_eq!(get(gateway.address, "/").status, 200);
+    assert_eq!(operator.read("/api/bans"), json!({"bans": []}));
+    assert_eq!(operator.read("/api/log-level")["verbose"], false);
+}
+
+#[test]
 fn without_a_log_there_are_no_records_and_that_is_said() {
     let gateway = Gateway::start(&format!("{CONFIG}\n[log]\nsink = \"none\"\n"));
     let operator = Operator::of(&gateway);
