@@ -151,7 +151,7 @@ fn scheme(parts: &Parts, peer: &Peer, trusted: bool) -> Option<Scheme> {
 }
 
 /// A foreign id, if it may be taken over: exactly one, short and plain.
-fn request_id(installed: &Installed, headers: &HeaderMap, trusted: bool) -> Option<HeaderValue> {
+pub(super) fn request_id(installed: &Installed, headers: &HeaderMap, trusted: bool) -> Option<HeaderValue> {
     let accept = match installed.snapshot.settings.request_id {
         RequestIdWord::Trusted => trusted,
         RequestIdWord::Accept => true,

@@ -167,8 +167,11 @@ impl Inbound {
 
 impl Judged {
     /// Judging waits for something outside, or has ended; from now on the time does not count.
-    pub(crate) fn pause(&mut self) {
-        self.judging += self.lap.take().map_or(Duration::ZERO, |lap| lap.elapsed());
+    /// When that is.
+    pub(crate) fn pause(&mut self) -> Instant {
+        let now = Instant::now();
+        self.judging += self.lap.take().map_or(Duration::ZERO, |lap| now - lap);
+        now
     }
 
     /// Judging goes on.

@@ -27,6 +27,8 @@ mod http2;
 mod http2_upstreams;
 mod intake;
 mod limits;
+mod lints;
+mod metrics;
 mod mtls;
 mod own_files;
 mod proxy_protocol;

@@ -8,20 +8,45 @@ use crate::cli::reply::{Exit, FAINT, Reply, STRONG, styled};
 use crate::config::Setup;
 use crate::decision::{Builtin, Kind, Reason};
 use crate::policy::code::Code;
+use crate::policy::lint as policy_lint;
 use crate::policy::mode::Mode;
 use crate::policy::rules::RuleInfo;
 
 /// A kind of problem that `check` reports.
 pub(super) fn lint(code: Code, format: Format) -> Reply {
     let info = code.info();
+    let page = policy_lint::page(code);
     match format {
         Format::Text => {
             let title = format!("{} ({})\n", styled(STRONG, info.name), info.severity.name());
-            Reply::text(Exit::Fine, title + "\n" + &fill("", info.page))
+            let mut out = title + "\n" + &fill("", info.page);
+            if let Some(page) = page {
+                out.push_str(&format!("\n{}\n", styled(STRONG, "Why it matters")));
+                out.push_str(&fill("  ", page.why));
+                out.push_str(&format!("\n{}\n", styled(STRONG, "Example")));
+                for line in page.example.lines() {
+                    out.push_str(if line.is_empty() { "\n" } else { "    " });
+                    out.push_str(line);
+                    out.push_str(if line.is_empty() { "" } else { "\n" });
+                }
+                out.push_str(&format!("\n{}\n", styled(STRONG, "How to mend it")));
+                out.push_str(&fill("  ", page.mend));
+                out.push_str("\nIf it is as it should be, say so in the file:\n");
+                let allow = format!("    [[lint.allow]]\n    code = \"{}\"\n    reason = \"…\"\n", info.name);
+                out.push_str(&styled(FAINT, allow));
+            }
+            Reply::text(Exit::Fine, out)
         }
         Format::Json => Reply::json(
             Exit::Fine,
-            &json!({ "code": info.name, "severity": info.severity.name(), "page": info.page }),
+            &json!({
+                "code": info.name,
+                "severity": info.severity.name(),
+                "page": info.page,
+                "why": page.map(|page| page.why),
+                "example": page.map(|page| page.example),
+                "mend": page.map(|page| page.mend),
+            }),
         ),
     }
 }

@@ -6,7 +6,9 @@
 //! the number of rules nor that of networks is felt by a request that they do not concern.
 
 mod bans;
+mod lints;
 mod raw;
+mod refused;
 mod rule;
 mod set;
 #[cfg(test)]
@@ -25,7 +27,7 @@ use self::rule::{Rule, Says};
 use super::compile::Compile;
 use super::mode::Mode;
 use super::network::{AddressList, Found};
-use super::scope::Index;
+use super::scope::{Index, Scope};
 use crate::decision::{Builtin, Denial, Notes, ShadowHit, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::Facts;
 
@@ -34,6 +36,8 @@ use crate::facts::Facts;
 pub struct Ip {
     /// In policy order.
     rules: Box<[Rule]>,
+    /// What each of them is about; the index has it in the form that requests are looked up by.
+    scopes: Box<[Scope]>,
     /// Places in `rules`.
     index: Index<u32>,
     /// Addresses that no ban concerns.
@@ -46,8 +50,9 @@ impl Ip {
         let lowered: Vec<_> = raw.rule.iter().filter_map(|raw| Rule::lower(raw, cx)).collect();
         let judged = lowered.iter().zip(0u32..).filter(|((rule, _), _)| rule.mode != Mode::Off);
         let index = Index::new(judged.map(|((_, scope), at)| (scope, at)));
+        let (rules, scopes): (Vec<Rule>, Vec<Scope>) = lowered.into_iter().unzip();
         let never_ban = cx.networks.list(&raw.never_ban, cx.diagnostics);
-        Ip { rules: lowered.into_iter().map(|(rule, _)| rule).collect(), index, never_ban }
+        Ip { rules: rules.into(), scopes: scopes.into(), index, never_ban }
     }
 
     /// The network of `never_ban` that keeps an address from being banned.
