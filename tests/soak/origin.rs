@@ -203,7 +203,7 @@ async fn serve(stream: TcpStream, requests: &AtomicUsize) -> io::Result<()> {
                 stream.into_inner().set_zero_linger()?;
             } else if fault == Fault::ThenHalfClose {
                 stream.shutdown().await?;
-                while stream.fill_buf().await?.len() > 0 {
+                while !stream.fill_buf().await?.is_empty() {
                     let count = stream.buffer().len();
                     stream.consume(count);
                 }

@@ -133,7 +133,9 @@ pub fn stalls(scale: Scale, report: &mut Report) {
         let early = (DEADLINE.as_secs_f64() - first.as_secs_f64()) * 1000.0;
         let late = (last.as_secs_f64() - DEADLINE.as_secs_f64()) * 1000.0;
         report.line("C-12", format!("{stall:?}: the first before its deadline"), early, "ms", AtMost(100.0));
-        report.line("C-12", format!("{stall:?}: the last after it"), late, "ms", AtMost(100.0));
+        // A tenth of the deadline, where nothing else keeps the machine busy.
+        let most = scale.pick(1_000.0, 100.0);
+        report.line("C-12", format!("{stall:?}: the last after it"), late, "ms", AtMost(most));
     }
     let mut beside = load.stop();
     report.none("C-12", "requests to another upstream failed", &beside.wrong, beside.sent);
