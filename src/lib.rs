@@ -21,4 +21,5 @@ pub mod policy;
 mod admin;
 mod layers;
 mod serve;
+mod state;
 mod upstream;

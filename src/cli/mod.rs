@@ -5,6 +5,7 @@
 //! and a test can ask a verb without starting a process.
 
 mod admin;
+mod ban;
 mod check;
 mod completions;
 mod diagnostics;
@@ -21,6 +22,9 @@ mod run;
 mod schema;
 mod status;
 pub mod test;
+mod top;
+mod unban;
+mod verbose;
 mod version;
 
 use std::ffi::OsString;
@@ -86,6 +90,10 @@ enum Verb {
     Status(status::Args),
     Reload(reload::Args),
     Healthcheck(healthcheck::Args),
+    Ban(ban::Args),
+    Unban(unban::Args),
+    Verbose(verbose::Args),
+    Top(top::Args),
     Version(version::Args),
     Completions(completions::Args),
 }
@@ -112,6 +120,10 @@ impl Cli {
             Verb::Status(args) => status::status(&args, &common),
             Verb::Reload(args) => reload::reload(&args, &common),
             Verb::Healthcheck(args) => healthcheck::healthcheck(&args, &common),
+            Verb::Ban(args) => ban::ban(&args, &common),
+            Verb::Unban(args) => unban::unban(&args, &common),
+            Verb::Verbose(args) => verbose::verbose(&args, &common),
+            Verb::Top(args) => return top::top(&args, &common),
             Verb::Version(args) => version::version(&args),
             Verb::Completions(args) => completions::completions(&args),
         };

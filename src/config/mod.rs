@@ -24,6 +24,7 @@ use crate::policy::code::{Code, Severity};
 use crate::policy::decode::{Decode, Node, place};
 use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId};
 use crate::policy::intake::{AddressSource, Limits};
+use crate::policy::lint::{self as policy_lint, AllowList, Allowed};
 use crate::policy::source::Sources;
 use crate::policy::{Frame, Policy};
 
@@ -47,9 +48,18 @@ pub struct Outcome {
     pub sources: Sources,
     /// Errors and lints, in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
+    /// The lints that `[[lint.allow]]` allows.
+    pub allowed: Vec<Allowed>,
+    allow: AllowList,
 }
 
 impl Outcome {
+    /// Sets aside what is allowed. Done once, when all has been found.
+    fn settled(mut self) -> Outcome {
+        self.allowed = std::mem::take(&mut self.allow).apply(&mut self.diagnostics);
+        self
+    }
+
     /// The worst there is to say.
     pub fn worst(&self) -> Option<Severity> {
         self.diagnostics.iter().map(|diagnostic| diagnostic.severity).max()
@@ -62,6 +72,7 @@ pub(crate) struct Documents {
     root: Option<Root>,
     included: Vec<Included>,
     digest: canonical::Digest,
+    allow: AllowList,
     /// Whether every file could be decoded.
     complete: bool,
 }
@@ -74,7 +85,7 @@ pub fn compile(sources: Sources, now: Timestamp) -> Outcome {
     for file in files {
         documents.read(file, &sources, &mut diagnostics);
     }
-    documents.compile(sources, now, diagnostics)
+    documents.compile(sources, now, diagnostics).settled()
 }
 
 /// The operators' listener, read from the main file's text alone, whatever else is in it.
@@ -88,7 +99,13 @@ fn admin(sources: &Sources) -> Option<Admin> {
 
 impl Default for Documents {
     fn default() -> Documents {
-        Documents { root: None, included: Vec::new(), digest: canonical::Digest::new(), complete: true }
+        Documents {
+            root: None,
+            included: Vec::new(),
+            digest: canonical::Digest::new(),
+            allow: AllowList::default(),
+            complete: true,
+        }
     }
 }
 
@@ -125,6 +142,14 @@ impl Documents {
         self.root.as_ref().map_or(&[], |root| &root.include)
     }
 
+    /// The globs of programs in SecLang.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &At<String>> {
+        let mine = self.root.iter().map(|root| &root.policy);
+        let policies = mine.chain(self.included.iter().map(|included| &included.policy));
+        let globs = policies.filter_map(|policy| policy.waf.as_ref()?.seclang.as_ref());
+        globs.flat_map(|globs| &globs.value)
+    }
+
     /// Checks what was read, and makes a configuration of it if there are no errors.
     pub(crate) fn compile(
         mut self,
@@ -135,7 +160,8 @@ impl Documents {
         let setup = self.root.take().and_then(|root| self.setup(root, &sources, now, &mut diagnostics));
         let setup = setup.filter(|_| self.complete && !diagnostics.has_errors());
         let setup = setup.map(|(settings, policy)| Setup { settings, policy, sources: sources.clone() });
-        Outcome { setup, sources, diagnostics: diagnostics.into_sorted() }
+        let diagnostics = diagnostics.into_sorted();
+        Outcome { setup, sources, diagnostics, allowed: Vec::new(), allow: self.allow }
     }
 
     fn setup(
@@ -168,6 +194,10 @@ impl Documents {
         let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
         lint::check(&root, &settings, policy.as_ref(), diagnostics);
+        if let Some(policy) = &policy {
+            policy_lint::check(&root.policy, policy, sources, now, diagnostics);
+        }
+        self.allow = AllowList::compile(root.policy.lint.as_ref(), diagnostics);
         Some((settings, policy?))
     }
 }

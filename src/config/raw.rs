@@ -97,6 +97,9 @@ table! {
         opt request_id: RequestIdWord,
         /// Worker threads; 0: one a core.
         opt threads: At<u16>,
+        /// The folder for what must outlive a restart, such as the history of the policy; made when
+        /// absent. Without one it is kept in memory.
+        opt state_dir: At<ProcessPath>,
     }
 }
 
@@ -212,6 +215,8 @@ table! {
         req listen: At<Address>,
         /// The file of the token that changes need; made when absent.
         opt token_file: At<ProcessPath>,
+        /// A socket beside it, which only the gateway's own user may open: no token is needed there.
+        opt socket: At<ProcessPath>,
         /// Who may read `/metrics`.
         opt metrics: MetricsWord,
     }

@@ -39,6 +39,8 @@ pub struct Settings {
     pub admin: Option<Admin>,
     /// The decision log.
     pub log: audit::Settings,
+    /// The folder for what outlives a restart.
+    pub state_dir: Option<PathBuf>,
     /// Which of our headers clients see.
     pub response_headers: ResponseHeaders,
     /// The page that people in browsers get with a refusal; the one that ships with portcullis if none.
@@ -112,6 +114,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// The file of the token that changes need.
     pub token_file: Option<PathBuf>,
+    /// A socket beside it, for its own user.
+    pub socket: Option<PathBuf>,
     /// Whether reading the metrics needs the token too.
     pub metrics_need_token: bool,
 }
@@ -134,6 +138,7 @@ impl Admin {
         Admin {
             listen: raw.listen.value.0,
             token_file: raw.token_file.as_ref().map(path),
+            socket: raw.socket.as_ref().map(path),
             metrics_need_token: raw.metrics == Some(MetricsWord::Token),
         }
     }
@@ -247,6 +252,9 @@ impl Settings {
             timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
             admin,
             log: log(root, sources, diagnostics),
+            state_dir: server
+                .and_then(|server| server.state_dir.as_ref())
+                .map(|folder| sources.resolve(folder.place.file, &folder.value.0).into()),
             response_headers: root
                 .response_headers
                 .as_ref()

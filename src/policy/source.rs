@@ -11,6 +11,8 @@ pub struct Sources {
     texts: Vec<Source>,
     /// Files that the configuration refers to, by their resolved path.
     attached: BTreeMap<String, Attached>,
+    /// What globs of attached files stand for, by the resolved glob.
+    expanded: BTreeMap<String, Vec<FileId>>,
 }
 
 /// One file.
@@ -22,6 +24,8 @@ pub struct Source {
     pub text: Arc<str>,
     /// Whether it is the main file or an included one (and not a list or a key).
     pub policy: bool,
+    /// Whether it is a program of rules, in which no secrets are.
+    pub program: bool,
     /// Found when the first place in this file is shown; most lists and keys are never asked.
     lines: OnceLock<Lines>,
 }
@@ -77,9 +81,28 @@ impl Sources {
         id
     }
 
+    /// Adds a program of rules, under its resolved path.
+    pub fn attach_program(&mut self, path: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        let id = self.attach(path, text);
+        if let Some(source) = self.texts.get_mut(id.0 as usize) {
+            source.program = true;
+        }
+        id
+    }
+
     /// Notes that a file that a key refers to could not be read.
     pub fn attach_failure(&mut self, path: impl Into<String>, failure: Attached) {
         self.attached.insert(path.into(), failure);
+    }
+
+    /// Notes which attached files a resolved glob stands for, in their order.
+    pub fn expand(&mut self, pattern: impl Into<String>, files: Vec<FileId>) {
+        self.expanded.insert(pattern.into(), files);
+    }
+
+    /// The files that a glob, written in the file `from`, stands for.
+    pub fn expanded(&self, from: FileId, pattern: &str) -> Option<&[FileId]> {
+        self.expanded.get(&self.resolve(from, pattern)).map(Vec::as_slice)
     }
 
     /// Whether a file of this resolved path was looked for.
@@ -89,7 +112,7 @@ impl Sources {
 
     fn add(&mut self, name: String, text: Arc<str>, policy: bool) -> FileId {
         let id = FileId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
-        self.texts.push(Source { name, text, policy, lines: OnceLock::new() });
+        self.texts.push(Source { name, text, policy, program: false, lines: OnceLock::new() });
         id
     }
 

@@ -21,12 +21,13 @@ use super::connection::{Protocol, Session};
 use super::door::{Door, Doors, Way};
 use super::drain::{Connections, Control};
 use super::listen::{Admission, Full, Seat};
-use super::proxy_protocol::{self, Said, Unsaid};
+use super::proxy_protocol::{self, Unsaid};
 use super::shown::shown;
 use super::wire::Wire;
 use crate::config::Clients;
 use crate::decision::Builtin;
 use crate::facts::Scheme;
+use crate::facts::proxied::Said;
 use crate::layers::{Arrival, Context, Outgoing, Peer, Secured, certificate_rule, record_head, turn_away};
 use crate::metrics::Metrics;
 

@@ -5,6 +5,7 @@
 //! configuration in force ([`Installer`]) and the metrics.
 
 mod accept;
+mod bans;
 mod connection;
 mod control;
 mod descriptors;
@@ -24,6 +25,7 @@ mod watch;
 mod wire;
 mod worker;
 
+pub(crate) use bans::{BanDesk, BanError};
 pub(crate) use control::{StartError, serve};
 pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;

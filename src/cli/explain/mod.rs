@@ -8,11 +8,14 @@ mod asked;
 mod curl;
 mod json;
 mod pages;
+mod question;
 #[cfg(test)]
 mod tests;
 mod text;
 mod what_if;
 mod written;
+
+pub(super) use question::Verbs;
 
 use std::net::IpAddr;
 

@@ -277,11 +277,11 @@ impl Wire {
     }
 
     /// When to look at the deadline: when it passes, or, while the client has nothing to send, no later
-    /// than the one that begins with the end of its request.
+    /// than the one that would begin now. That may have passed for a request that takes long.
     fn next_look(&self) -> Option<Instant> {
         match self.phase.get() {
             Phase::Tunnel => None,
-            Phase::Busy => Some(Instant::now() + self.timeouts.get().idle),
+            Phase::Busy => Some(self.since.get() + self.timeouts.get().idle),
             Phase::FirstByte | Phase::Head | Phase::Idle => self.read_deadline(),
         }
     }
