@@ -37,6 +37,7 @@ mod proxy_protocol;
 mod purity;
 mod reload;
 mod routing;
+mod seclang;
 mod shipped;
 mod tidy;
 mod tls;
