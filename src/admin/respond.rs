@@ -136,8 +136,8 @@ async fn answer(
         ("/api/decisions", _) => decisions(state, query, headers),
         ("/api/decisions/{id}", _) => {
             let id = path.rsplit('/').next().unwrap_or("");
-            match page::one::document(state, id) {
-                Some(document) => json(StatusCode::OK, &document),
+            match page::one::record(state, id) {
+                Some(text) => whole(StatusCode::OK, "application/json", text.into()),
                 None => problem(StatusCode::NOT_FOUND, page::one::not_found(state, id)),
             }
         }

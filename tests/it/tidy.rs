@@ -48,6 +48,7 @@ const ROOMS: &[Room] = &[
             "bcrypt",
             "bytes",
             "bytesize",
+            "flate2",
             "htmlize",
             "http",
             "ipnet",
