@@ -10,6 +10,7 @@ pub mod compile;
 pub mod condition;
 pub mod decode;
 pub mod diagnostic;
+pub mod diff;
 pub mod disclosure;
 #[cfg(test)]
 mod fixture;

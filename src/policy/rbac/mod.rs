@@ -9,6 +9,7 @@
 mod explain;
 mod judge;
 mod nearest;
+mod outlook;
 mod raw;
 mod roles;
 mod rule;
@@ -17,6 +18,7 @@ mod table;
 mod tests;
 
 pub use nearest::{Nearest, Unmet};
+pub use outlook::{Access, Blind, Outlook};
 pub use raw::{RawDeny, RawGrant, RawRbac};
 pub use roles::{RawRole, Roles};
 

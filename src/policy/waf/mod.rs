@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+pub use self::pack::text as pack_text;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
     RawWafRule, TargetWord, TransformWord,
