@@ -17,6 +17,7 @@ pub mod deny;
 pub mod facts;
 pub mod metrics;
 pub mod policy;
+pub mod state;
 
 mod admin;
 mod layers;

@@ -3,6 +3,7 @@
 //! Meant for loopback. Reading is open there, but only to a loopback `Host` and without a foreign
 //! `Origin`, so that a web page cannot read it through a browser; every change needs the token.
 
+mod history;
 mod reserve;
 mod respond;
 mod token;

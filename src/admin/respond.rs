@@ -9,6 +9,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 
+use super::history::history;
 use super::{Access, AdminState};
 use crate::serve::{Lifecycle, Trigger, UpstreamStatus};
 use crate::upstream::Condition;
@@ -45,6 +46,10 @@ pub(super) async fn respond(
                 unauthorized()
             }
         }
+        "/api/history" if get => match access.may_read(peer, headers) {
+            true => json(StatusCode::OK, &history(state)),
+            false => unauthorized(),
+        },
         "/api/reload" if request.method() == Method::POST => {
             if access.has_token(headers) {
                 reload(state, peer).await
@@ -52,7 +57,7 @@ pub(super) async fn respond(
                 unauthorized()
             }
         }
-        "/livez" | "/readyz" | "/metrics" | "/api/status" => not_allowed("GET, HEAD"),
+        "/livez" | "/readyz" | "/metrics" | "/api/status" | "/api/history" => not_allowed("GET, HEAD"),
         "/api/reload" => not_allowed("POST"),
         _ => {
             text(StatusCode::NOT_FOUND, "there is nothing here; try /livez, /readyz, /metrics, /api/status\n")
@@ -166,8 +171,8 @@ enum ReloadAnswer {
 
 async fn reload(state: &Arc<AdminState>, peer: SocketAddr) -> Answer {
     tracing::info!(%peer, "a reload was asked for");
-    let installer = Arc::clone(&state.installer);
-    match tokio::task::spawn_blocking(move || installer.reload(Trigger::Api)).await {
+    let (installer, by) = (Arc::clone(&state.installer), format!("{} with the token", peer.ip()));
+    match tokio::task::spawn_blocking(move || installer.reload_for(Trigger::Api, Some(&by))).await {
         Ok(Ok(version)) => {
             json(StatusCode::OK, &ReloadAnswer::Done { reloaded: true, policy: version.to_string() })
         }

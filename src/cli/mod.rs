@@ -8,12 +8,16 @@ mod admin;
 mod check;
 mod completions;
 mod diagnostics;
+mod diff;
+mod difference;
 mod explain;
 mod files;
 mod hash_key;
 mod healthcheck;
+mod history;
 mod init;
 mod layout;
+mod policies;
 mod reload;
 mod reply;
 mod request;
@@ -80,6 +84,8 @@ enum Verb {
     Check(check::Args),
     Explain(Box<explain::Args>),
     Test(test::Args),
+    Diff(diff::Args),
+    History(history::Args),
     Schema(schema::Args),
     Init(init::Args),
     HashKey(hash_key::Args),
@@ -106,6 +112,8 @@ impl Cli {
             Verb::Check(args) => check::check(&args, &common),
             Verb::Explain(args) => explain::explain(&args, &common),
             Verb::Test(args) => test::test(&args, &common),
+            Verb::Diff(args) => diff::diff(&args, &common),
+            Verb::History(args) => history::history(&args, &common),
             Verb::Schema(args) => schema::schema(&args),
             Verb::Init(args) => init::init(&args),
             Verb::HashKey(args) => hash_key::hash_key(&args),

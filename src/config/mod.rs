@@ -15,13 +15,16 @@ pub use settings::{Admin, ConnectionLimits, Listener, ListenerKey, Settings, Tim
 pub use tls::{Certificate, ClientAuth, Clients, Material, Served, Tls, TlsError};
 pub use upstream::Upstream;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use http::HeaderName;
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use self::raw::{ClientAddressWord, Included, RawAdmin, Root};
 use crate::policy::code::{Code, Severity};
-use crate::policy::decode::{Decode, Node, place};
+use crate::policy::decode::{Decode, Node, ProcessPath, place};
 use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId};
 use crate::policy::intake::{AddressSource, Limits};
 use crate::policy::source::Sources;
@@ -36,6 +39,8 @@ pub struct Setup {
     pub policy: Policy,
     /// The texts it was made of.
     pub sources: Sources,
+    /// The files among them that hold keys or other secrets, by their resolved paths.
+    pub secrets: BTreeSet<String>,
 }
 
 /// What became of a configuration: usable or not, with everything there is to say about it.
@@ -86,6 +91,16 @@ fn admin(sources: &Sources) -> Option<Admin> {
     Some(Admin::new(&raw, sources))
 }
 
+/// The state folder, read from the main file's text alone, whatever else is in it.
+fn state_dir(sources: &Sources) -> Option<PathBuf> {
+    let text = sources.get(FileId::default()).map_or("", |source| &*source.text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let server = table.get_ref().get("server")?;
+    let folder = Node::new(FileId::default(), server.get_ref().get("state_dir")?);
+    let folder = ProcessPath::decode(folder, &mut Diagnostics::default())?;
+    Some(sources.resolve(FileId::default(), &folder.0).into())
+}
+
 impl Default for Documents {
     fn default() -> Documents {
         Documents { root: None, included: Vec::new(), digest: canonical::Digest::new(), complete: true }
@@ -134,7 +149,12 @@ impl Documents {
     ) -> Outcome {
         let setup = self.root.take().and_then(|root| self.setup(root, &sources, now, &mut diagnostics));
         let setup = setup.filter(|_| self.complete && !diagnostics.has_errors());
-        let setup = setup.map(|(settings, policy)| Setup { settings, policy, sources: sources.clone() });
+        let setup = setup.map(|(settings, policy, secrets)| Setup {
+            settings,
+            policy,
+            sources: sources.clone(),
+            secrets,
+        });
         Outcome { setup, sources, diagnostics: diagnostics.into_sorted() }
     }
 
@@ -144,7 +164,7 @@ impl Documents {
         sources: &Sources,
         now: Timestamp,
         diagnostics: &mut Diagnostics,
-    ) -> Option<(Settings, Policy)> {
+    ) -> Option<(Settings, Policy, BTreeSet<String>)> {
         if root.version.value != 1 && !diagnostics.lacks(root.place, &["version"]) {
             diagnostics
                 .push(
@@ -164,11 +184,12 @@ impl Documents {
         let files = root.policy.authn.iter().flat_map(|authn| authn.files());
         let files = files.chain(root.policy.route.iter().flat_map(|route| route.secret_files()));
         let files = files.chain(root.log.iter().filter_map(|log| log.hash_key_file.as_ref()));
-        let keys = files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
+        let keys: BTreeSet<String> =
+            files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
         let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
         lint::check(&root, &settings, policy.as_ref(), diagnostics);
-        Some((settings, policy?))
+        Some((settings, policy?, keys))
     }
 }
 

@@ -15,6 +15,7 @@ use super::ids::IdSource;
 use super::secured::Secured;
 use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
+use crate::decision::{Change, RuleRef};
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
@@ -37,6 +38,8 @@ pub(crate) struct Snapshot {
     pub(crate) recorder: Arc<Recorder>,
     /// The values that the policy's conditions look at, with their names in the record.
     pub(crate) recorded: Arc<[(String, Fact)]>,
+    /// When each written rule last changed, as far as that is known.
+    pub(crate) changes: Arc<[Option<Change>]>,
 }
 
 /// A snapshot with what one thread keeps for it.
@@ -177,6 +180,15 @@ impl Snapshot {
             hygiene,
             recorder,
             recorded,
+            changes: Arc::default(),
+        }
+    }
+
+    /// The last change of a rule, as far as this installation knows it.
+    pub(crate) fn change(&self, rule: RuleRef) -> Option<Change> {
+        match rule {
+            RuleRef::Written(written) => self.changes.get(written.0 as usize).copied().flatten(),
+            RuleRef::Builtin(_) => None,
         }
     }
 }

@@ -187,6 +187,10 @@ impl Judged {
                 &fresh
             }
         };
+        let deciding = match outcome {
+            Outcome::Allow(rule) => rule,
+            Outcome::Deny(denial) => denial.rule,
+        };
         line.reserve(1024);
         let record = Record {
             policy: &self.installed.snapshot.policy,
@@ -198,7 +202,7 @@ impl Judged {
             seen,
             identity: &self.identity,
             nearest,
-            rule_changed: None,
+            rule_changed: self.installed.snapshot.change(deciding).map(|change| change.at),
             status: end.status,
             grpc_status: end.grpc_status,
             decided_by: end.decided_by(),

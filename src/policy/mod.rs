@@ -13,7 +13,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod disclosure;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod intake;
 pub mod ip;
 mod merge;

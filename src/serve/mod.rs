@@ -5,6 +5,7 @@
 //! configuration in force ([`Installer`]) and the metrics.
 
 mod accept;
+mod chronicle;
 mod connection;
 mod control;
 mod descriptors;

@@ -12,6 +12,8 @@ fn help_of_every_verb_fits_the_terminal() {
         "check",
         "explain",
         "test",
+        "diff",
+        "history",
         "schema",
         "init",
         "hash-key",

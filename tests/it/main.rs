@@ -21,6 +21,7 @@ mod decision_log;
 mod differential;
 mod drain;
 mod forwarding;
+mod history;
 mod http2;
 mod http2_upstreams;
 mod intake;

@@ -54,9 +54,11 @@ pub struct Cells {
 
 /// A policy with what it means.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Side<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) meaning: &'a Meaning,
+pub struct Side<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// What it means.
+    pub meaning: &'a Meaning,
 }
 
 /// How much is compared at most.

@@ -8,14 +8,13 @@ mod meaning;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{CellChange, Cells};
+pub use cells::{CellChange, Cells, Side};
 pub use meaning::{Fingerprint, Meaning, RuleMeaning};
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use self::cells::Side;
 use super::Policy;
 use super::source::Sources;
 
@@ -77,24 +76,29 @@ impl Difference {
     pub fn between(old: Version<'_>, new: Version<'_>, now: Timestamp) -> Difference {
         let meaning = |side: Version<'_>| Meaning::of(side.sources, &side.policy.rules);
         let (was, is) = (meaning(old), meaning(new));
-        let rules = Difference::rules(&was, &is);
-        let definitions = compare(&was.definitions, &is.definitions, |_, _| Vec::new());
+        let old = Side { policy: old.policy, meaning: &was };
+        Difference::of(old, Side { policy: new.policy, meaning: &is }, now)
+    }
+
+    /// The same, of policies whose meaning is known.
+    pub fn of(old: Side<'_>, new: Side<'_>, now: Timestamp) -> Difference {
+        let rules = Difference::rules(old.meaning, new.meaning);
+        let definitions = Difference::definitions(old.meaning, new.meaning);
         let changed: BTreeSet<Box<str>> = rules.iter().map(|rule| rule.name.clone()).collect();
         let routes = definitions.iter().filter_map(|found| found.name.strip_prefix("route "));
         let routes: BTreeSet<Box<str>> = routes.map(Into::into).collect();
-        let cells = cells::compare(
-            Side { policy: old.policy, meaning: &was },
-            Side { policy: new.policy, meaning: &is },
-            &changed,
-            &routes,
-            now,
-        );
+        let cells = cells::compare(old, new, &changed, &routes, now);
         Difference { rules, definitions, cells }
     }
 
     /// The rules that differ between two meanings.
     pub fn rules(old: &Meaning, new: &Meaning) -> Vec<ChangedName> {
         compare(&old.rules, &new.rules, RuleMeaning::differs)
+    }
+
+    /// The definitions that differ between two meanings.
+    pub fn definitions(old: &Meaning, new: &Meaning) -> Vec<ChangedName> {
+        compare(&old.definitions, &new.definitions, |_, _| Vec::new())
     }
 
     /// Whether nothing differs.
