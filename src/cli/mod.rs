@@ -18,7 +18,9 @@ mod history;
 mod init;
 mod layout;
 mod policies;
+mod records;
 mod reload;
+mod replay;
 mod reply;
 mod request;
 mod run;
@@ -85,6 +87,8 @@ enum Verb {
     Explain(Box<explain::Args>),
     Test(test::Args),
     Diff(diff::Args),
+    Replay(replay::Args),
+    Why(explain::WhyArgs),
     History(history::Args),
     Schema(schema::Args),
     Init(init::Args),
@@ -113,6 +117,8 @@ impl Cli {
             Verb::Explain(args) => explain::explain(&args, &common),
             Verb::Test(args) => test::test(&args, &common),
             Verb::Diff(args) => diff::diff(&args, &common),
+            Verb::Replay(args) => replay::replay(&args, &common),
+            Verb::Why(args) => explain::why(&args, &common),
             Verb::History(args) => history::history(&args, &common),
             Verb::Schema(args) => schema::schema(&args),
             Verb::Init(args) => init::init(&args),

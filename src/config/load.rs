@@ -124,6 +124,13 @@ pub fn state_dir(path: &Path) -> Result<Option<PathBuf>, String> {
     Ok(super::state_dir(&Sources::single(path.to_string_lossy(), text)))
 }
 
+/// The file of the decision log as the main file names it, if it is one. Only that table is looked at.
+pub fn log_file(path: &Path) -> Result<Option<PathBuf>, String> {
+    let text = read(path, MAX_POLICY)
+        .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
+    Ok(super::log_file(&Sources::single(path.to_string_lossy(), text)))
+}
+
 /// The files that a configuration was made of, as they were when they were read. Whoever watches
 /// them compares this with what is there now, so that a change between the two is never missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

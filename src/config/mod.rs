@@ -101,6 +101,16 @@ fn state_dir(sources: &Sources) -> Option<PathBuf> {
     Some(sources.resolve(FileId::default(), &folder.0).into())
 }
 
+/// The file of the decision log, read from the main file's text alone.
+fn log_file(sources: &Sources) -> Option<PathBuf> {
+    let text = sources.get(FileId::default()).map_or("", |source| &*source.text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let sink = table.get_ref().get("log")?.get_ref().get("sink")?;
+    let file = Node::new(FileId::default(), sink.get_ref().get("file")?);
+    let file = ProcessPath::decode(file, &mut Diagnostics::default())?;
+    Some(sources.resolve(FileId::default(), &file.0).into())
+}
+
 impl Default for Documents {
     fn default() -> Documents {
         Documents { root: None, included: Vec::new(), digest: canonical::Digest::new(), complete: true }

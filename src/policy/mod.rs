@@ -333,6 +333,12 @@ impl Policy {
         authn != AuthnWord::Off && self.authn.has_sources()
     }
 
+    /// Whether WAF rules can refuse this request, and are not all watched in shadow.
+    pub fn waf_enforces(&self, facts: &Facts<'_>) -> bool {
+        let shadow = |mode: Mode| mode.in_shadow(facts.now);
+        !shadow(self.waf_mode) && !self.route(facts.route).is_some_and(|route| shadow(route.mode))
+    }
+
     /// What is to become of a request's body. Asked after every gate before `WafBody` has passed.
     pub fn body_plan(&self, facts: &Facts<'_>, upgrade: bool) -> BodyPlan {
         let grpc = || {

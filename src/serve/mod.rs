@@ -16,6 +16,7 @@ mod listen;
 mod proxy;
 mod proxy_protocol;
 mod reload;
+mod rises;
 mod shown;
 mod slots;
 mod stack;

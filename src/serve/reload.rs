@@ -24,7 +24,7 @@ use crate::policy::World;
 use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
-use crate::state::Origin;
+use crate::state::{Counts, Origin};
 use crate::upstream::{Board, Condition};
 
 /// What the command line sets over the file, also at every reload.
@@ -78,6 +78,8 @@ struct State {
     inputs: Inputs,
     last: Attempt,
     restart_required: Vec<&'static str>,
+    /// What had been counted when the policy in force came.
+    counted: Counts,
 }
 
 #[derive(Clone, Debug)]
@@ -158,6 +160,7 @@ impl Installer {
             inputs,
             last: Attempt { at: now, trigger: Trigger::Start, errors: Vec::new() },
             restart_required: Vec::new(),
+            counted: Counts::default(),
         };
         Ok(Arc::new(Installer {
             path,
@@ -247,6 +250,11 @@ impl Installer {
         self.load_and_install(trigger, by)
     }
 
+    /// What had been counted when the policy in force came.
+    pub(super) fn counted(&self) -> Counts {
+        self.lock().counted.clone()
+    }
+
     /// What was in force before.
     pub(crate) fn chronicle(&self) -> &Chronicle {
         &self.chronicle
@@ -288,6 +296,8 @@ impl Installer {
         let version = snapshot.policy.version;
         if changed {
             state.installed_at = now;
+            let (total, refused) = self.metrics.refusals();
+            state.counted = Counts { total, refused };
             self.metrics.policy_installed(generation);
             tracing::info!(trigger = trigger.name(), policy = %version, "a new policy is in force");
         } else {

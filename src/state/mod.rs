@@ -7,6 +7,7 @@
 mod entry;
 mod history;
 mod log;
+mod rise;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -15,6 +16,7 @@ pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };
 pub use history::{Attempt, History, Limits, Origin};
+pub use rise::{Counts, Watch};
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -13,6 +13,8 @@ fn help_of_every_verb_fits_the_terminal() {
         "explain",
         "test",
         "diff",
+        "replay",
+        "why",
         "history",
         "schema",
         "init",

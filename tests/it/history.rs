@@ -203,3 +203,23 @@ fn a_kill_at_any_point_of_a_reload_leaves_a_history_that_opens() {
     assert_eq!(generations, sorted);
     assert!(generations.len() as u32 > 12);
 }
+
+#[test]
+fn a_rule_that_refuses_much_more_after_a_reload_is_noticed() {
+    let mut gateway = Gateway::start(&config("\"PUT\"", ""));
+    for _ in 0..80 {
+        assert_eq!(get(gateway.address, "/open").status, 200);
+    }
+    // What was counted by now is looked at once a second.
+    gateway.write_config(&config("\"PUT\", \"GET\"", ""));
+    wait_for_generation(&gateway, 2);
+    let jump = wait_until(|| {
+        get(gateway.address, "/open");
+        history(&gateway).into_iter().find(|entry| entry["kind"] == "jump")
+    });
+    assert_eq!((&jump["rule"], jump["before"].as_f64()), (&"rbac/freeze".into(), Some(0.0)));
+    assert!(jump["policy"].as_str().expect("a version").starts_with("2-"), "{jump}");
+    gateway.wait_for("a rule refuses much more since this policy is in force");
+    let list = command(gateway.folder(), &["history"]);
+    assert!(list.out.contains("rbac/freeze refuses"), "{}", list.show());
+}

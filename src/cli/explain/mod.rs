@@ -8,11 +8,15 @@ mod asked;
 mod curl;
 mod json;
 mod pages;
+mod recorded;
 #[cfg(test)]
 mod tests;
 mod text;
 mod what_if;
+mod why;
 mod written;
+
+pub(super) use why::{Args as WhyArgs, why};
 
 use std::net::IpAddr;
 

@@ -16,7 +16,7 @@ mod query;
 mod tests;
 
 pub use expression::Truth;
-pub use fact::Fact;
+pub use fact::{Fact, Seen};
 
 use std::ops::Range;
 
@@ -139,6 +139,11 @@ impl Condition {
             Truth::Error if self.facts.iter().any(unknown) => None,
             truth => Some(truth),
         }
+    }
+
+    /// Whether it looks at the client's address.
+    pub fn uses_client(&self) -> bool {
+        self.expression.uses_client()
     }
 
     /// The facts it looks at, each once; of claims, headers and query parameters the record keeps

@@ -40,6 +40,13 @@ impl Ip {
         Ip { rules: lowered.into_iter().map(|(rule, _)| rule).collect(), index }
     }
 
+    /// Whether any rule is about this request, whoever makes it.
+    pub fn concerns(&self, facts: &Facts<'_>) -> bool {
+        let mut concerned = false;
+        self.index.visit(facts.target, facts.route, |_| concerned = true);
+        concerned
+    }
+
     /// Whether any rule looked at the address of this request.
     pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
         false

@@ -15,6 +15,7 @@ mod body;
 pub mod bytes;
 mod collect;
 mod compile;
+mod concerns;
 mod documented;
 pub mod ir;
 mod matcher;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+pub use self::concerns::Concerns;
 pub use self::pack::text as pack_text;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
