@@ -1,12 +1,30 @@
-//! The listener for operators: health, metrics, status, reload.
+//! The listener for operators: health, metrics, the API and the page.
 //!
 //! Meant for loopback. Reading is open there, but only to a loopback `Host` and without a foreign
-//! `Origin`, so that a web page cannot read it through a browser; every change needs the token.
+//! `Origin`, so that a web page cannot read it through a browser; every change needs the token, or
+//! comes over the socket that only the gateway's own user may open. Nothing here is on the way of a
+//! request.
 
-mod history;
+mod access;
+mod answer;
+mod bans;
+mod changes;
+mod input;
+mod live;
+mod openapi;
+mod oracle;
+mod page;
+mod records;
 mod reserve;
 mod respond;
+mod rules;
+mod samples;
+mod socket;
+mod status;
 mod token;
+mod verbose;
+
+pub(crate) use oracle::{Oracle, Question};
 
 use std::convert::Infallible;
 use std::io;
@@ -18,13 +36,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use self::access::{Access, Origin};
+use self::changes::Changes;
 use self::reserve::Reserve;
+use self::samples::Samples;
+use crate::audit::{Log, Recent};
 use crate::config;
+use crate::layers::Trails;
 use crate::metrics::Metrics;
-use crate::serve::{Installer, Lifecycle, StartError};
+use crate::serve::{BanDesk, Installer, Lifecycle, StartError};
 
 /// What the admin listener can tell and do.
 #[derive(Debug)]
@@ -32,6 +56,14 @@ pub(crate) struct AdminState {
     installer: Arc<Installer>,
     metrics: Arc<Metrics>,
     lifecycle: watch::Receiver<Lifecycle>,
+    recent: Arc<Recent>,
+    /// Whether there is a decision log at all.
+    log_is_on: bool,
+    bans: Arc<BanDesk>,
+    trails: Arc<Trails>,
+    changes: Changes,
+    samples: Samples,
+    oracle: Box<dyn Oracle>,
     started: Timestamp,
     clock: Instant,
 }
@@ -40,30 +72,52 @@ pub(crate) struct AdminState {
 #[derive(Debug)]
 pub(crate) struct Admin {
     listener: TcpListener,
+    socket: Option<UnixListener>,
     reserve: Arc<Reserve>,
     access: Arc<Access>,
     state: Arc<AdminState>,
 }
 
-/// Who may do what.
-#[derive(Debug)]
-struct Access {
-    token: Option<token::Token>,
-    metrics_need_token: bool,
-    loopback: bool,
+/// A connection that was accepted.
+enum Accepted {
+    Address((TcpStream, SocketAddr)),
+    Socket(UnixStream),
 }
 
 /// More would be no operator.
 const MAX_CONNECTIONS: usize = 64;
 
 impl AdminState {
-    /// For a server that starts now.
+    /// For a server that starts now. From now on its recent decisions are kept.
     pub(crate) fn new(
         installer: Arc<Installer>,
         metrics: Arc<Metrics>,
         lifecycle: watch::Receiver<Lifecycle>,
+        log: &Log,
+        bans: Arc<BanDesk>,
+        oracle: Box<dyn Oracle>,
     ) -> AdminState {
-        AdminState { installer, metrics, lifecycle, started: Timestamp::now(), clock: Instant::now() }
+        let recent = log.recent();
+        recent.keep();
+        AdminState {
+            installer,
+            metrics,
+            lifecycle,
+            recent,
+            log_is_on: log.is_on(),
+            bans,
+            trails: Arc::default(),
+            changes: Changes::default(),
+            samples: Samples::default(),
+            oracle,
+            started: Timestamp::now(),
+            clock: Instant::now(),
+        }
+    }
+
+    /// Looks at the metrics.
+    fn sample(&self) {
+        self.samples.take(&self.metrics.render(), Timestamp::now());
     }
 }
 
@@ -75,76 +129,82 @@ impl Admin {
         let token =
             settings.token_file.as_deref().map(token::Token::load).transpose().map_err(StartError::Token)?;
         let address = listener.local_addr().map_err(unusable)?;
+        let socket = settings.socket.as_deref().map(|path| {
+            socket::bind(path).map_err(|error| StartError::Socket { path: path.to_owned(), error })
+        });
+        let socket = socket.transpose()?;
         tracing::info!(%address, "admin listening");
         let access = Access {
             token,
             metrics_need_token: settings.metrics_need_token,
             loopback: address.ip().is_loopback(),
         };
-        Ok(Admin { listener, reserve: Reserve::new(), access: Arc::new(access), state })
+        Ok(Admin { listener, socket, reserve: Reserve::new(), access: Arc::new(access), state })
     }
 
     /// Serves until the process ends.
     pub(crate) async fn run(self) {
+        let sampled = Arc::clone(&self.state);
+        let sampling = async move {
+            let mut ticks = tokio::time::interval(samples::EVERY);
+            loop {
+                ticks.tick().await;
+                sampled.sample();
+            }
+        };
+        tokio::join!(sampling, self.accept());
+    }
+
+    async fn accept(&self) {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let Ok((stream, peer)) = self.listener.accept().await else {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted.map(Accepted::Address),
+                accepted = socket::accept(self.socket.as_ref()) => accepted.map(Accepted::Socket),
+            };
+            let Ok(accepted) = accepted else {
                 if !self.reserve.give() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 continue;
             };
             let Ok(seat) = Arc::clone(&room).try_acquire_owned() else { continue };
-            let (access, state) = (Arc::clone(&self.access), Arc::clone(&self.state));
-            let reserve = Arc::clone(&self.reserve);
-            tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let (access, state) = (Arc::clone(&access), Arc::clone(&state));
-                    async move { Ok::<_, Infallible>(respond::respond(&access, &state, peer, request).await) }
-                });
-                let mut server = http1::Builder::new();
-                server
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(Duration::from_secs(10))
-                    .max_buf_size(16 * 1024);
-                let served = server.serve_connection(TokioIo::new(stream), service).await;
-                if let Err(error) = served {
-                    tracing::debug!(%peer, %error, "an admin connection failed");
+            match accepted {
+                Accepted::Address((stream, peer)) => self.serve(stream, Origin::Address(peer), seat),
+                Accepted::Socket(stream) => {
+                    let user = stream.peer_cred().ok().map(|cred| cred.uid());
+                    self.serve(stream, Origin::Socket(user), seat);
                 }
-                // The connection's descriptor is free again, and nobody has asked for it yet.
-                reserve.refill();
-                drop(seat);
+            }
+        }
+    }
+
+    /// Serves one connection, beside the others.
+    fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        origin: Origin,
+        seat: OwnedSemaphorePermit,
+    ) {
+        let (access, state) = (Arc::clone(&self.access), Arc::clone(&self.state));
+        let reserve = Arc::clone(&self.reserve);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let (access, state) = (Arc::clone(&access), Arc::clone(&state));
+                async move { Ok::<_, Infallible>(respond::respond(&access, &state, origin, request).await) }
             });
-        }
-    }
-}
-
-impl Access {
-    /// Whether a caller may read: on loopback only with a loopback `Host` and no foreign `Origin`
-    /// (DNS rebinding, cross-site requests); elsewhere with the token.
-    fn may_read(&self, peer: SocketAddr, headers: &http::HeaderMap) -> bool {
-        if self.has_token(headers) {
-            return true;
-        }
-        let local = |value: &http::HeaderValue| {
-            let text = value.to_str().unwrap_or("");
-            let authority = text.rsplit_once("//").map_or(text, |(_, authority)| authority);
-            crate::facts::Authority::parse_str(authority).is_ok_and(|authority| {
-                let host = authority.host().trim_matches(['[', ']']);
-                host == "localhost"
-                    || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-            })
-        };
-        self.loopback
-            && peer.ip().to_canonical().is_loopback()
-            && headers.get(http::header::HOST).is_some_and(local)
-            && headers.get(http::header::ORIGIN).is_none_or(local)
-    }
-
-    /// Whether a caller shows the token.
-    fn has_token(&self, headers: &http::HeaderMap) -> bool {
-        let shown = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
-        self.token.as_ref().zip(shown).is_some_and(|(token, shown)| token.is(shown))
+            let mut server = http1::Builder::new();
+            server
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10))
+                .max_buf_size(16 * 1024);
+            let served = server.serve_connection(TokioIo::new(stream), service).await;
+            if let Err(error) = served {
+                tracing::debug!(?origin, %error, "an admin connection failed");
+            }
+            // The connection's descriptor is free again, and nobody has asked for it yet.
+            reserve.refill();
+            drop(seat);
+        });
     }
 }

@@ -1,67 +1,167 @@
-//! What each path of the admin listener answers.
+//! Which path answers what, to whom.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Serialize;
+use serde_json::json;
 
-use super::history::history;
-use super::{Access, AdminState};
-use crate::serve::{Lifecycle, Trigger, UpstreamStatus};
+use super::access::{Access, Caller, Origin};
+use super::answer::{self, Answer, json, not_allowed, problem, text, unauthorized, whole};
+use super::oracle::Question;
+use super::records::{Filter, newest_first};
+use super::{AdminState, bans, input, live, openapi, page, rules, status, verbose};
+use crate::serve::{Lifecycle, Trigger};
 use crate::upstream::Condition;
 
-type Answer = Response<Full<Bytes>>;
+/// What may be asked with which methods, and what a caller needs for it. The description under
+/// `/api/openapi.json` is held to this table by a test.
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint { path: "/livez", methods: &[("GET", Need::Nothing)], allow: "GET, HEAD" },
+    Endpoint { path: "/readyz", methods: &[("GET", Need::Nothing)], allow: "GET, HEAD" },
+    Endpoint { path: "/metrics", methods: &[("GET", Need::Metrics)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/openapi.json", methods: &[("GET", Need::Reading)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/status", methods: &[("GET", Need::Reading)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/decisions", methods: &[("GET", Need::Reading)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/decisions/{id}", methods: &[("GET", Need::Reading)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/explain", methods: &[("POST", Need::Reading)], allow: "POST" },
+    Endpoint { path: "/api/policy", methods: &[("GET", Need::Reading)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/history", methods: &[("GET", Need::Reading)], allow: "GET, HEAD" },
+    Endpoint { path: "/api/reload", methods: &[("POST", Need::Change)], allow: "POST" },
+    Endpoint {
+        path: "/api/bans",
+        methods: &[("GET", Need::Reading), ("POST", Need::Change), ("DELETE", Need::Change)],
+        allow: "GET, HEAD, POST, DELETE",
+    },
+    Endpoint {
+        path: "/api/log-level",
+        methods: &[("GET", Need::Reading), ("PUT", Need::Change), ("DELETE", Need::Change)],
+        allow: "GET, HEAD, PUT, DELETE",
+    },
+];
+
+/// A path of the table.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) path: &'static str,
+    pub(super) methods: &'static [(&'static str, Need)],
+    allow: &'static str,
+}
+
+/// What a caller needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Nothing,
+    /// What `[admin] metrics` says.
+    Metrics,
+    /// To be local, or the token.
+    Reading,
+    /// The token, or the socket.
+    Change,
+}
+
+impl Endpoint {
+    fn find(path: &str) -> Option<&'static Endpoint> {
+        ENDPOINTS.iter().find(|endpoint| match endpoint.path.strip_suffix("{id}") {
+            Some(prefix) => path.strip_prefix(prefix).is_some_and(|id| !id.is_empty() && !id.contains('/')),
+            None => endpoint.path == path,
+        })
+    }
+
+    fn need(&self, method: &Method) -> Option<Need> {
+        let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        self.methods.iter().find(|(name, _)| *name == method).map(|(_, need)| *need)
+    }
+}
 
 /// Answers one request.
 pub(super) async fn respond(
     access: &Access,
     state: &Arc<AdminState>,
-    peer: SocketAddr,
+    origin: Origin,
     request: Request<Incoming>,
 ) -> Answer {
-    let headers = request.headers();
-    let get = matches!(*request.method(), Method::GET | Method::HEAD);
-    match request.uri().path() {
-        "/livez" if get => text(StatusCode::OK, "ok\n"),
-        "/readyz" if get => match *state.lifecycle.borrow() {
+    let (parts, body) = request.into_parts();
+    let caller = access.caller(origin, &parts.headers);
+    let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
+    let Some(endpoint) = Endpoint::find(path) else {
+        return match (page::find(path), &parts.method) {
+            (None, _) => text(StatusCode::NOT_FOUND, NOTHING_HERE),
+            (Some(page), &Method::GET | &Method::HEAD) if caller.reads => page.answer(state, query).await,
+            (Some(_), &Method::GET | &Method::HEAD) => unauthorized(),
+            (Some(_), _) => not_allowed("GET, HEAD"),
+        };
+    };
+    let Some(need) = endpoint.need(&parts.method) else { return not_allowed(endpoint.allow) };
+    let granted = match need {
+        Need::Nothing => true,
+        Need::Metrics => !access.metrics_need_token || caller.trusted,
+        Need::Reading => caller.reads,
+        Need::Change => caller.trusted,
+    };
+    if !granted {
+        return unauthorized();
+    }
+    answer(state, &caller, endpoint.path, &parts.method, path, query, &parts.headers, body).await
+}
+
+const NOTHING_HERE: &str =
+    "there is nothing here; the page is at /, the API is described at /api/openapi.json\n";
+
+#[allow(clippy::too_many_arguments, reason = "the parts of one request")]
+async fn answer(
+    state: &Arc<AdminState>,
+    caller: &Caller,
+    endpoint: &str,
+    method: &Method,
+    path: &str,
+    query: &str,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Answer {
+    match (endpoint, method.as_str()) {
+        ("/livez", _) => text(StatusCode::OK, "ok\n"),
+        ("/readyz", _) => match *state.lifecycle.borrow() {
             Lifecycle::Running => text(StatusCode::OK, "ok\n"),
             Lifecycle::Leaving | Lifecycle::Finishing | Lifecycle::Cutting => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "ending\n")
             }
         },
-        "/metrics" if get => {
-            if access.metrics_need_token && !access.has_token(headers) {
-                return unauthorized();
-            }
-            metrics(state)
+        ("/metrics", _) => metrics(state),
+        ("/api/openapi.json", _) => {
+            whole(StatusCode::OK, "application/json", Bytes::from_static(openapi::TEXT))
         }
-        "/api/status" if get => {
-            if access.may_read(peer, headers) {
-                json(StatusCode::OK, &status(state))
-            } else {
-                unauthorized()
+        ("/api/status", _) => json(StatusCode::OK, &status::status(state)),
+        ("/api/decisions", _) => decisions(state, query, headers),
+        ("/api/decisions/{id}", _) => {
+            let id = path.rsplit('/').next().unwrap_or("");
+            match page::one::document(state, id) {
+                Some(document) => json(StatusCode::OK, &document),
+                None => problem(StatusCode::NOT_FOUND, page::one::not_found(state, id)),
             }
         }
-        "/api/history" if get => match access.may_read(peer, headers) {
-            true => json(StatusCode::OK, &history(state)),
-            false => unauthorized(),
+        ("/api/explain", _) => match input::document::<Question>(headers, body).await {
+            Ok(question) => explain(state, &question),
+            Err(answer) => answer,
         },
-        "/api/reload" if request.method() == Method::POST => {
-            if access.has_token(headers) {
-                reload(state, peer).await
-            } else {
-                unauthorized()
-            }
-        }
-        "/livez" | "/readyz" | "/metrics" | "/api/status" | "/api/history" => not_allowed("GET, HEAD"),
-        "/api/reload" => not_allowed("POST"),
-        _ => {
-            text(StatusCode::NOT_FOUND, "there is nothing here; try /livez, /readyz, /metrics, /api/status\n")
-        }
+        ("/api/policy", _) => rules::policy(state),
+        ("/api/history", _) => json(StatusCode::OK, &page::history::document(state)),
+        ("/api/reload", _) => reload(state, caller).await,
+        ("/api/bans", "POST") => match input::document(headers, body).await {
+            Ok(wanted) => bans::ban(state, caller, wanted),
+            Err(answer) => answer,
+        },
+        ("/api/bans", "DELETE") => bans::unban(state, caller, query),
+        ("/api/bans", _) => bans::list(state),
+        ("/api/log-level", "PUT") => match input::document(headers, body).await {
+            Ok(wanted) => verbose::begin(state, caller, wanted),
+            Err(answer) => answer,
+        },
+        ("/api/log-level", "DELETE") => verbose::end(state, caller),
+        ("/api/log-level", _) => json(StatusCode::OK, &verbose::shown(state)),
+        _ => text(StatusCode::NOT_FOUND, NOTHING_HERE),
     }
 }
 
@@ -74,91 +174,40 @@ fn metrics(state: &AdminState) -> Answer {
         })
     });
     state.metrics.upstream_servers(counts);
-    let mut answer = Response::new(Full::new(Bytes::from(state.metrics.render())));
-    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    secure(answer)
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    whole(StatusCode::OK, kind, state.metrics.render().into())
 }
 
-#[derive(Serialize)]
-struct StatusBody {
-    version: &'static str,
-    pid: u32,
-    state: &'static str,
-    started_at: String,
-    uptime_seconds: u64,
-    policy: PolicyBody,
-    reload: ReloadBody,
-    restart_required: Vec<&'static str>,
-    connections: i64,
-    log_lost: u64,
-    panics: u64,
-    upstreams: Vec<UpstreamBody>,
-}
-
-#[derive(Serialize)]
-struct UpstreamBody {
-    name: String,
-    servers: Vec<ServerBody>,
-}
-
-#[derive(Serialize)]
-struct ServerBody {
-    url: String,
-    state: &'static str,
-}
-
-#[derive(Serialize)]
-struct PolicyBody {
-    generation: u64,
-    hash: String,
-    installed_at: String,
-    rules: usize,
-}
-
-#[derive(Serialize)]
-struct ReloadBody {
-    ok: bool,
-    at: String,
-    trigger: &'static str,
-    errors: Vec<String>,
-}
-
-fn status(state: &AdminState) -> StatusBody {
-    let status = state.installer.status();
-    StatusBody {
-        version: env!("CARGO_PKG_VERSION"),
-        pid: std::process::id(),
-        state: match *state.lifecycle.borrow() {
-            Lifecycle::Running => "running",
-            Lifecycle::Leaving | Lifecycle::Finishing | Lifecycle::Cutting => "ending",
-        },
-        started_at: state.started.to_string(),
-        uptime_seconds: state.clock.elapsed().as_secs(),
-        policy: PolicyBody {
-            generation: status.version.generation,
-            hash: format!("{:08x}", status.version.hash),
-            installed_at: status.installed_at.to_string(),
-            rules: status.rules,
-        },
-        reload: ReloadBody {
-            ok: status.errors.is_empty(),
-            at: status.last_at.to_string(),
-            trigger: status.last_trigger.name(),
-            errors: status.errors,
-        },
-        restart_required: status.restart_required,
-        connections: state.metrics.connections.get(),
-        log_lost: state.metrics.log_lost.get(),
-        panics: state.metrics.panics.get(),
-        upstreams: state.installer.upstreams().into_iter().map(UpstreamBody::from).collect(),
+fn decisions(state: &AdminState, query: &str, headers: &HeaderMap) -> Answer {
+    let filter = match Filter::parse(query) {
+        Ok(filter) => filter,
+        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
+    };
+    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    if accept.starts_with(b"text/event-stream") {
+        return live::follow(&state.recent, filter);
     }
+    let kept = newest_first(&state.recent);
+    let oldest = kept.last().map(|kept| kept.ts().to_owned());
+    let wanted: Vec<_> = kept.iter().filter(|kept| filter.wants(kept)).collect();
+    let lines: Vec<&str> = wanted.iter().take(filter.limit).map(|kept| kept.line.as_str()).collect();
+    // The records are JSON already, and keep the order of their members.
+    let text = format!(
+        "{{\"log\":{},\"kept\":{},\"matched\":{},\"oldest\":{},\"decisions\":[{}]}}\n",
+        state.log_is_on,
+        kept.len(),
+        wanted.len(),
+        json!(oldest),
+        lines.join(",")
+    );
+    whole(StatusCode::OK, "application/json", text.into())
 }
 
-impl From<UpstreamStatus> for UpstreamBody {
-    fn from(upstream: UpstreamStatus) -> UpstreamBody {
-        let server = |(url, condition): (String, Condition)| ServerBody { url, state: condition.name() };
-        UpstreamBody { name: upstream.name, servers: upstream.servers.into_iter().map(server).collect() }
+fn explain(state: &AdminState, question: &Question) -> Answer {
+    let snapshot = state.installer.current().load_full();
+    match state.oracle.explain(&state.installer.setup(), &snapshot.world, question) {
+        Ok(document) => json(StatusCode::OK, &document),
+        Err(why) => problem(StatusCode::UNPROCESSABLE_ENTITY, why),
     }
 }
 
@@ -169,9 +218,9 @@ enum ReloadAnswer {
     Refused { reloaded: bool, errors: Vec<String> },
 }
 
-async fn reload(state: &Arc<AdminState>, peer: SocketAddr) -> Answer {
-    tracing::info!(%peer, "a reload was asked for");
-    let (installer, by) = (Arc::clone(&state.installer), format!("{} with the token", peer.ip()));
+async fn reload(state: &Arc<AdminState>, caller: &Caller) -> Answer {
+    state.changes.note(caller, "asked for a reload");
+    let (installer, by) = (Arc::clone(&state.installer), caller.to_string());
     match tokio::task::spawn_blocking(move || installer.reload_for(Trigger::Api, Some(&by))).await {
         Ok(Ok(version)) => {
             json(StatusCode::OK, &ReloadAnswer::Done { reloaded: true, policy: version.to_string() })
@@ -180,44 +229,6 @@ async fn reload(state: &Arc<AdminState>, peer: SocketAddr) -> Answer {
             StatusCode::UNPROCESSABLE_ENTITY,
             &ReloadAnswer::Refused { reloaded: false, errors: error.errors },
         ),
-        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the reload failed; see the log\n"),
+        Err(_) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the reload failed; see the log\n"),
     }
-}
-
-fn unauthorized() -> Answer {
-    let mut answer =
-        text(StatusCode::UNAUTHORIZED, "this needs the admin token: `Authorization: Bearer …`\n");
-    answer
-        .headers_mut()
-        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"portcullis-admin\""));
-    answer
-}
-
-fn not_allowed(allow: &'static str) -> Answer {
-    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method\n");
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-    answer
-}
-
-fn text(status: StatusCode, body: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(body.as_bytes())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    secure(answer)
-}
-
-fn json(status: StatusCode, body: &impl Serialize) -> Answer {
-    let mut text = serde_json::to_vec(body).unwrap_or_default();
-    text.push(b'\n');
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    secure(answer)
-}
-
-fn secure(mut answer: Answer) -> Answer {
-    let headers = answer.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
 }

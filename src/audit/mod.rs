@@ -27,4 +27,4 @@ pub use raw::{
 };
 pub use record::{DecidedBy, Named, NamedValue, Record, Recorder, Seen, Timing, Traffic};
 pub use settings::{Flush, HashKey, Settings, SinkSettings};
-pub use sink::{Log, LogHandle, LogUnavailable};
+pub use sink::{Log, LogHandle, LogUnavailable, News, Recent, Watcher};

@@ -252,7 +252,11 @@ impl Recorder {
                 && !named.iter().any(|named| named.name == key)
             {
                 member(line, key);
-                line.excerpt(&String::from_utf8_lossy(value.as_bytes()));
+                // Looked at first, since all but all values are plain.
+                match value.to_str() {
+                    Ok(text) => line.excerpt(text),
+                    Err(_) => line.excerpt(&String::from_utf8_lossy(value.as_bytes())),
+                }
             }
         }
         if separator == "," {

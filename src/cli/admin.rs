@@ -1,6 +1,6 @@
 //! One exchange with the admin listener of a running gateway.
 //!
-//! Used by `status`, `reload` and `healthcheck`. The address comes from the command line or from
+//! Used by `status`, `reload`, `healthcheck`, `ban`, `unban`, `verbose` and `top`. The address comes from the command line or from
 //! the main configuration file; only its `[admin]` table is read, so that a broken edit elsewhere
 //! does not keep an operator from asking.
 
@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::layout::{printable, visible_width};
@@ -40,7 +42,17 @@ pub(super) struct Gateway {
     pub(super) address: SocketAddr,
     /// The file of the token that changes need.
     pub(super) token_file: Option<PathBuf>,
+    /// The socket on which changes need none.
+    socket: Option<PathBuf>,
     timeout: Duration,
+}
+
+/// An answer whose body is still to come.
+pub(super) struct Opened {
+    pub(super) status: StatusCode,
+    pub(super) body: Incoming,
+    /// The connection lasts as long as this.
+    _sender: http1::SendRequest<Full<Bytes>>,
 }
 
 /// What the gateway answered.
@@ -58,17 +70,20 @@ impl Whom {
     pub(super) fn find(&self, token: bool, common: &Common) -> Result<Gateway, Reply> {
         let timeout = Duration::from_secs(self.timeout);
         if let (Some(address), false) = (self.admin, token) {
-            return Ok(Gateway { address: reachable(address), token_file: None, timeout });
+            return Ok(Gateway { address: reachable(address), token_file: None, socket: None, timeout });
         }
         let path = files::config_path(common)?;
         let configured = load::admin(&path).map_err(|why| Reply::failure(Exit::Config, why))?;
         let token_file = configured.as_ref().and_then(|admin| admin.token_file.clone());
+        // A gateway at another address has another socket.
+        let socket = configured.as_ref().and_then(|admin| admin.socket.clone());
+        let socket = socket.filter(|socket| self.admin.is_none() && socket.exists());
         let address = self.admin.or(configured.map(|admin| admin.listen)).ok_or_else(|| {
             let name = printable(&path.to_string_lossy()).into_owned();
             let why = format!("`{name}` has no `[admin] listen`; say where to ask with `--admin ADDR`");
             Reply::failure(Exit::Config, why)
         })?;
-        Ok(Gateway { address: reachable(address), token_file, timeout })
+        Ok(Gateway { address: reachable(address), token_file, socket, timeout })
     }
 }
 
@@ -85,39 +100,113 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 impl Gateway {
     /// Asks, and waits for the whole answer.
     pub(super) fn ask(&self, method: Method, path: &str, token: Option<&str>) -> Result<Answer, String> {
+        self.send(self.request(method, path, token, None)?, None)
+    }
+
+    /// Asks for a change: over the socket where there is one, else with the token.
+    pub(super) fn change(
+        &self,
+        method: Method,
+        path: &str,
+        document: Option<&Value>,
+        token_file: Option<&Path>,
+    ) -> Result<Answer, Reply> {
+        let failure = |why| Reply::failure(Exit::Findings, why);
+        let socket = self.socket.as_deref().filter(|_| token_file.is_none());
+        let token = match socket {
+            Some(_) => None,
+            None => Some(self.token(token_file).map_err(|why| Reply::failure(Exit::Config, why))?),
+        };
+        let request = self.request(method, path, token.as_deref(), document).map_err(failure)?;
+        self.send(request, socket).map_err(failure)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        document: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string());
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if let Some(actor) = actor() {
+            request = request.header("x-portcullis-actor", actor);
+        }
+        let mut body = Bytes::new();
+        if let Some(document) = document {
+            body = document.to_string().into();
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body)).map_err(|error| format!("no request: {error}"))
+    }
+
+    fn send(&self, request: Request<Full<Bytes>>, socket: Option<&Path>) -> Result<Answer, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+        let exchange = async {
+            match socket {
+                Some(path) => {
+                    let stream = UnixStream::connect(path).await;
+                    let stream = stream.map_err(|error| {
+                        format!("`{}` cannot be opened: {error}", printable(&path.to_string_lossy()))
+                    })?;
+                    self.exchange(stream, request).await?.whole(self.address).await
+                }
+                None => self.exchange(self.connect().await?, request).await?.whole(self.address).await,
+            }
+        };
         // A timer can only be made inside the runtime.
-        match runtime.block_on(async { timeout(self.timeout, self.exchange(method, path, token)).await }) {
+        match runtime.block_on(async { timeout(self.timeout, exchange).await }) {
             Ok(answer) => answer,
             Err(_) => Err(format!("{} did not answer within {} s", self.address, self.timeout.as_secs())),
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, token: Option<&str>) -> Result<Answer, String> {
+    /// Asks for something that is read piece by piece, as it comes.
+    pub(super) async fn open(&self, path: &str, accept: &'static str) -> Result<Opened, String> {
+        let mut request = self.request(Method::GET, path, None, None)?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
+        let begin = async { self.exchange(self.connect().await?, request).await };
+        let late = |_| format!("{} did not answer within {} s", self.address, self.timeout.as_secs());
+        timeout(self.timeout, begin).await.map_err(late)?
+    }
+
+    /// Asks for a JSON document.
+    pub(super) async fn document(&self, path: &str) -> Result<Value, String> {
+        let answer = self.open(path, "application/json").await?.whole(self.address).await?;
+        if !answer.status.is_success() {
+            return Err(format!("{path}: {}", answer.status));
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| format!("{path}: {error}"))
+    }
+
+    async fn connect(&self) -> Result<TcpStream, String> {
         let address = self.address;
-        let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        TcpStream::connect(address).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::ConnectionRefused => {
                 format!(
                     "nothing listens on {address}: is the gateway running, and is this its admin address?"
                 )
             }
             _ => format!("{address} cannot be reached: {error}"),
-        })?;
-        let broken = |error: hyper::Error| format!("{address} does not speak HTTP as expected: {error}");
+        })
+    }
+
+    async fn exchange(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Opened, String> {
+        let broken =
+            |error: hyper::Error| format!("{} does not speak HTTP as expected: {error}", self.address);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri(path).header(header::HOST, address.to_string());
-        if let Some(token) = token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| format!("no request: {error}"))?;
         let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| format!("the answer of {address} cannot be read: {error}"))?;
-        Ok(Answer { status, body: body.to_bytes() })
+        Ok(Opened { status: response.status(), body: response.into_body(), _sender: sender })
     }
 
     /// The token that changes need.
@@ -133,7 +222,33 @@ impl Gateway {
     }
 }
 
+impl Opened {
+    async fn whole(self, address: SocketAddr) -> Result<Answer, String> {
+        let body = Limited::new(self.body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| format!("the answer of {address} cannot be read: {error}"))?;
+        Ok(Answer { status: self.status, body: body.to_bytes() })
+    }
+}
+
+/// Who makes a change, as the system calls its user.
+fn actor() -> Option<String> {
+    let name = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok())?;
+    Some(name).filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
 impl Answer {
+    /// The reply of a change: what `done` makes of the answer, or why the gateway refused.
+    pub(super) fn reply(&self, done: impl FnOnce(&Value) -> String) -> Reply {
+        let told: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        if self.status.is_success() {
+            return Reply::text(Exit::Fine, done(&told));
+        }
+        match told["error"].as_str() {
+            Some(why) => Reply::failure(Exit::Findings, printable(why)),
+            None => Reply::failure(Exit::Findings, format!("{}: {}", self.status, self.text().trim_end())),
+        }
+    }
+
     /// The answer for people: a JSON object as aligned lines, anything else as it is.
     pub(super) fn text(&self) -> String {
         match serde_json::from_slice(&self.body) {

@@ -9,6 +9,8 @@ use super::{Common, files};
 use crate::config::{Outcome, Setup};
 use crate::decision::Stage;
 use crate::policy::code::Severity;
+use crate::policy::lint::Allowed;
+use crate::policy::source::Sources;
 
 /// Check a configuration: errors and lints, each with its place.
 #[derive(Debug, clap::Args)]
@@ -48,6 +50,22 @@ struct Document<'a> {
     policy: Option<Counts>,
     summary: Summary,
     diagnostics: Vec<Record<'a>>,
+    /// The findings that `[[lint.allow]]` allows.
+    allowed: Vec<AllowedRecord<'a>>,
+}
+
+/// A finding that is allowed, and why.
+#[derive(Serialize)]
+struct AllowedRecord<'a> {
+    reason: &'a str,
+    #[serde(flatten)]
+    finding: Record<'a>,
+}
+
+impl<'a> AllowedRecord<'a> {
+    fn new(allowed: &'a Allowed, sources: &'a Sources) -> AllowedRecord<'a> {
+        AllowedRecord { reason: &allowed.reason, finding: Record::new(&allowed.finding, sources) }
+    }
 }
 
 /// How large a configuration is.
@@ -76,7 +94,7 @@ pub(super) fn check(args: &Args, common: &Common) -> Reply {
         Some(Severity::Warning) if args.deny == Some(Deny::Warnings) => Exit::Findings,
         Some(Severity::Warning) | None => Exit::Fine,
     };
-    let Outcome { diagnostics, sources, setup } = &outcome;
+    let Outcome { diagnostics, sources, setup, allowed, .. } = &outcome;
     let records = || diagnostics::records(diagnostics, sources);
     match args.format {
         CheckFormat::Text => Reply::text(exit, text(&outcome, exit, common)),
@@ -87,6 +105,7 @@ pub(super) fn check(args: &Args, common: &Common) -> Reply {
                 policy: setup.as_ref().map(Counts::new),
                 summary: Summary::new(diagnostics),
                 diagnostics: records(),
+                allowed: allowed.iter().map(|allowed| AllowedRecord::new(allowed, sources)).collect(),
             },
         ),
         CheckFormat::Github => Reply::exact(exit, diagnostics::github(&records())),
@@ -104,9 +123,20 @@ fn text(outcome: &Outcome, exit: Exit, common: &Common) -> String {
     }
     if let Some(setup) = outcome.setup.as_ref().filter(|_| !common.quiet) {
         out.push_str(&Counts::new(setup).sentence());
+        if !outcome.allowed.is_empty() {
+            out.push_str(&format!(
+                "    {} allowed by [[lint.allow]]\n",
+                count(outcome.allowed.len(), "finding")
+            ));
+        }
         if common.verbose {
             for (_, source) in setup.sources.policy_files() {
                 out.push_str(&format!("  {}\n", printable(&source.name)));
+            }
+            for Allowed { finding, reason } in &outcome.allowed {
+                let at = finding.place.map_or_else(String::new, |place| setup.sources.show(place));
+                let text = format!("{}: {} ({})", finding.code.info().name, finding.message, reason);
+                out.push_str(&fill("  allowed ", &printable(&format!("{at}: {text}"))));
             }
         }
     }

@@ -5,6 +5,7 @@
 //! and a test can ask a verb without starting a process.
 
 mod admin;
+mod ban;
 mod check;
 mod completions;
 mod diagnostics;
@@ -27,6 +28,9 @@ mod run;
 mod schema;
 mod status;
 pub mod test;
+mod top;
+mod unban;
+mod verbose;
 mod version;
 
 use std::ffi::OsString;
@@ -89,6 +93,7 @@ enum Verb {
     Diff(diff::Args),
     Replay(replay::Args),
     Why(explain::WhyArgs),
+    Suggest(explain::SuggestArgs),
     History(history::Args),
     Schema(schema::Args),
     Init(init::Args),
@@ -96,6 +101,10 @@ enum Verb {
     Status(status::Args),
     Reload(reload::Args),
     Healthcheck(healthcheck::Args),
+    Ban(ban::Args),
+    Unban(unban::Args),
+    Verbose(verbose::Args),
+    Top(top::Args),
     Version(version::Args),
     Completions(completions::Args),
 }
@@ -119,6 +128,7 @@ impl Cli {
             Verb::Diff(args) => diff::diff(&args, &common),
             Verb::Replay(args) => replay::replay(&args, &common),
             Verb::Why(args) => explain::why(&args, &common),
+            Verb::Suggest(args) => explain::suggest_change(&args, &common),
             Verb::History(args) => history::history(&args, &common),
             Verb::Schema(args) => schema::schema(&args),
             Verb::Init(args) => init::init(&args),
@@ -126,6 +136,10 @@ impl Cli {
             Verb::Status(args) => status::status(&args, &common),
             Verb::Reload(args) => reload::reload(&args, &common),
             Verb::Healthcheck(args) => healthcheck::healthcheck(&args, &common),
+            Verb::Ban(args) => ban::ban(&args, &common),
+            Verb::Unban(args) => unban::unban(&args, &common),
+            Verb::Verbose(args) => verbose::verbose(&args, &common),
+            Verb::Top(args) => return top::top(&args, &common),
             Verb::Version(args) => version::version(&args),
             Verb::Completions(args) => completions::completions(&args),
         };

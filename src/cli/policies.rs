@@ -75,11 +75,7 @@ impl Past {
             Ok(sources) => sources,
             Err(error) => {
                 let why = format!("generation {} is not kept whole: {error}", accepted.generation);
-                return Err(Outcome {
-                    setup: None,
-                    sources: Default::default(),
-                    diagnostics: vec![problem(why)],
-                });
+                return Err(Outcome::nothing(why));
             }
         };
         let mut outcome = load::recall(sources, accepted.at);
@@ -91,12 +87,6 @@ impl Past {
             None => Err(outcome),
         }
     }
-}
-
-fn problem(message: String) -> crate::policy::diagnostic::Diagnostic {
-    let mut problems = crate::policy::diagnostic::Diagnostics::default();
-    problems.push(crate::policy::code::Code::File, None, message);
-    problems.into_sorted().remove(0)
 }
 
 /// The policy that an argument means: `7`, `7-3f9a2c1d`, `-1` for the one before the last, `current` for

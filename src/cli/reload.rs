@@ -30,14 +30,10 @@ pub(super) fn reload(args: &Args, common: &Common) -> Reply {
         Ok(gateway) => gateway,
         Err(reply) => return reply,
     };
-    let token = match gateway.token(args.token_file.as_deref()) {
-        Ok(token) => token,
-        Err(why) => return Reply::failure(Exit::Config, why),
-    };
-    match gateway.ask(Method::POST, "/api/reload", Some(&token)) {
+    match gateway.change(Method::POST, "/api/reload", None, args.token_file.as_deref()) {
         Ok(answer) if answer.status.is_success() => Reply::text(Exit::Fine, answer.text()),
         Ok(answer) => Reply::failure(Exit::Findings, refused(&answer)),
-        Err(why) => Reply::failure(Exit::Findings, why),
+        Err(reply) => reply,
     }
 }
 

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use super::diagnostics;
+use super::explain;
 use super::reply::{Exit, Reply};
 use super::{Common, files};
 use crate::admin::{Admin, AdminState};
@@ -19,7 +20,8 @@ use crate::config::Setup;
 use crate::config::load::{self, Inputs};
 use crate::metrics::Metrics;
 use crate::policy::code::Severity;
-use crate::serve::{self, Installer, Overrides};
+use crate::serve::{self, BanDesk, Installer, Overrides, StartError};
+use crate::state::BanBook;
 
 /// Start the gateway.
 #[derive(Debug, clap::Args)]
@@ -110,18 +112,26 @@ fn serve((setup, inputs): Read, path: PathBuf, overrides: Overrides) -> ExitCode
     };
     let settings = Arc::clone(&installer.current().load().settings);
     let state = (Arc::clone(&installer), Arc::clone(&metrics));
-    let served = serve::serve(installer, metrics, async move |lifecycle| {
+    let served = serve::serve(installer, metrics, async move |lifecycle, log| {
+        let (installer, metrics) = state;
+        let book = BanBook::open(settings.state_dir.as_deref()).map_err(StartError::Bans)?;
+        let bans = BanDesk::open(book, Arc::clone(&installer));
         let admin = match &settings.admin {
             Some(admin) => {
-                Some(Admin::bind(admin, Arc::new(AdminState::new(state.0, state.1, lifecycle))).await?)
+                let verbs = Box::new(explain::Verbs);
+                let state = AdminState::new(installer, metrics, lifecycle, &log, Arc::clone(&bans), verbs);
+                Some(Admin::bind(admin, Arc::new(state)).await?)
             }
             None => None,
         };
         Ok(async move {
-            match admin {
-                Some(admin) => admin.run().await,
-                None => std::future::pending().await,
-            }
+            let admin = async move {
+                match admin {
+                    Some(admin) => admin.run().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::join!(admin, bans.keep());
         })
     });
     served.unwrap_or_else(|error| Reply::failure(Exit::Internal, error.to_string()).write())

@@ -27,7 +27,9 @@ pub(super) fn check(
 fn unused_upstreams(settings: &Settings, policy: &Policy, diagnostics: &mut Diagnostics) {
     for upstream in policy.routes.unused_upstreams().filter_map(|at| settings.upstreams.get(at)) {
         let message = format!("no route names the upstream `{}`", upstream.name);
-        diagnostics.push(Code::UnusedName, upstream.place, message);
+        diagnostics
+            .push(Code::UnusedName, upstream.place, message)
+            .about(format!("upstream/{}", upstream.name));
     }
 }
 
@@ -45,6 +47,7 @@ fn demo_keys(settings: &Settings, policy: &Policy, diagnostics: &mut Diagnostics
                     source.value, listener.address
                 ),
             )
+            .about(format!("authn/{}", source.value))
             .help("make a key of your own: `portcullis hash-key --generate`");
     }
 }
@@ -58,6 +61,7 @@ fn unasked_certificates(root: &Root, settings: &Settings, diagnostics: &mut Diag
     for source in root.policy.authn.iter().flat_map(|authn| &authn.mtls) {
         diagnostics
             .push(Code::UnusedName, source.place, "no listener asks for client certificates")
+            .about(format!("authn/{}", source.id.value))
             .help("add `client_ca` to the `tls` of a listener");
     }
 }
@@ -72,11 +76,13 @@ fn uninspected_routes(root: &Root, policy: &Policy, diagnostics: &mut Diagnostic
             (_, false) => "what flows after an upgrade is not inspected",
             _ => continue,
         };
-        diagnostics.push(
-            Code::NotInspected,
-            route.id.place,
-            format!("WAF rules do not see all bodies of the route `{}`: {why}", route.id.value),
-        );
+        diagnostics
+            .push(
+                Code::NotInspected,
+                route.id.place,
+                format!("WAF rules do not see all bodies of the route `{}`: {why}", route.id.value),
+            )
+            .about(format!("route/{}", route.id.value));
     }
 }
 
@@ -97,17 +103,24 @@ fn upstream_addresses(settings: &Settings, diagnostics: &mut Diagnostics) {
                         || (listen.ip().is_unspecified() && address.ip().is_loopback()))
             };
             if settings.admin.as_ref().is_some_and(|admin| hits(admin.listen)) {
-                diagnostics.push(
-                    Code::UpstreamIsAdmin,
-                    upstream.place,
-                    format!("the server `{authority}` of `{}` is the admin listener", upstream.name),
-                );
+                diagnostics
+                    .push(
+                        Code::UpstreamIsAdmin,
+                        upstream.place,
+                        format!("the server `{authority}` of `{}` is the admin listener", upstream.name),
+                    )
+                    .about(format!("upstream/{}", upstream.name));
             } else if settings.listeners.iter().any(|listener| hits(listener.address)) {
-                diagnostics.push(
-                    Code::UpstreamIsSelf,
-                    upstream.place,
-                    format!("the server `{authority}` of `{}` is one of our own listeners", upstream.name),
-                );
+                diagnostics
+                    .push(
+                        Code::UpstreamIsSelf,
+                        upstream.place,
+                        format!(
+                            "the server `{authority}` of `{}` is one of our own listeners",
+                            upstream.name
+                        ),
+                    )
+                    .about(format!("upstream/{}", upstream.name));
             }
         }
     }
@@ -122,7 +135,7 @@ mod tests {
     use crate::policy::source::Sources;
 
     const BASE: &str = "version = 1\n[[route]]\nid = \"all\"\npath = \"/{*rest}\"\nupstream = \"app\"\n\
-                        [[rbac.grant]]\nid = \"all\"\nroles = [\"anyone\"]\n";
+                        [[rbac.grant]]\nid = \"all\"\nroles = [\"anyone\"]\nmethods = [\"GET\"]\n";
 
     #[track_caller]
     fn check(text: &str, want: &[Code]) {

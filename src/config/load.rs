@@ -39,6 +39,10 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
             documents.read(main, &sources, &mut diagnostics);
             include(&mut documents, &mut sources, &mut inputs, &mut diagnostics);
             attach(&mut sources, &mut inputs, &mut diagnostics);
+            let globs: Vec<At<String>> = documents.programs().cloned().collect();
+            for glob in globs {
+                programs(&glob, &mut sources, &mut inputs, &mut diagnostics, MAX_PROGRAM_DEPTH);
+            }
         }
         Err(failure) => {
             let place = failure.place(&mut sources, path);
@@ -57,7 +61,7 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         outcome.setup = None;
     }
     outcome.diagnostics.extend(diagnostics.into_sorted());
-    (outcome, inputs)
+    (outcome.settled(), inputs)
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
@@ -106,7 +110,7 @@ pub fn recall(mut sources: Sources, now: Timestamp) -> Outcome {
         documents.read(file, &sources, &mut diagnostics);
     }
     attach(&mut sources, &mut Inputs::default(), &mut diagnostics);
-    documents.compile(sources, now, diagnostics)
+    documents.compile(sources, now, diagnostics).settled()
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a
@@ -272,6 +276,78 @@ fn include(
 fn attach(sources: &mut Sources, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
     for file in diagnostics.files().to_vec() {
         let path = sources.resolve(file.place.file, &file.value);
+        if sources.has_attached(&path) {
+            continue;
+        }
+        match inputs.read(Path::new(&path), MAX_ATTACHED) {
+            Ok(text) => drop(sources.attach(path, text)),
+            Err(Failure { absent: true, .. }) => sources.attach_failure(path, Attached::Absent),
+            Err(Failure { why, .. }) => sources.attach_failure(path, Attached::Unreadable(why)),
+        }
+    }
+}
+
+/// How deep programs may include each other.
+const MAX_PROGRAM_DEPTH: usize = 16;
+
+/// Reads the SecLang programs that a glob stands for, and all that they refer to.
+fn programs(
+    pattern: &At<String>,
+    sources: &mut Sources,
+    inputs: &mut Inputs,
+    diagnostics: &mut Diagnostics,
+    depth: usize,
+) {
+    let resolved = sources.resolve(pattern.place.file, &pattern.value);
+    if sources.expanded(pattern.place.file, &pattern.value).is_some() || depth == 0 {
+        return;
+    }
+    inputs.globs.push(resolved.clone());
+    let mut files = Vec::new();
+    let paths = match glob::glob(&resolved) {
+        Ok(paths) => paths.filter_map(Result::ok).take(MAX_INCLUDES).collect::<Vec<_>>(),
+        Err(error) => {
+            let message = format!("`{}` is not a glob: {}", pattern.value, error.msg);
+            diagnostics.push(Code::Include, pattern.place, message);
+            return;
+        }
+    };
+    if paths.is_empty() {
+        diagnostics
+            .push(Code::Include, pattern.place, format!("`{}` matches no file", pattern.value))
+            .help("a program that is not there protects nothing; correct the path, or remove it");
+    }
+    for path in paths {
+        let name = path.to_string_lossy().into_owned();
+        if sources.has_attached(&name) {
+            let message = format!("`{name}` is read twice");
+            diagnostics.push(Code::Include, pattern.place, message);
+            continue;
+        }
+        match inputs.read(&path, MAX_POLICY) {
+            Ok(text) => {
+                let references = crate::policy::waf::references(&text);
+                let file = sources.attach_program(name, text);
+                files.push(file);
+                attach_lists(file, &references.files, sources, inputs);
+                for program in references.programs {
+                    let at = At { value: program, place: Place { file, ..Place::default() } };
+                    programs(&at, sources, inputs, diagnostics, depth - 1);
+                }
+            }
+            Err(failure) => {
+                let message = format!("`{name}` cannot be read: {}", failure.why);
+                diagnostics.push(Code::Include, pattern.place, message);
+            }
+        }
+    }
+    sources.expand(resolved, files);
+}
+
+/// Reads the lists that a program refers to.
+fn attach_lists(file: FileId, paths: &[String], sources: &mut Sources, inputs: &mut Inputs) {
+    for path in paths {
+        let path = sources.resolve(file, path);
         if sources.has_attached(&path) {
             continue;
         }

@@ -27,6 +27,7 @@ use crate::policy::code::{Code, Severity};
 use crate::policy::decode::{Decode, Node, ProcessPath, place};
 use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId};
 use crate::policy::intake::{AddressSource, Limits};
+use crate::policy::lint::{self as policy_lint, AllowList, Allowed};
 use crate::policy::source::Sources;
 use crate::policy::{Frame, Policy};
 
@@ -39,8 +40,6 @@ pub struct Setup {
     pub policy: Policy,
     /// The texts it was made of.
     pub sources: Sources,
-    /// The files among them that hold keys or other secrets, by their resolved paths.
-    pub secrets: BTreeSet<String>,
 }
 
 /// What became of a configuration: usable or not, with everything there is to say about it.
@@ -52,9 +51,32 @@ pub struct Outcome {
     pub sources: Sources,
     /// Errors and lints, in the order of their places.
     pub diagnostics: Vec<Diagnostic>,
+    /// The lints that `[[lint.allow]]` allows.
+    pub allowed: Vec<Allowed>,
+    allow: AllowList,
 }
 
 impl Outcome {
+    /// Sets aside what is allowed. Done once, when all has been found.
+    fn settled(mut self) -> Outcome {
+        self.allowed = std::mem::take(&mut self.allow).apply(&mut self.diagnostics);
+        self
+    }
+
+    /// What there is to say where there is nothing to compile.
+    pub(crate) fn nothing(why: String) -> Outcome {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.push(Code::File, None, why);
+        let diagnostics = diagnostics.into_sorted();
+        Outcome {
+            setup: None,
+            sources: Sources::default(),
+            diagnostics,
+            allowed: Vec::new(),
+            allow: AllowList::default(),
+        }
+    }
+
     /// The worst there is to say.
     pub fn worst(&self) -> Option<Severity> {
         self.diagnostics.iter().map(|diagnostic| diagnostic.severity).max()
@@ -67,6 +89,7 @@ pub(crate) struct Documents {
     root: Option<Root>,
     included: Vec<Included>,
     digest: canonical::Digest,
+    allow: AllowList,
     /// Whether every file could be decoded.
     complete: bool,
 }
@@ -79,7 +102,7 @@ pub fn compile(sources: Sources, now: Timestamp) -> Outcome {
     for file in files {
         documents.read(file, &sources, &mut diagnostics);
     }
-    documents.compile(sources, now, diagnostics)
+    documents.compile(sources, now, diagnostics).settled()
 }
 
 /// The operators' listener, read from the main file's text alone, whatever else is in it.
@@ -113,7 +136,13 @@ fn log_file(sources: &Sources) -> Option<PathBuf> {
 
 impl Default for Documents {
     fn default() -> Documents {
-        Documents { root: None, included: Vec::new(), digest: canonical::Digest::new(), complete: true }
+        Documents {
+            root: None,
+            included: Vec::new(),
+            digest: canonical::Digest::new(),
+            allow: AllowList::default(),
+            complete: true,
+        }
     }
 }
 
@@ -150,6 +179,14 @@ impl Documents {
         self.root.as_ref().map_or(&[], |root| &root.include)
     }
 
+    /// The globs of programs in SecLang.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &At<String>> {
+        let mine = self.root.iter().map(|root| &root.policy);
+        let policies = mine.chain(self.included.iter().map(|included| &included.policy));
+        let globs = policies.filter_map(|policy| policy.waf.as_ref()?.seclang.as_ref());
+        globs.flat_map(|globs| &globs.value)
+    }
+
     /// Checks what was read, and makes a configuration of it if there are no errors.
     pub(crate) fn compile(
         mut self,
@@ -159,13 +196,13 @@ impl Documents {
     ) -> Outcome {
         let setup = self.root.take().and_then(|root| self.setup(root, &sources, now, &mut diagnostics));
         let setup = setup.filter(|_| self.complete && !diagnostics.has_errors());
-        let setup = setup.map(|(settings, policy, secrets)| Setup {
-            settings,
-            policy,
-            sources: sources.clone(),
-            secrets,
+        let setup = setup.map(|(settings, policy, secrets)| {
+            let mut sources = sources.clone();
+            sources.set_secrets(secrets);
+            Setup { settings, policy, sources }
         });
-        Outcome { setup, sources, diagnostics: diagnostics.into_sorted() }
+        let diagnostics = diagnostics.into_sorted();
+        Outcome { setup, sources, diagnostics, allowed: Vec::new(), allow: self.allow }
     }
 
     fn setup(
@@ -199,6 +236,10 @@ impl Documents {
         let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
         lint::check(&root, &settings, policy.as_ref(), diagnostics);
+        if let Some(policy) = &policy {
+            policy_lint::check(&root.policy, policy, sources, now, diagnostics);
+        }
+        self.allow = AllowList::compile(root.policy.lint.as_ref(), diagnostics);
         Some((settings, policy?, keys))
     }
 }

@@ -227,6 +227,8 @@ table! {
         req listen: At<Address>,
         /// The file of the token that changes need; made when absent.
         opt token_file: At<ProcessPath>,
+        /// A socket beside it, which only the gateway's own user may open: no token is needed there.
+        opt socket: At<ProcessPath>,
         /// Who may read `/metrics`.
         opt metrics: MetricsWord,
     }

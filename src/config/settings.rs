@@ -117,6 +117,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// The file of the token that changes need.
     pub token_file: Option<PathBuf>,
+    /// A socket beside it, for its own user.
+    pub socket: Option<PathBuf>,
     /// Whether reading the metrics needs the token too.
     pub metrics_need_token: bool,
 }
@@ -139,6 +141,7 @@ impl Admin {
         Admin {
             listen: raw.listen.value.0,
             token_file: raw.token_file.as_ref().map(path),
+            socket: raw.socket.as_ref().map(path),
             metrics_need_token: raw.metrics == Some(MetricsWord::Token),
         }
     }

@@ -86,6 +86,7 @@ builtins! {
         Intelligible = "clean" Pass MalformedRequest, "The request is intelligible, unambiguous and within size.";
     }
     Ip "ip" {
+        Banned = "banned" Refusal IpBanned, "The address is banned for a time, by an operator.";
         NoIpRule = "no-rule" Pass IpDenied, "No address rule concerns this request.";
     }
     Route "route" {

@@ -117,6 +117,11 @@ reasons! {
         "This address is on a list of addresses that may not come here.",
         ["the address was listed for abuse", "an address shared by many (NAT, VPN exit) was listed"],
         "look the address up in the networks of the rule";
+    /// An operator has banned the address for a time.
+    IpBanned = "ip_banned", 403 "Forbidden", temporary,
+        "This address is banned for a while.",
+        ["an operator banned it, or something that watches the log did", "an address shared by many (NAT, VPN exit) was banned"],
+        "`portcullis ban --list` says since when, until when, by whom and why; `portcullis unban` ends it";
     /// No route serves this path.
     NoRoute = "no_route", 404 "Not Found", permanent,
         "Nothing is served here.",

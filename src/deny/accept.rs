@@ -1,7 +1,9 @@
 //! Which representation a refused caller gets. Problem JSON unless it clearly wants another; never
 //! 406, since a refusal that cannot be read is worse than one in the wrong format.
 
-use http::{HeaderMap, header};
+use std::cell::RefCell;
+
+use http::{HeaderMap, HeaderValue, header};
 
 /// A representation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +34,31 @@ struct Wish {
     exactness: u8,
 }
 
+thread_local! {
+    /// The last wish of a client that was read, and what came of it: most say the same as the last one.
+    static LAST: RefCell<Option<(HeaderValue, Format)>> = const { RefCell::new(None) };
+}
+
 /// The representation that the Accept field asks for. Absent or unreadable: JSON.
 pub(super) fn negotiate(headers: &HeaderMap) -> Format {
     let mut values = headers.get_all(header::ACCEPT).iter();
     match (values.next(), values.next()) {
-        (None, _) => return Format::Json,
-        (Some(accept), None) if accept == "*/*" => return Format::Json,
-        _ => {}
+        (None, _) => Format::Json,
+        (Some(accept), None) if accept == "*/*" => Format::Json,
+        (Some(accept), None) => LAST.with_borrow_mut(|last| match last {
+            Some((value, format)) if value == accept => *format,
+            _ => {
+                let format = weigh(headers);
+                // Copied: a value is a piece of its whole head.
+                *last = HeaderValue::from_bytes(accept.as_bytes()).ok().map(|value| (value, format));
+                format
+            }
+        }),
+        _ => weigh(headers),
     }
+}
+
+fn weigh(headers: &HeaderMap) -> Format {
     // For JSON, HTML and text.
     let mut wishes: [(Wish, usize); 3] = Default::default();
     let mut place = 0;

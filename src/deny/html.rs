@@ -3,6 +3,8 @@
 //! One self-contained file without scripts, images or fonts, under a policy that forbids all of them.
 //! Of the client's text it shows the percent-encoded path and nothing else.
 
+use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -60,7 +62,7 @@ impl Page {
         let page = Page { templates, style: style.to_owned(), policy };
         for (contact, hints, facts) in [
             (None, vec![], vec![]),
-            (Some("https://a.test"), vec!["hint".to_owned()], vec![("Rule", "rbac/a".to_owned())]),
+            (Some("https://a.test"), vec!["hint".to_owned()], vec![("Rule", "rbac/a".into())]),
             (Some("mailto:a@a.test"), vec![], vec![]),
         ] {
             let shown = Shown {
@@ -88,7 +90,7 @@ impl Page {
         let facts = shown
             .facts
             .iter()
-            .map(|(name, value)| Value::from(vec![Value::from(*name), value.as_str().into()]));
+            .map(|(name, value)| Value::from(vec![Value::from(*name), Value::from(&**value)]));
         self.templates.get_template(PAGE)?.render(context! {
             style => self.style.as_str(),
             status => shown.status,
@@ -119,7 +121,7 @@ pub(super) struct Shown<'a> {
     pub(super) detail: String,
     pub(super) hints: Vec<String>,
     pub(super) contact: Option<&'a str>,
-    pub(super) facts: Vec<(&'static str, String)>,
+    pub(super) facts: Vec<(&'static str, Cow<'a, str>)>,
 }
 
 /// The page that is used: the operator's own, or the one that ships with portcullis.
@@ -184,19 +186,27 @@ fn heading(view: &View<'_>) -> &'static str {
 }
 
 /// A path for a page: everything encoded that has no business in a path, and not too long.
-fn percent_encoded(path: &str) -> String {
-    let mut shown = String::new();
+fn percent_encoded(path: &str) -> Cow<'_, str> {
+    // `%` stays: what is encoded already was encoded by the client, or when the path was made canonical.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$()*+,;=:@/%".contains(&byte);
+    if path.len() <= LONGEST_PATH && path.bytes().all(plain) {
+        return Cow::Borrowed(path);
+    }
+    let mut shown = String::with_capacity(LONGEST_PATH + '…'.len_utf8());
     for byte in path.bytes() {
-        // `%` stays: what is encoded already was encoded by the client, or when the path was made canonical.
-        let plain = byte.is_ascii_alphanumeric() || b"-._~!$()*+,;=:@/%".contains(&byte);
-        let more = if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-        if shown.len() + more.len() > LONGEST_PATH {
+        let length = if plain(byte) { 1 } else { 3 };
+        if shown.len() + length > LONGEST_PATH {
             shown.push('…');
             break;
         }
-        shown.push_str(&more);
+        if plain(byte) {
+            shown.push(byte.into());
+        } else {
+            // Written into a string, which does not fail.
+            let _ = write!(shown, "%{byte:02X}");
+        }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 const LONGEST_PATH: usize = 160;
@@ -232,7 +242,7 @@ mod tests {
             detail: "<No> & no.".into(),
             hints: if hint.is_empty() { vec![] } else { vec![hint.into()] },
             contact,
-            facts: vec![("Request id", id.into()), ("Path", path.into())],
+            facts: vec![("Request id", id.to_owned().into()), ("Path", path.to_owned().into())],
         };
         for contact in
             [None, Some(""), Some("https://a.test/?b=c&d"), Some("mailto:a@a.test"), Some("the desk")]
@@ -248,6 +258,8 @@ mod tests {
                 }
             }
         }
+        // Five contacts and three hints, of which one has the mark in it.
+        assert_eq!(remembered::known(), 5 * 2);
         // Beyond what is kept, too.
         for number in 0..200 {
             let shown = shown(None, &number.to_string(), "1", "/");
@@ -263,7 +275,8 @@ mod tests {
     #[test]
     fn a_path_is_shown_encoded_and_cut() {
         assert_eq!(percent_encoded("/a%20b/é\"<x>'&"), "/a%20b/%C3%A9%22%3Cx%3E%27%26");
-        let long = percent_encoded(&"/é".repeat(100));
+        let path = "/é".repeat(100);
+        let long = percent_encoded(&path);
         assert!(long.ends_with('…') && long.len() <= LONGEST_PATH + '…'.len_utf8(), "{long}");
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn fill(page: &Page, shown: &Shown<'_>) -> Option<String> {
             return page.fill(shown).ok();
         }
         let marked = Shown {
-            facts: shown.facts.iter().map(|(name, _)| (*name, MARK.to_owned())).collect(),
+            facts: shown.facts.iter().map(|(name, _)| (*name, MARK.into())).collect(),
             detail: shown.detail.clone(),
             hints: shown.hints.clone(),
             ..*shown
@@ -69,10 +69,11 @@ pub(super) fn fill(page: &Page, shown: &Shown<'_>) -> Option<String> {
 fn write_key(key: &mut String, shown: &Shown<'_>) {
     key.clear();
     let Shown { status, title, heading, detail, hints, contact, facts } = shown;
-    // Writing into a string cannot fail.
-    let _ = write!(key, "{status}\0{title}\0{heading}\0{detail}\0{}\0", hints.len());
-    for hint in hints {
-        key.push_str(hint);
+    // Numbers as characters, none of which is the mark.
+    let count = u32::try_from(hints.len()).unwrap_or(u32::MAX).saturating_add(u32::from('0'));
+    key.extend([u32::from(*status), count].map(|number| char::from_u32(number).unwrap_or('?')));
+    for text in [title, heading, detail.as_str()].into_iter().chain(hints.iter().map(String::as_str)) {
+        key.push_str(text);
         key.push('\0');
     }
     // Nobody and an empty contact are two things.
@@ -82,6 +83,12 @@ fn write_key(key: &mut String, shown: &Shown<'_>) {
         key.push('\0');
         key.push_str(name);
     }
+}
+
+/// How many pages this thread remembers.
+#[cfg(test)]
+pub(super) fn known() -> usize {
+    KNOWN.with_borrow(|known| known.pages.len())
 }
 
 fn put_together(pieces: &[Box<str>], shown: &Shown<'_>) -> String {

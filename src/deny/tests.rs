@@ -128,6 +128,7 @@ fn case(rule: impl Into<RuleRef>, stage: Stage, reason: Reason) -> Case {
                 name: "x-forwarded-for",
                 trusted: smallvec!["192.0.2.99".parse().unwrap()],
             },
+            banned: None,
         },
         identity: Identity::Nobody,
         notes: Notes {

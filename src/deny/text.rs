@@ -1,8 +1,11 @@
 //! A refusal as plain text, to be read in a terminal.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 
 use super::escape::escape_for_terminal;
 use super::json::ChangedIn;
@@ -37,15 +40,16 @@ fn write(view: &View<'_>, page: &mut String) -> fmt::Result {
 }
 
 /// What is known, as pairs of name and value: also the description list of the HTML page.
-pub(super) fn facts(view: &View<'_>) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("Decision", format!("{}, stage {}", view.decision, view.stage.name()))];
+pub(super) fn facts<'a>(view: &'a View<'_>) -> Vec<(&'static str, Cow<'a, str>)> {
+    let mut facts = Vec::with_capacity(8);
+    facts.push(("Decision", [view.decision, ", stage ", view.stage.name()].concat().into()));
     if let Some(rule) = &view.rule {
-        facts.push(("Rule", rule.rule.to_owned()));
-        facts.push(("Reason", rule.reason.info().code.to_owned()));
-        facts.push(("Policy", rule.policy.as_str().to_owned()));
+        facts.push(("Rule", rule.rule.into()));
+        facts.push(("Reason", rule.reason.info().code.into()));
+        facts.push(("Policy", rule.policy.as_str().into()));
     }
-    facts.push((REQUEST_ID, view.request_id.to_owned()));
-    facts.push(("Time", format!("{:.0}", view.now)));
+    facts.push((REQUEST_ID, view.request_id.into()));
+    facts.push(("Time", seconds(view.now).into()));
     if let Some(full) = &view.full {
         full_facts(full, &mut facts);
     }
@@ -55,13 +59,21 @@ pub(super) fn facts(view: &View<'_>) -> Vec<(&'static str, String)> {
 /// The name of the fact that a caller is asked to quote.
 pub(super) const REQUEST_ID: &str = "Request id";
 
-fn full_facts(full: &FullView<'_>, facts: &mut Vec<(&'static str, String)>) {
+/// A time to the second.
+fn seconds(time: Timestamp) -> String {
+    let mut text = String::with_capacity(20);
+    // Written into a string, which does not fail.
+    let _ = DateTimePrinter::new().precision(Some(0)).print_timestamp(&time, &mut text);
+    text
+}
+
+fn full_facts<'a>(full: &'a FullView<'_>, facts: &mut Vec<(&'static str, Cow<'a, str>)>) {
     let FullView { policy, identity, nearest, client, notes, .. } = *full;
-    facts.extend(full.rule_at.map(|at| ("Rule at", at.to_owned())));
+    facts.extend(full.rule_at.map(|at| ("Rule at", at.into())));
     if let Some(change) = full.change {
-        facts.push(("Changed", format!("{:.0} in {}", change.at, ChangedIn(change))));
+        facts.push(("Changed", format!("{:.0} in {}", change.at, ChangedIn(change)).into()));
     }
-    facts.push(("Client", format!("{} by {}, peer {}", client.ip, client.via(), client.peer)));
+    facts.push(("Client", format!("{} by {}, peer {}", client.ip, client.via(), client.peer).into()));
     for (rule, unmet) in (NearestShape { policy, identity, nearest }).entries() {
         let lacking = match unmet {
             Unmet::Roles(roles) => {
@@ -72,10 +84,10 @@ fn full_facts(full: &FullView<'_>, facts: &mut Vec<(&'static str, String)>) {
             Unmet::NotYet(at) | Unmet::Expired(at) => format!(": {at:.0}"),
             Unmet::Subject | Unmet::Condition => String::new(),
         };
-        facts.push(("Nearest", format!("{rule}, unmet {}{lacking}", word(unmet))));
+        facts.push(("Nearest", format!("{rule}, unmet {}{lacking}", word(unmet)).into()));
     }
     if notes.waf.threshold > 0 {
-        facts.push(("WAF score", format!("{} of {}", notes.waf.score, notes.waf.threshold)));
+        facts.push(("WAF score", format!("{} of {}", notes.waf.score, notes.waf.threshold).into()));
     }
     for found in &notes.waf.matched {
         let mut line = format!("{} +{} at {}", policy.rules.name(found.rule), found.score, found.target);
@@ -85,9 +97,9 @@ fn full_facts(full: &FullView<'_>, facts: &mut Vec<(&'static str, String)>) {
                 line.push_str(part);
             }
         }
-        facts.push(("WAF match", line));
+        facts.push(("WAF match", line.into()));
     }
     for hit in &notes.shadow {
-        facts.push(("In shadow", format!("{}, {}", policy.rules.name(hit.rule), hit.reason)));
+        facts.push(("In shadow", format!("{}, {}", policy.rules.name(hit.rule), hit.reason).into()));
     }
 }

@@ -54,6 +54,7 @@ pub(super) fn advice(reason: Reason) -> Option<&'static str> {
         Reason::MethodRefused => "Use another method.",
         Reason::ExpectationFailed => "Remove the Expect field.",
         Reason::IpNotAllowed => "Connect through a network that may come here.",
+        Reason::IpBanned => "Wait until the ban ends, or ask to have it ended.",
         Reason::IpDenied => "If you share this address with others, try another connection.",
         Reason::NoRoute => "Check the address for mistakes.",
         Reason::Misdirected => "Check the host name.",

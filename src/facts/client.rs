@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use smallvec::SmallVec;
 
 /// Where a request comes from. Addresses are canonical: IPv4-mapped IPv6 is IPv4.
@@ -13,6 +14,8 @@ pub struct Client {
     pub peer: IpAddr,
     /// How `ip` was found.
     pub via: Derivation,
+    /// Until when it is banned, where it is.
+    pub banned: Option<Timestamp>,
 }
 
 /// How the client's address was found.
@@ -35,7 +38,7 @@ impl Client {
     /// A client that is judged by its own address.
     pub fn direct(peer: IpAddr) -> Client {
         let peer = peer.to_canonical();
-        Client { ip: peer, peer, via: Derivation::Peer }
+        Client { ip: peer, peer, via: Derivation::Peer, banned: None }
     }
 
     /// A client behind a trusted peer whose forwarding header cannot be read.

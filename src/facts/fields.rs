@@ -8,6 +8,8 @@ use http::{Method, Version};
 /// Findings about the header section.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
+    /// The protocol version they came with.
+    pub version: Version,
     /// How many fields there are, repetitions counted.
     pub count: usize,
     /// Content-Length and Transfer-Encoding cannot be read in exactly one way (RFC 9112 section 6.3).
@@ -49,7 +51,7 @@ pub enum Expect {
 impl Fields {
     /// One pass over the fields of a request.
     pub fn scan(method: &Method, version: Version, headers: &HeaderMap) -> Fields {
-        let mut fields = Fields { count: headers.len(), ..Fields::default() };
+        let mut fields = Fields { version, count: headers.len(), ..Fields::default() };
         for name in headers.keys() {
             fields.odd_names |= is_odd_name(name.as_str());
         }

@@ -12,6 +12,7 @@ mod fields;
 mod hash;
 mod identity;
 mod path;
+pub mod proxied;
 mod roles;
 mod target;
 

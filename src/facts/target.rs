@@ -25,6 +25,10 @@ pub struct Target {
     text: PathAndQuery,
     rewritten: Option<PathAndQuery>,
     path: Path,
+    /// The target as it came. For rules that look at how it was written, and nothing else.
+    pub sent: Uri,
+    /// The request line as it came, where that is not what `sent` and the method say.
+    pub line: Option<Box<[u8]>>,
     /// Whether the host is another than the one that the connection was made for, where that matters.
     pub misdirected: bool,
     /// Why this target is not to be served, if so.
@@ -94,6 +98,8 @@ impl Target {
             text: PathAndQuery::from_static("/"),
             rewritten: None,
             path: Path::default(),
+            sent: uri.clone(),
+            line: None,
             misdirected: false,
             error: None,
         };
@@ -112,6 +118,8 @@ impl Target {
             text: PathAndQuery::from_static("/"),
             rewritten: None,
             path: Path::default(),
+            sent: Uri::default(),
+            line: None,
             misdirected: false,
             error: Some(TargetError { rule, shown: shown(raw) }),
         }

@@ -88,6 +88,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         &parts.headers,
         address,
     );
+    installed.snapshot.world.note_ban(&mut admitted.client);
     admitted.fields.framing_conflict |= length_dropped;
     // Whatever was dropped or rewritten, an upstream or a log would read it differently.
     if let Some(rule) = target_altered.or(scheme.is_none().then_some(Builtin::BadTarget)) {
@@ -102,7 +103,10 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let decision_id = context.ids.borrow_mut().next(now);
     let request_id =
         request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
+    let verbose = installed.snapshot.verbose.as_ref();
+    let trace = verbose.and_then(|verbose| verbose.begin(policy, &admitted, now));
     let judged = Judged {
+        trace,
         now,
         version: parts.version,
         decision_id,
@@ -147,7 +151,7 @@ fn scheme(parts: &Parts, peer: &Peer, trusted: bool) -> Option<Scheme> {
 }
 
 /// A foreign id, if it may be taken over: exactly one, short and plain.
-fn request_id(installed: &Installed, headers: &HeaderMap, trusted: bool) -> Option<HeaderValue> {
+pub(super) fn request_id(installed: &Installed, headers: &HeaderMap, trusted: bool) -> Option<HeaderValue> {
     let accept = match installed.snapshot.settings.request_id {
         RequestIdWord::Trusted => trusted,
         RequestIdWord::Accept => true,

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::held::Held;
 use super::ids::IdSource;
 use super::secured::Secured;
+use super::verbose::Verbose;
 use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
 use crate::decision::{Change, RuleRef};
@@ -20,6 +21,7 @@ use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
 use crate::policy::condition::Fact;
+use crate::policy::source::Sources;
 use crate::policy::{Policy, World};
 use crate::upstream::{Board, Hygiene, Tunnel, Upstreams};
 
@@ -40,6 +42,10 @@ pub(crate) struct Snapshot {
     pub(crate) recorded: Arc<[(String, Fact)]>,
     /// When each written rule last changed, as far as that is known.
     pub(crate) changes: Arc<[Option<Change>]>,
+    /// The texts that the configuration was made of.
+    pub(crate) sources: Arc<Sources>,
+    /// For which requests trails are kept; mostly none.
+    pub(crate) verbose: Option<Arc<Verbose>>,
 }
 
 /// A snapshot with what one thread keeps for it.
@@ -163,7 +169,7 @@ pub(crate) struct Switch {
 impl Snapshot {
     /// What a configuration means, as generation `generation`. `key`: hashes personal data in records.
     pub(crate) fn new(setup: Setup, world: World, generation: u64, key: &[u8]) -> Snapshot {
-        let Setup { settings, mut policy, .. } = setup;
+        let Setup { settings, mut policy, sources } = setup;
         policy.version.generation = generation;
         let read = policy.rbac.condition_facts().iter().filter_map(Fact::header);
         let read = read.chain(policy.routes.read_headers());
@@ -180,6 +186,8 @@ impl Snapshot {
             hygiene,
             recorder,
             recorded,
+            sources: Arc::new(sources),
+            verbose: None,
             changes: Arc::default(),
         }
     }
@@ -240,7 +248,6 @@ impl Context {
 
         use crate::audit::{Log, Settings, SinkSettings};
         use crate::policy::authn::Bounds;
-        use crate::policy::source::Sources;
 
         let outcome = crate::config::compile(Sources::single("test.toml", config), jiff::Timestamp::now());
         let setup = outcome.setup.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics));

@@ -35,6 +35,11 @@ impl Held {
     pub(super) fn end(&mut self, end: &End, headers: Option<&HeaderMap>, nearest: &[Nearest]) -> Vec<u8> {
         self.due = false;
         self.judged.count(&self.context, end);
+        if let Some(trace) = self.judged.trace.take()
+            && let Some(verbose) = &self.judged.installed.snapshot.verbose
+        {
+            verbose.keep(&self.judged, &trace);
+        }
         self.judged.line(&self.context, end, headers, nearest)
     }
 

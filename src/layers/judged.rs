@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::context::{Installed, Peer};
 use super::held::Held;
 use crate::audit::Seen;
-use crate::decision::{Builtin, Denial, RuleRef, Stage, Verdict};
+use crate::decision::{Builtin, Denial, RuleRef, Stage, Trace, Verdict};
 use crate::facts::{Body, Facts, Identity};
 use crate::policy::{Admitted, Progress};
 use crate::upstream::{Fate, Fault, RequestBody, ResponseBody, Tunnel};
@@ -64,6 +64,8 @@ pub(crate) struct Judged {
     pub(crate) identity: Identity,
     /// The body, once read.
     pub(crate) body: Body,
+    /// Every step of the gates, where an operator asked for trails.
+    pub(crate) trace: Option<Box<Trace>>,
     /// Scores, shadow hits.
     pub(crate) progress: Progress,
     /// The grant that allows it.
@@ -122,10 +124,11 @@ pub(crate) enum Verdicts {
 impl Inbound {
     /// Asks one gate.
     pub(crate) fn check(&mut self, stage: Stage) -> Verdict {
-        let Judged { installed, admitted, identity, body, progress, now, grant, .. } = &mut *self.judged;
+        let Judged { installed, admitted, identity, body, progress, now, grant, trace, .. } =
+            &mut *self.judged;
         let policy = &installed.snapshot.policy;
         let facts = policy.facts(admitted, &self.parts.headers, identity, body, *now);
-        let verdict = policy.check(stage, &facts, progress, None);
+        let verdict = policy.check(stage, &facts, progress, trace.as_deref_mut());
         if let (Stage::Rbac, Verdict::Pass(rule)) = (stage, verdict) {
             *grant = rule;
         }
@@ -164,8 +167,11 @@ impl Inbound {
 
 impl Judged {
     /// Judging waits for something outside, or has ended; from now on the time does not count.
-    pub(crate) fn pause(&mut self) {
-        self.judging += self.lap.take().map_or(Duration::ZERO, |lap| lap.elapsed());
+    /// When that is.
+    pub(crate) fn pause(&mut self) -> Instant {
+        let now = Instant::now();
+        self.judging += self.lap.take().map_or(Duration::ZERO, |lap| now - lap);
+        now
     }
 
     /// Judging goes on.

@@ -82,6 +82,7 @@ impl Judged {
             port: peer.address.port(),
             identity: Identity::Nobody,
             body: Body::Absent,
+            trace: None,
             progress: Progress::default(),
             grant: Builtin::DefaultDeny.into(),
             fate: Rc::default(),

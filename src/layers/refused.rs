@@ -4,13 +4,15 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
+use super::admit::request_id;
 use super::answer::render;
 use super::context::{Context, Peer};
 use super::judged::Judged;
 use super::record::{CLIENT_GONE, End, Ending};
 use crate::decision::{Builtin, Denial};
+use crate::facts::Body;
 
 /// Records a head that hyper refused. `answered`: hyper answered, or else only closed.
 pub(crate) fn record_head(
@@ -20,10 +22,44 @@ pub(crate) fn record_head(
     answered: bool,
     head: &[u8],
 ) {
-    let judged = Judged::unintelligible(context, peer, rule, head);
+    let mut judged = Judged::unintelligible(context, peer, rule, head);
+    look(&mut judged, peer, head);
     let denial = Denial::builtin(rule.info().stage, rule);
     let status = if answered { denial.status() } else { CLIENT_GONE };
     record(context, &judged, &End::new(status, 0, Ending::Denied(denial)));
+}
+
+/// Takes from a head that is no request what the record has use for: its id, and what the WAF's rules
+/// say of it. Read line by line, as an application might that is more lenient than we are.
+fn look(judged: &mut Judged, peer: &Peer, head: &[u8]) {
+    let installed = Rc::clone(&judged.installed);
+    let policy = &installed.snapshot.policy;
+    let start = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(head.len());
+    let mut rest = &head[start..];
+    let mut lines = std::iter::from_fn(|| {
+        let end = memchr::memchr(b'\n', rest)?;
+        let line = &rest[..end];
+        rest = &rest[end + 1..];
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    });
+    let Some(line) = lines.next() else { return };
+    let mut headers = HeaderMap::new();
+    for line in lines.by_ref().take_while(|line| !line.is_empty()).take(policy.intake.limits.fields) {
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default().trim_ascii());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    drop(lines);
+    let trusted = policy.proxies.trusts(peer.address.ip().to_canonical());
+    if let Some(id) = request_id(&installed, &headers, trusted) {
+        judged.request_id = id;
+    }
+    judged.admitted.target.line = Some(line.into());
+    let body = if rest.is_empty() { Body::Absent } else { Body::Whole(Bytes::copy_from_slice(rest)) };
+    let Judged { admitted, identity, progress, now, .. } = judged;
+    policy.look_at_refused(&policy.facts(admitted, &headers, identity, &body, *now), progress);
 }
 
 /// Records a connection that is not taken, and makes the answer to whatever it would ask.

@@ -111,7 +111,7 @@ mod tests {
         assert!(text.contains(
             "portcullis_decisions_total{stage=\"rbac\",rule=\"rbac/r0\",decision=\"deny\",mode=\"enforce\"} 1"
         ));
-        assert!(text.contains("rule=\"other\",decision=\"deny\",mode=\"enforce\"} 1000"), "{}", &text[..400]);
+        assert!(text.contains("rule=\"other\",decision=\"deny\",mode=\"enforce\"} 1050"), "{}", &text[..400]);
     }
 
     #[test]

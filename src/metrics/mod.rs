@@ -93,7 +93,10 @@ pub struct SourceLabel {
 }
 
 /// The most series of `portcullis_decisions_total`; further rules are counted together.
-const MAX_RULES: usize = 2_000;
+const MAX_SERIES: usize = 2_000;
+
+/// What is kept free of them for the series of `other`, one for each stage, decision and mode.
+const OTHERS: usize = 50;
 
 impl Metrics {
     /// All at zero.
@@ -199,6 +202,11 @@ impl Metrics {
         }
     }
 
+    /// Notes that a source has no key set any more, or is gone.
+    pub fn forget_key_set(&self, source: &SourceLabel) {
+        self.jwks_age_seconds.remove(source);
+    }
+
     /// Notes how long ago a key set was fetched.
     pub fn key_set_age(&self, source: SourceLabel, age: Duration) {
         self.jwks_age_seconds.get_or_create_owned(&source).set(age.as_secs_f64());
@@ -227,7 +235,7 @@ impl Metrics {
         // Asked once for each rule and thread, so a lock does no harm here.
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         if !series.contains(&labels) {
-            if series.len() >= MAX_RULES {
+            if series.len() >= MAX_SERIES - OTHERS {
                 labels.rule = "other".to_owned();
             } else {
                 series.insert(labels.clone());

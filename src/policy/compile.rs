@@ -58,7 +58,7 @@ impl Compile<'_> {
         words: &RawWords,
     ) -> Written {
         if !self.diagnostics.lacks(mode.place, MODE_KEYS) {
-            self.check_mode(mode);
+            self.check_mode(mode, Some(&format!("{}/{}", stage.name(), id.value)));
         }
         let text = |value: &Option<At<String>>| value.as_ref().map(|text| text.value.as_str().into());
         let full = |name: &Name| format!("{}/{name}", stage.name()).into_boxed_str();
@@ -76,8 +76,16 @@ impl Compile<'_> {
         self.rules.add(id, info, self.diagnostics)
     }
 
-    /// Checks the mode keys of a single rule.
-    fn check_mode(&mut self, raw: &RawMode) {
+    /// Checks the mode keys of a single rule, or of what `about` names.
+    fn check_mode(&mut self, raw: &RawMode, about: Option<&str>) {
+        let before = self.diagnostics.len();
+        self.find_mode_problems(raw);
+        if let (Some(about), true) = (about, self.diagnostics.len() > before) {
+            self.diagnostics.last_is_about(about);
+        }
+    }
+
+    fn find_mode_problems(&mut self, raw: &RawMode) {
         match (Mode::from(raw), &raw.mode, &raw.shadow_until) {
             (Mode::Shadow(None), Some(mode), _) => {
                 self.diagnostics
@@ -99,7 +107,7 @@ impl Compile<'_> {
     }
 
     /// Checks the mode keys of a whole stage or route, which must not be forgotten in shadow.
-    pub fn stage_mode(&mut self, raw: &RawMode) -> Mode {
+    pub fn stage_mode(&mut self, raw: &RawMode, about: Option<&str>) -> Mode {
         let mode = Mode::from(raw);
         if self.diagnostics.lacks(raw.place, MODE_KEYS) {
             return mode;
@@ -115,7 +123,7 @@ impl Compile<'_> {
                     .push(Code::ShadowWithoutEnd, at.place, "a stage or route in shadow needs `shadow_until`")
                     .help("say until when it is to be watched: `shadow_until = 2027-01-31T00:00:00Z`");
             }
-            _ => self.check_mode(raw),
+            _ => self.check_mode(raw, about),
         }
         mode
     }

@@ -33,6 +33,8 @@ pub struct Diagnostic {
     pub message: String,
     /// Where; none for problems that have no text, such as a missing file on the command line.
     pub place: Option<Place>,
+    /// The full name of what it is about, if that has one: `rbac/orders-read`, `route/shop`.
+    pub about: Option<String>,
     /// Words at the caret.
     pub label: String,
     /// Other places that matter, with words at each.
@@ -116,6 +118,13 @@ impl Diagnostics {
         self.list.push(Diagnostic::new(code, place.into(), message.into()));
         let last = self.list.len() - 1;
         &mut self.list[last]
+    }
+
+    /// Says what the problem is about that was noted last.
+    pub fn last_is_about(&mut self, name: &str) {
+        if let Some(last) = self.list.last_mut() {
+            last.about(name);
+        }
     }
 
     /// Notes a problem that may consist in the absence of one of these keys from a table. It is told
@@ -220,9 +229,25 @@ impl Diagnostics {
 }
 
 impl Diagnostic {
-    fn new(code: Code, place: Option<Place>, message: String) -> Diagnostic {
+    /// A problem without further words.
+    pub fn new(code: Code, place: Option<Place>, message: String) -> Diagnostic {
         let severity = code.info().severity;
-        Diagnostic { code, severity, message, place, label: String::new(), also: Vec::new(), help: None }
+        Diagnostic {
+            code,
+            severity,
+            message,
+            place,
+            about: None,
+            label: String::new(),
+            also: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// The full name of what it is about.
+    pub fn about(&mut self, name: impl Into<String>) -> &mut Diagnostic {
+        self.about = Some(name.into());
+        self
     }
 
     /// Words at the caret.

@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::diagnostic::{At, Diagnostics, Place};
 use super::ip::RawIp;
+use super::lint::RawLint;
 use super::mode::RawMode;
 use super::raw::RawPolicy;
 use super::rbac::RawRbac;
@@ -60,6 +61,13 @@ impl RawRbac {
     }
 }
 
+impl RawLint {
+    fn absorb(&mut self, other: RawLint, diagnostics: &mut Diagnostics) {
+        once(&mut self.expires_within, other.expires_within, "lint.expires_within", diagnostics);
+        self.allow.extend(other.allow);
+    }
+}
+
 impl RawPolicy {
     /// Takes the tables of the next file.
     pub fn absorb(&mut self, other: RawPolicy, diagnostics: &mut Diagnostics) {
@@ -69,6 +77,7 @@ impl RawPolicy {
         absorb_with(&mut self.authn, other.authn, |mine, other| mine.absorb(other, diagnostics));
         absorb_with(&mut self.rbac, other.rbac, |mine, other| mine.absorb(other));
         absorb_with(&mut self.waf, other.waf, |mine, other| mine.absorb(other, diagnostics));
+        absorb_with(&mut self.lint, other.lint, |mine, other| mine.absorb(other, diagnostics));
         self.disclosure.extend(other.disclosure);
         if let Some(contact) = other.contact {
             match &self.contact {

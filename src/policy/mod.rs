@@ -16,6 +16,7 @@ pub mod disclosure;
 pub(crate) mod fixture;
 pub mod intake;
 pub mod ip;
+pub mod lint;
 mod merge;
 pub mod mode;
 pub mod network;
@@ -33,7 +34,7 @@ pub use sample::{Caller, Sample};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Uri, Version as HttpVersion, header};
+use http::{HeaderMap, Method, StatusCode, Uri, Version as HttpVersion, header};
 use jiff::Timestamp;
 
 use self::authn::{Authn, Credential, Hit, KeyRing, Presented, Revocations, TokenCache, Verification};
@@ -42,7 +43,7 @@ use self::compile::Compile;
 use self::diagnostic::{At, Diagnostics};
 use self::disclosure::Disclosure;
 use self::intake::{AddressSource, Intake, Limits, TrustedProxies};
-use self::ip::{Ip, IpSet};
+use self::ip::{Bans, Ip, IpSet};
 use self::mode::Mode;
 use self::network::{NetItem, Networks};
 use self::raw::RawPolicy;
@@ -113,6 +114,18 @@ pub struct World {
     pub keys: Arc<KeyRing>,
     /// Credentials that were withdrawn, beyond those of the policy's own list.
     pub revoked: Arc<Revocations>,
+    /// Addresses that are banned for a time; none, mostly.
+    pub bans: Option<Arc<Bans>>,
+}
+
+impl World {
+    /// Adds to what is known of a client whether it is banned.
+    #[inline]
+    pub fn note_ban(&self, client: &mut Client) {
+        if let Some(bans) = &self.bans {
+            client.banned = bans.until(client.ip);
+        }
+    }
 }
 
 /// What judging one request carries from gate to gate.
@@ -146,7 +159,52 @@ pub enum BodyPlan {
     Read(u64),
 }
 
+/// An upstream's answer, as far as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header fields.
+    pub headers: &'a HeaderMap,
+    /// The first part of its body, as it came; empty where no rule looks at it.
+    pub body: &'a [u8],
+}
+
+/// What is to become of an answer before the client may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerPlan {
+    /// No rule looks at answers.
+    Pass,
+    /// Rules look at its head alone.
+    Head,
+    /// Rules look at so much of its body.
+    Body(usize),
+}
+
 impl Policy {
+    /// What is to become of an answer.
+    pub fn answer_plan(&self, status: StatusCode, headers: &HeaderMap) -> AnswerPlan {
+        self.waf.answer_plan(status, headers)
+    }
+
+    /// Asks the WAF about an answer, whose request every gate has let pass.
+    pub fn check_answer(&self, facts: &Facts<'_>, answer: &Answer<'_>, progress: &mut Progress) -> Verdict {
+        let shadow = self.waf_in_shadow(facts);
+        self.waf.check_answer(facts, answer, shadow, &mut progress.waf, &mut progress.notes)
+    }
+
+    /// Whether the WAF, or the route for it, is in shadow.
+    fn waf_in_shadow(&self, facts: &Facts<'_>) -> bool {
+        let route = self.route(facts.route);
+        self.waf_mode.in_shadow(facts.now) || route.is_some_and(|route| route.mode.in_shadow(facts.now))
+    }
+
+    /// Lets the WAF look at a request that was refused as unintelligible, for the record alone.
+    pub fn look_at_refused(&self, facts: &Facts<'_>, progress: &mut Progress) {
+        let Progress { notes, waf } = progress;
+        self.waf.look_at_refused(facts, waf, notes);
+    }
+
     /// Compiles the tables of all files. `None`: there are errors among the diagnostics.
     pub fn compile(
         raw: &RawPolicy,
@@ -172,7 +230,7 @@ impl Policy {
         let inherit = raw.authn.as_ref().map_or(AuthnWord::Optional, authn::RawAuthn::default_for_routes);
         let around = Around { upstreams: &upstreams, inherit, managed: &frame.managed_headers };
         let routes = Routes::compile(&raw.route, &around, &mut cx);
-        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode));
+        let ip_mode = raw.ip.as_ref().map_or(Mode::Enforce, |ip| cx.stage_mode(&ip.mode, Some("ip")));
         let ip = raw.ip.as_ref().map_or_else(Ip::default, |ip| Ip::compile(ip, &mut cx));
         let authn = raw
             .authn
@@ -307,7 +365,12 @@ impl Policy {
         let Progress { notes, waf } = progress;
         match stage {
             Stage::Intake => {
-                self.intake.check(facts, route.map_or_else(Accept::default, |route| route.accept), trace)
+                let accept = route.map_or_else(Accept::default, |route| route.accept);
+                let verdict = self.intake.check(facts, accept, trace);
+                if matches!(verdict, Verdict::Deny(_)) {
+                    self.waf.look_at_refused(facts, waf, notes);
+                }
+                verdict
             }
             Stage::Ip => self.ip.check(facts, shadow(self.ip_mode), notes, trace),
             Stage::Route if facts.target.misdirected => {

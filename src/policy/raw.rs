@@ -6,6 +6,7 @@ use super::authn::RawAuthn;
 use super::decode::table;
 use super::disclosure::{RawContact, RawDisclosure};
 use super::ip::RawIp;
+use super::lint::RawLint;
 use super::network::RawNetwork;
 use super::rbac::RawRbac;
 use super::route::RawRoute;
@@ -30,5 +31,7 @@ table! {
         list disclosure: RawDisclosure,
         /// Whom a refused caller can ask.
         opt contact: RawContact,
+        /// What `check` looks for, and what it finds and is to leave alone.
+        opt lint: RawLint,
     }
 }

@@ -81,7 +81,8 @@ impl Policy {
     /// Asks all gates about a sample, in the order of the server.
     pub fn decide(&self, sample: &Sample, world: &World, mut trace: Option<&mut Trace>) -> Decision {
         let Sample { now, headers, body, .. } = sample;
-        let admitted = self.admit_sample(sample);
+        let mut admitted = self.admit_sample(sample);
+        world.note_ban(&mut admitted.client);
         let mut progress = Progress::default();
         let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
         let mut rule: RuleRef = Builtin::DefaultDeny.into();

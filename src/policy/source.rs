@@ -1,6 +1,6 @@
 //! Named text: what the loader has read, and all that the core ever sees of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::diagnostic::{FileId, Place};
@@ -11,6 +11,10 @@ pub struct Sources {
     texts: Vec<Source>,
     /// Files that the configuration refers to, by their resolved path.
     attached: BTreeMap<String, Attached>,
+    /// Those of them that hold keys or other secrets.
+    secrets: BTreeSet<String>,
+    /// What globs of attached files stand for, by the resolved glob.
+    expanded: BTreeMap<String, Vec<FileId>>,
 }
 
 /// One file.
@@ -22,6 +26,8 @@ pub struct Source {
     pub text: Arc<str>,
     /// Whether it is the main file or an included one (and not a list or a key).
     pub policy: bool,
+    /// Whether it is a program of rules, in which no secrets are.
+    pub program: bool,
     /// Found when the first place in this file is shown; most lists and keys are never asked.
     lines: OnceLock<Lines>,
 }
@@ -77,9 +83,28 @@ impl Sources {
         id
     }
 
+    /// Adds a program of rules, under its resolved path.
+    pub fn attach_program(&mut self, path: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
+        let id = self.attach(path, text);
+        if let Some(source) = self.texts.get_mut(id.0 as usize) {
+            source.program = true;
+        }
+        id
+    }
+
     /// Notes that a file that a key refers to could not be read.
     pub fn attach_failure(&mut self, path: impl Into<String>, failure: Attached) {
         self.attached.insert(path.into(), failure);
+    }
+
+    /// Notes which attached files a resolved glob stands for, in their order.
+    pub fn expand(&mut self, pattern: impl Into<String>, files: Vec<FileId>) {
+        self.expanded.insert(pattern.into(), files);
+    }
+
+    /// The files that a glob, written in the file `from`, stands for.
+    pub fn expanded(&self, from: FileId, pattern: &str) -> Option<&[FileId]> {
+        self.expanded.get(&self.resolve(from, pattern)).map(Vec::as_slice)
     }
 
     /// Whether a file of this resolved path was looked for.
@@ -89,7 +114,7 @@ impl Sources {
 
     fn add(&mut self, name: String, text: Arc<str>, policy: bool) -> FileId {
         let id = FileId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
-        self.texts.push(Source { name, text, policy, lines: OnceLock::new() });
+        self.texts.push(Source { name, text, policy, program: false, lines: OnceLock::new() });
         id
     }
 
@@ -109,6 +134,24 @@ impl Sources {
             Attached::Text(id) => Some((path.as_str(), &*self.get(*id)?.text)),
             Attached::Absent | Attached::Unreadable(_) => None,
         })
+    }
+
+    /// Says which attached files hold keys or other secrets, which nobody may keep.
+    pub fn set_secrets(&mut self, secrets: BTreeSet<String>) {
+        self.secrets = secrets;
+    }
+
+    /// Whether an attached file holds keys or other secrets.
+    pub fn is_secret(&self, path: &str) -> bool {
+        self.secrets.contains(path)
+    }
+
+    /// Puts another text in the place of a policy file's.
+    pub fn replace(&mut self, id: FileId, text: impl Into<Arc<str>>) {
+        if let Some(source) = self.texts.get_mut(id.0 as usize) {
+            source.text = text.into();
+            source.lines = OnceLock::new();
+        }
     }
 
     /// The file that `path`, written in the file `from`, refers to.

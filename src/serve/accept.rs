@@ -1,48 +1,105 @@
 //! From a connection that comes to one that is served: room for it, who it is from, TLS.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
+use tower::Service;
 
 use super::connection::{Protocol, Session};
 use super::door::{Door, Doors, Way};
-use super::drain::Connections;
-use super::listen::{Admission, Full};
-use super::proxy_protocol::{self, Said, Unsaid};
+use super::drain::{Connections, Control};
+use super::listen::{Admission, Full, Seat};
+use super::proxy_protocol::{self, Unsaid};
 use super::shown::shown;
-use super::stack::stack;
 use super::wire::Wire;
 use crate::config::Clients;
 use crate::decision::Builtin;
 use crate::facts::Scheme;
-use crate::layers::{Context, Peer, Secured, certificate_rule, record_head, turn_away};
+use crate::facts::proxied::Said;
+use crate::layers::{Arrival, Context, Outgoing, Peer, Secured, certificate_rule, record_head, turn_away};
+use crate::metrics::Metrics;
 
 /// Takes the connections of one listening socket.
-pub(super) struct Acceptor {
+pub(super) struct Acceptor<S> {
     pub(super) context: Rc<Context>,
+    pub(super) stack: S,
     pub(super) connections: Rc<Connections>,
     pub(super) admission: Arc<Admission>,
     pub(super) doors: Doors,
 }
 
-impl Acceptor {
-    /// Accepts for ever.
-    pub(super) async fn accept(self, listener: TcpListener) {
+/// A connection that may be served.
+struct Admitted<S> {
+    session: Session<S>,
+    stream: Stream,
+    _seat: Seat,
+    _open: Open,
+}
+
+/// What it is served over.
+enum Stream {
+    Clear(TcpStream),
+    // In a place of its own: the state of TLS is a kilobyte that would be part of every future around it.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl<S> Acceptor<S>
+where
+    S: Service<Arrival, Response = Response<Outgoing>, Error = Infallible> + Clone + 'static,
+    S::Future: 'static,
+{
+    /// Accepts until it is told to stop, and then still those who came before that.
+    pub(super) async fn accept(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let acceptor = Rc::new(self);
         let take = |(stream, address)| {
-            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address));
+            // Counted from here on, so that the end of the process waits for it.
+            let control = acceptor.connections.add();
+            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address, control));
         };
-        accept_all(async || listener.accept().await, take).await;
+        tokio::select! {
+            () = accept_all(async || listener.accept().await, take) => {}
+            () = stop => {}
+        }
+        let queued = poll_fn(|cx| {
+            while let Poll::Ready(Ok(connection)) = listener.poll_accept(cx) {
+                take(connection);
+            }
+            Poll::Ready(())
+        });
+        // However many there are: what is left in the queue is reset.
+        unconstrained(queued).await;
     }
 
-    async fn connection(self: Rc<Self>, mut stream: TcpStream, address: SocketAddr) {
+    async fn connection(self: Rc<Self>, stream: TcpStream, address: SocketAddr, control: Rc<Control>) {
+        // In a place that is free again when the connection is served, which may be for hours.
+        let Some(admitted) = Box::pin(self.admit(stream, address, control)).await else { return };
+        drop(self);
+        let Admitted { session, stream, _seat, _open } = admitted;
+        match stream {
+            Stream::Clear(stream) => session.run(stream).await,
+            Stream::Tls(stream) => session.run(stream).await,
+        }
+    }
+
+    /// Whether there is room for it, who it is from, and TLS.
+    async fn admit(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+        control: Rc<Control>,
+    ) -> Option<Admitted<S>> {
         let mut address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let installed = self.context.installed();
         let settings = &installed.snapshot.settings;
@@ -55,23 +112,17 @@ impl Acceptor {
             Ok(seat) => seat,
             Err(full) => return self.full(stream, address, &door, full).await,
         };
-        let metrics = self.context.handles.borrow().shared();
-        let _open = Open::new(&metrics.connections);
+        let open = Open::new(self.context.handles.borrow().shared());
         if door.is_proxy(address.ip()) {
             match timeout_at(deadline, proxy_protocol::read(&mut stream)).await {
                 Ok(Ok(Said::Client(client))) => address = client,
                 // The proxy's own connections are those of one client, like anybody's.
                 Ok(Ok(Said::Local)) => {}
-                Ok(Err(Unsaid::Silence)) => return,
+                Ok(Err(Unsaid::Silence)) => return None,
                 Ok(Err(Unsaid::Broken(error))) => {
                     tracing::debug!(peer = %address, %error, "a PROXY protocol header broke off");
-                    return record_head(
-                        &self.context,
-                        &Peer::new(address, door.scheme(), None),
-                        Builtin::ForwardedMalformed,
-                        false,
-                        b"",
-                    );
+                    self.record(address, &door, Builtin::ForwardedMalformed);
+                    return None;
                 }
                 Ok(Err(Unsaid::Refused(why))) => {
                     tracing::debug!(peer = %address, why, "a PROXY protocol header is refused");
@@ -84,21 +135,26 @@ impl Acceptor {
             Ok(seat) => seat,
             Err(full) => return self.full(stream, address, &door, full).await,
         };
-        let _seat = seat;
         // Streamed answers must not wait for Nagle.
         let _ = stream.set_nodelay(true);
         let session = |secured, alpn| Session {
             context: Rc::clone(&self.context),
-            stack: stack(&self.context),
+            stack: self.stack.clone(),
             peer: Peer::new(address, door.scheme(), secured),
             wire,
-            control: self.connections.add(),
+            control,
             alpn,
         };
         let (tls, clients) = match &door.way {
-            Way::Clear => return session(None, None).run(stream).await,
+            Way::Clear => {
+                let (session, stream) = (session(None, None), Stream::Clear(stream));
+                return Some(Admitted { session, stream, _seat: seat, _open: open });
+            }
             Way::Tls(tls, clients) => (tls, clients.as_ref()),
-            Way::Shut => return tracing::error!(peer = %address, "the listener has no usable TLS"),
+            Way::Shut => {
+                tracing::error!(peer = %address, "the listener has no usable TLS");
+                return None;
+            }
         };
         let rule = match timeout_at(deadline, tls.accept(stream)).await {
             Ok(Ok(stream)) => match self.secured(&stream, clients) {
@@ -107,7 +163,9 @@ impl Acceptor {
                         Some(b"h2") => Protocol::Http2,
                         _ => Protocol::Http1,
                     };
-                    return session(Some(secured), Some(protocol)).run(stream).await;
+                    let session = session(Some(secured), Some(protocol));
+                    let stream = Stream::Tls(Box::new(stream));
+                    return Some(Admitted { session, stream, _seat: seat, _open: open });
                 }
                 Err(what) => {
                     tracing::debug!(peer = %address, what, "a client's certificate cannot be read");
@@ -124,8 +182,9 @@ impl Acceptor {
             }
         };
         if let Some(rule) = rule {
-            record_head(&self.context, &Peer::new(address, door.scheme(), None), rule, false, b"");
+            self.record(address, &door, rule);
         }
+        None
     }
 
     fn secured(
@@ -138,18 +197,36 @@ impl Acceptor {
         Ok(Secured::new(self.doors.key, tls.server_name(), clients, shown))
     }
 
+    /// Records a connection that came to nothing before any request.
+    fn record(&self, address: SocketAddr, door: &Door, rule: Builtin) {
+        record_head(&self.context, &Peer::new(address, door.scheme(), None), rule, false, b"");
+    }
+
     /// There is no room for the connection.
-    async fn full(&self, stream: TcpStream, address: SocketAddr, door: &Door, full: Full) {
+    async fn full(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        door: &Door,
+        full: Full,
+    ) -> Option<Admitted<S>> {
         tracing::debug!(peer = %address, limit = full.limit(), "a connection was closed: the limit is reached");
-        self.refuse(stream, address, door, Builtin::FaultOverload).await;
+        self.refuse(stream, address, door, Builtin::FaultOverload).await
     }
 
     /// Records that the connection is not taken, and says so where that can be said without TLS.
-    async fn refuse(&self, stream: TcpStream, address: SocketAddr, door: &Door, rule: Builtin) {
+    async fn refuse(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        door: &Door,
+        rule: Builtin,
+    ) -> Option<Admitted<S>> {
         let answer = turn_away(&self.context, &Peer::new(address, door.scheme(), None), rule);
         if door.scheme() == Scheme::Http {
             let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
         }
+        None
     }
 }
 
@@ -198,18 +275,18 @@ async fn farewell(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
 }
 
 /// Counts an open connection in the gauge.
-struct Open<'a>(&'a prometheus_client::metrics::gauge::Gauge);
+struct Open(Arc<Metrics>);
 
-impl Open<'_> {
-    fn new(gauge: &prometheus_client::metrics::gauge::Gauge) -> Open<'_> {
-        gauge.inc();
-        Open(gauge)
+impl Open {
+    fn new(metrics: Arc<Metrics>) -> Open {
+        metrics.connections.inc();
+        Open(metrics)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.connections.dec();
     }
 }
 

@@ -90,10 +90,10 @@ impl Chronicle {
         difference: Option<&Difference>,
         origin: Origin<'_>,
     ) -> Chapter {
-        let Setup { policy, sources, secrets, .. } = setup;
+        let Setup { policy, sources, .. } = setup;
         *self.meaning.lock().unwrap_or_else(PoisonError::into_inner) = meaning;
         let mut history = self.history();
-        let attempt = Attempt { hash: policy.version.hash, sources, secrets, difference };
+        let attempt = Attempt { hash: policy.version.hash, sources, difference };
         let version = history.accept(&attempt, origin);
         Chapter { version, changes: history.changes(&policy.rules) }
     }

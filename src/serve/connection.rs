@@ -51,7 +51,7 @@ where
         let mut io = ClientIo::new(stream, Rc::clone(&self.wire));
         let protocol = match self.alpn {
             Some(protocol) => Ok(protocol),
-            None => detect(&mut io).await,
+            None => self.detected(&mut io).await,
         };
         match protocol {
             Ok(Protocol::Http1) => self.http1(io).await,
@@ -59,6 +59,23 @@ where
             // Silent, gone, or broken before anything that could be recorded.
             Err(_) => {}
         }
+    }
+
+    /// The protocol that the first bytes tell. Who has sent none when the process ends is not waited for.
+    async fn detected<T: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        io: &mut ClientIo<T>,
+    ) -> io::Result<Protocol> {
+        let mut detecting = pin!(detect(io));
+        poll_fn(|cx| match (detecting.as_mut().poll(cx), self.control.poll(cx)) {
+            (Poll::Ready(protocol), _) => Poll::Ready(protocol),
+            (Poll::Pending, Ask::Finish) if self.wire.is_idle() => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            (Poll::Pending, Ask::Cut) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            (Poll::Pending, Ask::Nothing | Ask::Leave | Ask::Finish) => Poll::Pending,
+        })
+        .await
     }
 
     async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, io: ClientIo<T>) {
@@ -72,22 +89,28 @@ where
         let handler = Handler { stack: stack.into(), peer: Rc::clone(&peer), wire: Rc::clone(&wire) };
         let mut connection = builder.serve_connection(TokioIo::new(io), handler);
         let ended = poll_fn(|cx| {
-            match control.poll(cx) {
-                Ask::Nothing => {}
-                Ask::Finish => Pin::new(&mut connection).graceful_shutdown(),
-                Ask::Cut => return Poll::Ready(Ok(())),
+            let ask = control.poll(cx);
+            if ask == Ask::Cut {
+                return Poll::Ready(Ok(()));
             }
-            Pin::new(&mut connection).poll(cx)
+            // Read first: a request that has begun to come is served, and its answer closes the connection.
+            let polled = Pin::new(&mut connection).poll(cx);
+            if polled.is_pending() && ask == Ask::Finish && wire.is_idle() {
+                Pin::new(&mut connection).graceful_shutdown();
+                return Pin::new(&mut connection).poll(cx);
+            }
+            polled
         });
         let ended = ended.await;
         if let Some(Switch { tunnel, held }) = peer.switch.take() {
             wire.set_tunnel();
             let parts = connection.into_parts();
             let mut io = parts.io.into_inner();
-            let mut tunnel = pin!(tunnel.run(&mut io, &parts.read_buf));
+            // In a place of its own: most connections never have one.
+            let mut tunnel = Box::pin(tunnel.run(&mut io, &parts.read_buf));
             let carried = poll_fn(|cx| match control.poll(cx) {
                 Ask::Cut => Poll::Ready((0, 0)),
-                Ask::Nothing | Ask::Finish => tunnel.as_mut().poll(cx),
+                Ask::Nothing | Ask::Leave | Ask::Finish => tunnel.as_mut().poll(cx),
             });
             let (sent, received) = carried.await;
             held.closed(sent, received);
@@ -111,13 +134,21 @@ where
             .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
-        let handler = Handler { stack: stack.into(), peer, wire };
+        let handler = Handler { stack: stack.into(), peer, wire: Rc::clone(&wire) };
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
+        let mut told = false;
         let ended = poll_fn(|cx| {
-            match control.poll(cx) {
-                Ask::Nothing => {}
-                Ask::Finish => connection.as_mut().graceful_shutdown(),
+            let tell = match control.poll(cx) {
+                Ask::Nothing => false,
+                // Who has just come is served once before it is sent away.
+                Ask::Leave => wire.is_used(),
+                Ask::Finish => true,
                 Ask::Cut => return Poll::Ready(Ok(())),
+            };
+            if tell && !told {
+                told = true;
+                // GOAWAY, twice: streams that the client opened before it reads the first one are served.
+                connection.as_mut().graceful_shutdown();
             }
             connection.as_mut().poll(cx)
         });

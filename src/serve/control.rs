@@ -34,12 +34,23 @@ pub(crate) enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The admin socket cannot be made.
+    #[error("cannot listen on `{}`: {error}", path.display())]
+    Socket {
+        /// Where.
+        path: std::path::PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// There is no key for the tickets of TLS sessions.
     #[error("TLS cannot be offered: {0}")]
     Tls(#[from] rustls::Error),
     /// The decision log cannot be written.
     #[error("the decision log cannot be written: {0}")]
     Log(io::Error),
+    /// The book of bans cannot be used.
+    #[error("the bans cannot be used: {0}")]
+    Bans(io::Error),
     /// The admin listener's token file cannot be used.
     #[error("the admin token cannot be used: {0}")]
     Token(io::Error),
@@ -56,7 +67,7 @@ pub(crate) fn serve<B, F>(
     beside: B,
 ) -> Result<ExitCode, StartError>
 where
-    B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
+    B: AsyncFnOnce(watch::Receiver<Lifecycle>, Arc<Log>) -> Result<F, StartError>,
     F: Future<Output = ()> + Send + 'static,
 {
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -69,7 +80,7 @@ async fn run<B, F>(
     beside: B,
 ) -> Result<ExitCode, StartError>
 where
-    B: AsyncFnOnce(watch::Receiver<Lifecycle>) -> Result<F, StartError>,
+    B: AsyncFnOnce(watch::Receiver<Lifecycle>, Arc<Log>) -> Result<F, StartError>,
     F: Future<Output = ()> + Send + 'static,
 {
     // Signals are caught before anything listens, so that none is lost.
@@ -83,7 +94,7 @@ where
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
-    let beside = beside(watching.clone()).await?;
+    let beside = beside(watching.clone(), Arc::clone(&log)).await?;
     let shared = shared(&installer, &metrics, threads)?;
     let admission = Admission::new();
     let tickets = tls::tickets()?;

@@ -6,12 +6,14 @@ use std::task::{Context, Waker};
 
 use tokio::sync::Notify;
 
-/// What a connection is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a connection is asked to do. Once asked, no longer asked for less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ask {
     /// Go on.
     Nothing,
-    /// Take no further request.
+    /// Tell the client to go elsewhere, and serve what it still asks.
+    Leave,
+    /// Take no request that has not begun.
     Finish,
     /// End now.
     Cut,
@@ -77,16 +79,13 @@ impl Connections {
 }
 
 impl Control {
-    /// What is asked, each ask once, except that a cut stays; the task is woken when that changes.
+    /// What is asked; the task is woken when that changes.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Ask {
         let mut waker = self.waker.borrow_mut();
         if waker.is_none() {
             *waker = Some(cx.waker().clone());
         }
-        match self.ask.get() {
-            Ask::Finish => self.ask.replace(Ask::Nothing),
-            other => other,
-        }
+        self.ask.get()
     }
 }
 
@@ -105,18 +104,15 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
-    async fn every_connection_is_asked_once_and_a_cut_stays() {
+    async fn every_connection_is_asked_also_one_that_comes_later() {
         let connections = Rc::new(Connections::default());
         let (a, b) = (connections.add(), connections.add());
         let mut cx = Context::from_waker(Waker::noop());
         assert_eq!(a.poll(&mut cx), Ask::Nothing);
         connections.ask(Ask::Finish);
-        assert_eq!(
-            (a.poll(&mut cx), a.poll(&mut cx), b.poll(&mut cx)),
-            (Ask::Finish, Ask::Nothing, Ask::Finish)
-        );
+        assert_eq!((a.poll(&mut cx), b.poll(&mut cx)), (Ask::Finish, Ask::Finish));
         connections.ask(Ask::Cut);
-        assert_eq!((a.poll(&mut cx), a.poll(&mut cx)), (Ask::Cut, Ask::Cut));
+        assert_eq!((a.poll(&mut cx), b.poll(&mut cx)), (Ask::Cut, Ask::Cut));
         drop((a, b));
         connections.all_closed().await;
         assert_eq!(connections.add().poll(&mut cx), Ask::Cut);

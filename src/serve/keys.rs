@@ -4,7 +4,7 @@
 //! whoever asks how often. A fetch that fails, or brings nothing usable, leaves the keys that are
 //! there in force.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +41,7 @@ struct Known {
     tried: Option<Instant>,
     fetched: Option<Instant>,
     fetched_at: Option<SystemTime>,
+    wanted_since: Option<Instant>,
     wanted: bool,
 }
 
@@ -50,11 +51,21 @@ pub(super) async fn keep(installer: Arc<Installer>, wanted: Arc<KeysWanted>, met
     let mut known: BTreeMap<Arc<str>, Known> = BTreeMap::new();
     let mut fetches: JoinSet<(Arc<str>, Result<String, String>)> = JoinSet::new();
     let mut ticks = interval(Duration::from_secs(1));
+    let mut told: BTreeSet<Box<str>> = BTreeSet::new();
     loop {
         let policy = Arc::clone(&installer.current().load().policy);
+        let sources: BTreeSet<Box<str>> =
+            policy.authn.remote_key_sets().map(|set| set.source.into()).collect();
+        for gone in told.difference(&sources) {
+            metrics.forget_key_set(&SourceLabel { source: gone.to_string() });
+        }
+        told = sources;
         for set in policy.authn.remote_key_sets() {
             let entry = known.entry(Arc::clone(set.url)).or_default();
-            let age = entry.fetched_at.and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            // A set that was never had is as old as the wish for it.
+            let wanted_since = *entry.wanted_since.get_or_insert_with(Instant::now);
+            let age =
+                entry.fetched_at.and_then(|at| at.elapsed().ok()).unwrap_or_else(|| wanted_since.elapsed());
             metrics.key_set_age(SourceLabel { source: set.source.to_owned() }, age);
             let rested = entry.tried.is_none_or(|tried| tried.elapsed() >= PAUSE);
             let stale = entry.fetched.is_none_or(|fetched| fetched.elapsed() >= set.refresh);

@@ -5,6 +5,7 @@
 //! configuration in force ([`Installer`]) and the metrics.
 
 mod accept;
+mod bans;
 mod chronicle;
 mod connection;
 mod control;
@@ -26,6 +27,7 @@ mod watch;
 mod wire;
 mod worker;
 
+pub(crate) use bans::{BanDesk, BanError};
 pub(crate) use control::{StartError, serve};
 pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;

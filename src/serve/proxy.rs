@@ -7,12 +7,11 @@ use std::rc::Rc;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
-use tokio::time::Instant;
 
 use super::trace::set_trace;
 use crate::decision::{Builtin, RuleRef};
 use crate::facts::{Identity, fold_name, hash_text, is_odd_name};
-use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID};
+use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID, inspect};
 use crate::policy::route::Route;
 use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
 
@@ -30,12 +29,11 @@ pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<
         Ok(prepared) => prepared,
         Err(reply) => return Ok(*reply),
     };
-    judged.pause();
-    let sent = Instant::now();
-    let forwarded = forward(outbound).await;
-    judged.upstream = Some(sent.elapsed());
+    let begin = judged.pause();
+    let forwarded = forward(outbound, begin).await;
+    judged.upstream = Some(begin.elapsed());
     let verdict = match forwarded {
-        Ok(Forwarded::Answer(response)) => Verdicts::Answered(response),
+        Ok(Forwarded::Answer(response)) => inspect(&mut judged, response).await,
         Ok(Forwarded::Switched(response, tunnel)) => Verdicts::Switched(response, tunnel),
         Err(fault) => Verdicts::Failed(fault),
     };
@@ -75,6 +73,9 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let trailers = if route.accept.trailers { snapshot.hygiene.announced_trailers(&headers) } else { None };
     snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
+    if snapshot.policy.waf.reads_answers() {
+        accept_what_can_be_read(&mut headers);
+    }
     edit(&mut headers, route, &judged);
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -141,6 +142,24 @@ fn remove_credentials(headers: &mut HeaderMap, judged: &Judged) {
     let policy = &judged.installed.snapshot.policy;
     for name in policy.authn.private_headers(policy.route_authn(judged.admitted.route), &judged.identity) {
         remove(headers, name, judged);
+    }
+}
+
+/// Rules read what comes back, so it must not come in a coding that nobody here undoes.
+fn accept_what_can_be_read(headers: &mut HeaderMap) {
+    let known = |coding: &[u8]| {
+        let name = coding.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        [&b"gzip"[..], b"x-gzip", b"deflate", b"identity"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let codings = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let codings = codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let kept: Vec<&[u8]> = codings.map(<[u8]>::trim_ascii).filter(|coding| known(coding)).collect();
+    // Without the field an upstream may choose any coding.
+    let kept = if kept.is_empty() { b"identity".to_vec() } else { kept.join(&b", "[..]) };
+    if let Ok(kept) = HeaderValue::from_bytes(&kept) {
+        headers.insert(header::ACCEPT_ENCODING, kept);
     }
 }
 

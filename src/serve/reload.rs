@@ -18,12 +18,14 @@ use crate::config::load::{Inputs, load};
 use crate::config::raw::ServerText;
 use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;
-use crate::layers::Snapshot;
+use crate::layers::{Snapshot, Verbose};
 use crate::metrics::Metrics;
-use crate::policy::World;
 use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
+use crate::policy::ip::Bans;
+use crate::policy::source::Sources;
+use crate::policy::{Policy, World};
 use crate::state::{Counts, Origin};
 use crate::upstream::{Board, Condition};
 
@@ -68,6 +70,8 @@ pub(crate) struct Installer {
     chronicle: Chronicle,
     /// Held by a reload from its first look at the files on, so that none overtakes another.
     turn: Mutex<()>,
+    /// The configuration in force as a whole, once somebody wanted it explained.
+    setup: Mutex<Option<(Arc<Policy>, Arc<Setup>)>>,
     /// Never held while something is compiled: whoever asks how things stand must not wait for that.
     state: Mutex<State>,
 }
@@ -172,6 +176,7 @@ impl Installer {
             key,
             chronicle,
             turn: Mutex::new(()),
+            setup: Mutex::default(),
             state: Mutex::new(state),
         }))
     }
@@ -293,6 +298,7 @@ impl Installer {
         // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
         let mut snapshot = Snapshot::new(setup, old.world.clone(), generation, &self.key);
         snapshot.changes = changes;
+        snapshot.verbose = old.verbose.clone();
         let version = snapshot.policy.version;
         if changed {
             state.installed_at = now;
@@ -318,6 +324,54 @@ impl Installer {
         let mut snapshot = Snapshot::clone(&self.current.load());
         snapshot.world.keys = Arc::new(snapshot.world.keys.with(url, keys));
         self.current.store(Arc::new(snapshot));
+    }
+
+    /// Puts other bans in force, under the policy that is.
+    pub(crate) fn set_bans(&self, bans: Option<Arc<Bans>>) {
+        let _state = self.lock();
+        let mut snapshot = Snapshot::clone(&self.current.load());
+        snapshot.world.bans = bans;
+        self.current.store(Arc::new(snapshot));
+    }
+
+    /// Keeps trails as somebody asked, or no more; what was before.
+    pub(crate) fn set_verbose(&self, verbose: Option<Arc<Verbose>>) -> Option<Arc<Verbose>> {
+        let _state = self.lock();
+        let mut snapshot = Snapshot::clone(&self.current.load());
+        let before = std::mem::replace(&mut snapshot.verbose, verbose);
+        self.current.store(Arc::new(snapshot));
+        before
+    }
+
+    /// Keeps no more trails, if it is still this that keeps them.
+    pub(crate) fn end_verbose(&self, verbose: &Arc<Verbose>) {
+        let _state = self.lock();
+        let current = self.current.load();
+        if current.verbose.as_ref().is_some_and(|now| Arc::ptr_eq(now, verbose)) {
+            let mut snapshot = Snapshot::clone(&current);
+            snapshot.verbose = None;
+            self.current.store(Arc::new(snapshot));
+            tracing::info!("the time of full trails has ended");
+        }
+    }
+
+    /// The configuration in force as it was loaded, for whoever explains it. Made when it is first
+    /// asked for.
+    pub(crate) fn setup(&self) -> Arc<Setup> {
+        let snapshot = self.current.load_full();
+        let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*setup {
+            Some((made_of, setup)) if Arc::ptr_eq(made_of, &snapshot.policy) => Arc::clone(setup),
+            _ => {
+                let made = Arc::new(Setup {
+                    settings: Settings::clone(&snapshot.settings),
+                    policy: Policy::clone(&snapshot.policy),
+                    sources: Sources::clone(&snapshot.sources),
+                });
+                *setup = Some((Arc::clone(&snapshot.policy), Arc::clone(&made)));
+                made
+            }
+        }
     }
 
     /// Settings that are read once, and now differ from what the process was started with.
@@ -348,7 +402,9 @@ impl Overrides {
         if let Some(listen) = self.admin_listen {
             match &mut settings.admin {
                 Some(admin) => admin.listen = listen,
-                none => *none = Some(Admin { listen, token_file: None, metrics_need_token: false }),
+                none => {
+                    *none = Some(Admin { listen, token_file: None, socket: None, metrics_need_token: false })
+                }
             }
         }
         if let Some(threads) = self.threads {

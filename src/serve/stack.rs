@@ -13,10 +13,11 @@ use crate::decision::Stage;
 use crate::layers::{Admit, Arrival, Audit, Context, Gate, Identify, Outgoing, ReadBody};
 
 /// The stack of one thread. It is made once and never rebuilt: a reload swaps the data that the
-/// layers read, not the layers.
+/// layers read, not the layers. Clones for connections share the places of its futures.
 pub(super) fn stack(
     context: &Rc<Context>,
-) -> impl Service<Arrival, Response = Response<Outgoing>, Error = Infallible, Future: 'static> + use<> {
+) -> impl Service<Arrival, Response = Response<Outgoing>, Error = Infallible, Future: 'static> + Clone + use<>
+{
     let (audit, admit, identify, innermost) =
         (Rc::clone(context), Rc::clone(context), Rc::clone(context), Rc::clone(context));
     ServiceBuilder::new()

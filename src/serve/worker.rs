@@ -15,6 +15,7 @@ use super::accept::Acceptor;
 use super::door::Doors;
 use super::drain::{Ask, Connections};
 use super::listen::Admission;
+use super::stack::stack;
 use crate::config::ListenerKey;
 use crate::layers::Context;
 
@@ -53,16 +54,24 @@ impl Worker {
     pub(super) async fn run(self, context: Rc<Context>) {
         let Worker { listeners, admission, tickets, mut lifecycle, checks_health } = self;
         let connections = Rc::new(Connections::default());
+        let stack = stack(&context);
         let mut accepting = Vec::new();
         for bound in listeners {
             let acceptor = Acceptor {
                 context: Rc::clone(&context),
+                stack: stack.clone(),
                 connections: Rc::clone(&connections),
                 admission: Arc::clone(&admission),
                 doors: Doors::new(bound.key, Arc::clone(&tickets)),
             };
+            let mut lifecycle = lifecycle.clone();
+            let stop = async move {
+                until(&mut lifecycle, Lifecycle::Finishing).await;
+                // A turn of the runtime, in which it learns of everything that came until now.
+                tokio::task::yield_now().await;
+            };
             match TcpListener::from_std(bound.socket) {
-                Ok(listener) => accepting.push(tokio::task::spawn_local(acceptor.accept(listener))),
+                Ok(listener) => accepting.push(tokio::task::spawn_local(acceptor.accept(listener, stop))),
                 Err(error) => tracing::error!(%error, "a listening socket cannot be used"),
             }
         }
@@ -70,11 +79,13 @@ impl Worker {
         let checks = checks_health.then(|| tokio::task::spawn_local(health_checks(Rc::clone(&context))));
         until(&mut lifecycle, Lifecycle::Leaving).await;
         context.draining.set(true);
+        connections.ask(Ask::Leave);
         until(&mut lifecycle, Lifecycle::Finishing).await;
         for task in accepting {
-            task.abort();
             let _ = task.await;
         }
+        // Again such a turn: what has come of a request is read before its connection is looked at.
+        tokio::task::yield_now().await;
         connections.ask(Ask::Finish);
         let cut = async {
             until(&mut lifecycle, Lifecycle::Cutting).await;

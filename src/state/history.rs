@@ -54,10 +54,8 @@ pub struct Origin<'a> {
 pub struct Attempt<'a> {
     /// Its hash.
     pub hash: u32,
-    /// Its texts.
+    /// Its texts. Those of secret files are not kept.
     pub sources: &'a Sources,
-    /// Files among them whose text is not to be kept.
-    pub secrets: &'a BTreeSet<String>,
     /// How it differs from the one in force; none if nothing is known of that.
     pub difference: Option<&'a Difference>,
 }
@@ -185,7 +183,7 @@ impl History {
 
     /// The texts, by which they can be found again.
     fn keep(&self, attempt: &Attempt<'_>) -> Vec<StoredFile> {
-        let Attempt { sources, secrets, .. } = attempt;
+        let Attempt { sources, .. } = attempt;
         let name = |text: &str| match &self.store {
             Some(store) => store.texts.keep(text).unwrap_or_else(|error| {
                 tracing::error!(%error, "a text of the policy is not kept in the history");
@@ -198,7 +196,7 @@ impl History {
             list: false,
             text: name(&source.text),
         });
-        let lists = sources.lists().filter(|(path, _)| !secrets.contains(*path));
+        let lists = sources.lists().filter(|(path, _)| !sources.is_secret(path));
         let lists =
             lists.map(|(path, text)| StoredFile { name: path.to_owned(), list: true, text: name(text) });
         policy.chain(lists).collect()

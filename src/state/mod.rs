@@ -1,9 +1,10 @@
-//! What outlives a request and a process: the history of the policies that were in force.
+//! What outlives a request and a process: the history of the policies that were in force, and bans.
 //!
 //! Everything is kept in one folder (`[server] state_dir`). Only the gateway writes; commands read the
 //! folder while it does. Nothing in it is a secret of somebody's, but it tells how the gateway is
 //! configured, so only its owner may read it.
 
+mod bans;
 mod entry;
 mod history;
 mod log;
@@ -12,6 +13,7 @@ mod rise;
 mod tests;
 mod texts;
 
+pub(crate) use bans::{Ban, BanBook};
 pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };

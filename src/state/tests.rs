@@ -20,8 +20,8 @@ fn accept(history: &mut History, hash: u32, text: &str, difference: Option<&Diff
     let mut sources = Sources::single("main.toml", text);
     sources.attach("list.txt", "192.0.2.1\n");
     sources.attach("secret.txt", "hunter2hunter2hunter2");
-    let secrets = ["secret.txt".to_owned()].into();
-    history.accept(&Attempt { hash, sources: &sources, secrets: &secrets, difference }, origin()).generation
+    sources.set_secrets(["secret.txt".to_owned()].into());
+    history.accept(&Attempt { hash, sources: &sources, difference }, origin()).generation
 }
 
 fn open(folder: &Path) -> History {

@@ -1,15 +1,17 @@
 //! One request to one upstream, and its answer: on a connection that rests or a new one, from one
 //! server or, where that does no harm, from the next.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::body::{BodyEnd, Clock, Fate, PooledBody, RequestBody, ResponseBody, StreamBody};
 use super::breaker::Room;
 use super::choose::Tried;
@@ -68,20 +70,20 @@ pub(super) struct Terms {
     upgrade: bool,
 }
 
-/// Forwards a request.
-pub(crate) async fn forward(outbound: Outbound) -> Result<Forwarded, Fault> {
+/// Forwards a request. `begin`: the time now.
+pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> Result<Forwarded, Fault> {
     let Outbound { request, host, fate, cluster, key, timeouts, total, client, te_trailers, upgrade } =
         outbound;
     let terms = Terms {
         host,
         fate,
         timeouts,
-        deadline: total.map(|total| Instant::now() + total),
+        deadline: total.map(|total| begin + total),
         client,
         te_trailers,
         upgrade,
     };
-    let forwarded = attempts(request, &terms, &cluster, key).await;
+    let forwarded = attempts(request, &terms, &cluster, key, begin).await;
     forwarded.map_err(|fault| match terms.fate.end() {
         // A body that broke off at the client looks like a broken connection to the upstream.
         BodyEnd::Broken => Fault::ClientBody,
@@ -96,6 +98,7 @@ async fn attempts(
     terms: &Terms,
     cluster: &Rc<Cluster>,
     key: Option<u64>,
+    begin: Instant,
 ) -> Result<Forwarded, Fault> {
     let mut room = cluster.enter().await?;
     let retry = &cluster.settings.retry;
@@ -114,7 +117,8 @@ async fn attempts(
         let wanted = retry.repeat || server.dialer.may_speak_http2();
         let copy = if more && wanted { copy_of(&request) } else { None };
         let flight = Flight::new(server);
-        let failure = match send(server, request, terms, flight, &mut room).await {
+        let now = if attempt == 1 { begin } else { Instant::now() };
+        let failure = match send(server, request, terms, flight, &mut room, now).await {
             Ok(forwarded) => {
                 let status = forwarded.status();
                 if is_server_failure(status) {
@@ -199,6 +203,7 @@ async fn send(
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
+    now: Instant,
 ) -> Result<Forwarded, Failure> {
     let host = terms.host.as_ref().unwrap_or(server.authority());
     request.headers_mut().insert(header::HOST, host.clone());
@@ -208,12 +213,12 @@ async fn send(
     if terms.upgrade {
         return upgrade::exchange(request, terms, flight, room).await;
     }
-    while let Some(mut link) = server.take() {
+    while let Some(mut link) = server.take(now) {
         if !link.is_usable().await {
             continue;
         }
-        let spare = if link.idle_since.elapsed() > RACE { spare(&request) } else { None };
-        let outcome = over_link(link, request, terms, flight, room).await;
+        let spare = if now.duration_since(link.idle_since) > RACE { spare(&request) } else { None };
+        let outcome = over_link(link, request, terms, flight, room, now).await;
         let failure = match outcome {
             Ok(response) => return Ok(Forwarded::Answer(response)),
             Err(failure) => failure,
@@ -240,7 +245,7 @@ async fn send(
     }
     let connected = server.connect(terms.connect_patience(), terms.client, Wanted::Any).await;
     let answered = match connected {
-        Ok(Channel::Link(link)) => over_link(link, request, terms, flight, room).await,
+        Ok(Channel::Link(link)) => over_link(link, request, terms, flight, room, Instant::now()).await,
         Ok(Channel::Stream(stream)) => over_stream(stream, request, terms, flight, room).await,
         Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
     };
@@ -263,8 +268,11 @@ async fn over_link(
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
+    now: Instant,
 ) -> Result<Response<ResponseBody>, Failure> {
-    let response = terms.in_time(link.exchange(request)).await?;
+    let mut alarm = std::mem::take(&mut link.alarm);
+    let response = terms.in_time(&mut alarm, now, link.exchange(request)).await?;
+    link.alarm = alarm;
     flight.occupy(room.take());
     // Most answers have come whole with their heads, and then the connection need not wait for a client.
     let whole = link.whole_body();
@@ -294,7 +302,8 @@ async fn over_stream(
         // What gRPC servers look for; over HTTP/2 it is the one value that may stand here.
         request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    let response = match terms.in_time(stream.exchange(request)).await {
+    let response = match terms.in_time(&mut Alarm::default(), Instant::now(), stream.exchange(request)).await
+    {
         Ok(response) => response,
         Err(Failure::Unsent(mut request, fault)) => {
             flight.server().multiplex.forget(&stream);
@@ -350,22 +359,29 @@ impl Terms {
     /// it may well want all of it first.
     pub(super) async fn in_time<T>(
         &self,
+        alarm: &mut Alarm,
+        begin: Instant,
         exchange: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let patience = self.timeouts.upstream_first_byte;
         let mut exchange = pin!(exchange);
-        let mut due = Instant::now() + patience;
-        loop {
-            let until = self.deadline.map_or(due, |deadline| deadline.min(due));
-            if let Ok(outcome) = timeout_at(until, exchange.as_mut()).await {
-                return outcome;
+        let mut due = begin + patience;
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
             }
-            let later = self.fate.moved().map(|moved| moved + patience).filter(|later| *later > due);
-            match later {
-                Some(later) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => due = later,
-                _ => return Err(Failure::Broken(Fault::Timeout)),
+            loop {
+                ready!(alarm.poll_until(cx, self.deadline.map_or(due, |deadline| deadline.min(due))));
+                let later = self.fate.moved().map(|moved| moved + patience).filter(|later| *later > due);
+                match later {
+                    Some(later) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                        due = later
+                    }
+                    _ => return Poll::Ready(Err(Failure::Broken(Fault::Timeout))),
+                }
             }
-        }
+        })
+        .await
     }
 }
 
@@ -397,7 +413,7 @@ mod tests {
             sleep(Duration::from_secs(silence)).await;
             Ok(())
         };
-        terms.in_time(upload).await
+        terms.in_time(&mut Alarm::default(), Instant::now(), upload).await
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::body::RequestBody;
 use super::breaker::Room;
 use super::fault::Fault;
@@ -21,6 +22,8 @@ pub(crate) struct Link {
     connection: Box<Connection<UpstreamIo>>,
     /// When its last answer ended.
     pub(super) idle_since: Instant,
+    /// For the waits for its answers.
+    pub(super) alarm: Alarm,
     /// Its share of the upstream's connections, where they are limited.
     room: Option<Room>,
 }
@@ -37,7 +40,12 @@ pub(super) enum Failure {
 impl Link {
     /// Speaks HTTP/1.1 on a stream.
     pub(super) fn new(io: UpstreamIo, room: Option<Room>) -> Link {
-        Link { connection: Box::new(Connection::new(io)), idle_since: Instant::now(), room }
+        Link {
+            connection: Box::new(Connection::new(io)),
+            idle_since: Instant::now(),
+            alarm: Alarm::default(),
+            room,
+        }
     }
 
     /// Its parts, for a connection that was not used yet and is to change its protocol.

@@ -4,6 +4,7 @@
 //! waits for its answer, and idle connections rest in a list of the thread. Nothing is spawned for
 //! a request, nothing is locked. Called by the stack's last service, after every gate has passed.
 
+mod alarm;
 mod announce;
 mod body;
 mod breaker;

@@ -95,9 +95,9 @@ impl Server {
     }
 
     /// Takes the connection that rested the shortest.
-    pub(super) fn take(&self) -> Option<Link> {
+    pub(super) fn take(&self, now: Instant) -> Option<Link> {
         let link = self.idle.borrow_mut().pop()?;
-        if link.idle_since.elapsed() > self.rest {
+        if now.duration_since(link.idle_since) > self.rest {
             // The others have rested even longer.
             self.idle.borrow_mut().clear();
             return None;

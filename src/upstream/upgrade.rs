@@ -12,7 +12,9 @@ use hyper::client::conn::http1;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::body::{RequestBody, ResponseBody, StreamBody};
 use super::breaker::Room;
 use super::dial::Wanted;
@@ -112,8 +114,10 @@ pub(super) async fn exchange(
         let _ = driver.with_upgrades().await;
     });
     let sent = sender.send_request(request);
-    let answered =
-        terms.in_time(async move { sent.await.map_err(|error| Failure::Broken(Fault::from_hyper(&error))) });
+    let mut alarm = Alarm::default();
+    let answered = terms.in_time(&mut alarm, Instant::now(), async move {
+        sent.await.map_err(|error| Failure::Broken(Fault::from_hyper(&error)))
+    });
     let mut response = answered.await?;
     flight.occupy(room.take());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {

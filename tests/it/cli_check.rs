@@ -48,6 +48,7 @@ fn the_json_form_has_one_object_for_each_finding() {
             "column": 1,
             "end_line": 2,
             "end_column": 7,
+            "about": null,
             "label": "unknown key",
             "help": "did you mean `include`?",
             "related": [],

@@ -15,6 +15,7 @@ fn help_of_every_verb_fits_the_terminal() {
         "diff",
         "replay",
         "why",
+        "suggest",
         "history",
         "schema",
         "init",

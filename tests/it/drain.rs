@@ -5,6 +5,10 @@ use std::net::TcpStream;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Request;
+
+use crate::support::http2::stay_until_asked_to_leave;
 use crate::support::{Gateway, Upstream, get, read_response};
 
 fn config(upstream: &Upstream, timeouts: &str) -> String {
@@ -86,4 +90,54 @@ fn an_idle_connection_does_not_hold_the_process() {
     gateway.signal("TERM");
     assert_eq!(gateway.wait(), Some(0));
     assert_eq!(idle.read(&mut [0; 10]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_request_that_has_begun_to_come_is_served() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(&config(&upstream, "drain_delay = \"0s\"\ndrain = \"20s\""));
+    let mut kept = TcpStream::connect(gateway.address).expect("listens");
+    kept.write_all(b"GET /x HTTP/1.1\r\nHost: app.test\r\n\r\n").expect("sent");
+    assert!(read_response(&mut kept, false).is_some());
+    kept.write_all(b"GET /half ").expect("sent");
+    gateway.signal("TERM");
+    gateway.wait_for("clients are asked to leave");
+    kept.write_all(b"HTTP/1.1\r\nHost: app.test\r\n\r\n").expect("sent");
+    let response = read_response(&mut kept, false).expect("an answer");
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[test]
+fn connections_that_wait_to_be_accepted_are_served() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(&config(&upstream, "drain_delay = \"0s\"\ndrain = \"20s\""));
+    let open = |number: usize| {
+        let mut stream = TcpStream::connect(gateway.address).expect("listens");
+        let head = format!("GET /{number} HTTP/1.1\r\nHost: app.test\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream
+    };
+    // Without a turn to accept them: the process is stopped while they come.
+    gateway.signal("STOP");
+    let waiting: Vec<TcpStream> = (0..300).map(open).collect();
+    gateway.signal("TERM");
+    gateway.signal("CONT");
+    for mut stream in waiting {
+        assert_eq!(read_response(&mut stream, false).expect("an answer").status, 200);
+    }
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[test]
+fn clients_of_http2_are_asked_to_leave_at_once() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::start(&config(&upstream, "drain_delay = \"1h\"\ndrain = \"1s\""));
+    let request = Request::get("http://app.test/x").body(Bytes::new()).expect("a request");
+    stay_until_asked_to_leave(gateway.address, request, || gateway.signal("TERM"));
+    // Who comes later is served all the same, once.
+    let request = Request::get("http://app.test/x").body(Bytes::new()).expect("a request");
+    stay_until_asked_to_leave(gateway.address, request, || ());
+    gateway.signal("INT");
+    assert_eq!(gateway.wait(), Some(0));
 }

@@ -82,6 +82,19 @@ fn who_says_nothing_is_not_waited_for() {
 }
 
 #[test]
+fn a_connection_of_http2_is_not_kept_for_a_first_request_that_does_not_come() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(
+        &upstream,
+        "[timeouts]\ndrain_delay = \"0s\"\nhead = \"100ms\"\nidle = \"1h\"\n",
+    ));
+    let settings = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    closes(&gateway, settings);
+    // Part of a HEADERS frame.
+    closes(&gateway, &format!("{settings}\0\x01\0\x01\x05\0\0\0\x01ab"));
+}
+
+#[test]
 fn without_descriptors_connections_wait_and_operators_are_let_in() {
     let folder = tempfile::tempdir().expect("a folder");
     // Enough to start with two threads, and for a few clients.

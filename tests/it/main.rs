@@ -6,9 +6,11 @@
 mod support;
 
 mod admin;
+mod admin_api;
 mod bad_policies;
 mod cases;
 mod cli_admin;
+mod cli_bans;
 mod cli_check;
 mod cli_explain;
 mod cli_files;
@@ -26,6 +28,8 @@ mod http2;
 mod http2_upstreams;
 mod intake;
 mod limits;
+mod lints;
+mod metrics;
 mod mtls;
 mod own_files;
 mod proxy_protocol;

@@ -35,7 +35,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "facts",
         rooms: &["decision"],
-        crates: Crates::Only(&["bytes", "http", "jiff", "memchr", "serde_json", "smallvec"]),
+        crates: Crates::Only(&["bytes", "http", "jiff", "memchr", "proxy_header", "serde_json", "smallvec"]),
     },
     Room {
         name: "policy",
@@ -53,6 +53,7 @@ const ROOMS: &[Room] = &[
             "ipnet",
             "jiff",
             "jsonwebtoken",
+            "libinjectionrs",
             "memchr",
             "percent_encoding",
             "quick_xml",

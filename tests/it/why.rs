@@ -141,6 +141,98 @@ fn an_older_decision_is_told_by_the_policy_of_then() {
 }
 
 #[test]
+fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
+    let gateway = Gateway::start(&config("\"writer\""));
+    let (_, id) = ask(&gateway, "PUT", "/orders/7");
+    ask(&gateway, "PUT", "/orders/7");
+    ask(&gateway, "GET", "/orders/8");
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    for text in [
+        "A grant for batch alone",
+        "[[rbac.grant]]",
+        "subjects = [\"batch\"]",
+        "methods = [\"PUT\"]",
+        "path = \"/orders/7\"",
+        "nothing is applied",
+        "would also open 1 refused request",
+    ] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.show());
+    }
+    // What is suggested does what is said of it.
+    let found = command(gateway.folder(), &["suggest", &id, "--format", "json"]).json();
+    assert_eq!(found["opens"], 1);
+    let text = fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
+    gateway.write("portcullis.toml", &format!("{text}\n{}", found["toml"].as_str().expect("a table")));
+    wait_for_generation(&gateway, 2);
+    assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
+    assert_eq!(ask(&gateway, "GET", "/orders/8").0, 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    assert!(ran.out.contains("lets the request pass"), "{}", ran.show());
+}
+
+#[test]
+fn an_address_is_put_into_the_rule_and_a_waf_match_is_excluded() {
+    let more = r#"
+[[ip.rule]]
+id = "office"
+path = "/office"
+allow = ["192.0.2.0/24"]
+
+[[waf.rule]]
+id = "no-x"
+action = "deny"
+targets = ["query"]
+match = { contains = "xxx" }
+
+[[rbac.grant]]
+id = "more"
+roles = ["anyone"]
+paths = ["/office", "/search"]
+"#;
+    let gateway = Gateway::start(&format!("{}{more}", config("\"writer\"")));
+    let (status, id) = ask(&gateway, "GET", "/office");
+    assert_eq!(status, 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert!(ran.out.contains("allow = [\"127.0.0.1\", \"192.0.2.0/24\"]"), "{}", ran.show());
+    assert!(ran.out.contains("It replaces the rule at"), "{}", ran.show());
+    let (status, id) = ask(&gateway, "GET", "/search?q=xxx");
+    assert_eq!(status, 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    for text in ["[[waf.exclude]]", "targets = [\"query:q\"]", "rules = [\"waf/no-x\"]", "could not be tried"]
+    {
+        assert!(ran.out.contains(text), "{text}: {}", ran.show());
+    }
+    let unauthorised = request(gateway.address, "GET", "/orders/7", &[("X-Api-Key", "wrong")], b"");
+    let id = unauthorised.header("x-request-id").expect("an id").to_owned();
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+}
+
+#[test]
+fn a_request_is_explained_side_by_side() {
+    let bench = Bench::with(&format!("version = 1\n{}", config("\"writer\"")));
+    bench.write("new.toml", format!("version = 1\n{}", config("\"reader\"")));
+    let base = ["explain", "/orders/7", "--as", "a", "--role", "reader"];
+    let run = |more: &[&str]| bench.run(&[&base[..], more].concat());
+    let ran = run(&["--what-if-policy", "new.toml", "--what-if-at", "2027-01-01T00:00:00Z"]);
+    assert!(
+        ran.out.contains("by the policy new.toml: allowed by rbac/orders, so it is the policy"),
+        "{}",
+        ran.show()
+    );
+    assert!(ran.out.contains("still refused by rbac/default-deny, so it is not the time"), "{}", ran.show());
+    bench.write("token.txt", "not.a.token");
+    let ran = run(&["--what-if-token", "token.txt", "--format", "json"]);
+    let other = ran.json()["side_by_side"][0].clone();
+    assert_eq!(
+        (&other["decision"], &other["change"]),
+        (&"deny".into(), &"with the token in token.txt".into())
+    );
+}
+
+#[test]
 fn records_that_were_put_aside_are_found_and_compressed_ones_with_a_line_about_it() {
     let gateway = Gateway::start(&config("\"writer\""));
     let (_, id) = ask(&gateway, "GET", "/orders/7");

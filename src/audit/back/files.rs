@@ -133,6 +133,20 @@ impl LogFile {
         }
     }
 
+    /// Shows the lines that were written since a time; where that is not known, more than those.
+    pub fn lines_since(
+        &self,
+        time: Timestamp,
+        progress: &mut dyn FnMut(Progress<'_>),
+        each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        if self.modified < time {
+            return Ok(());
+        }
+        let from = if self.compressed { 0 } else { self.offset(time)? };
+        self.lines(from, progress, each)
+    }
+
     /// Shows the lines that contain a text, from one offset of an uncompressed file to another.
     pub(super) fn lines_with(
         &self,

@@ -99,6 +99,7 @@ fn case() -> Case {
             ip: "203.0.113.9".parse().unwrap(),
             peer: "10.0.0.1".parse().unwrap(),
             via: Derivation::Header { name: "x-forwarded-for", trusted: smallvec![] },
+            banned: None,
         },
         identity: Identity::Valid(Arc::new(who)),
         outcome: Outcome::Allow(GRANT.into()),

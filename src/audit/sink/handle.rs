@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::lines::Written;
+use super::recent::Ring;
 use super::{Log, LogUnavailable, Sink};
 use crate::audit::raw::OnErrorWord;
 use crate::audit::settings::Flush;
@@ -24,6 +25,8 @@ pub struct LogHandle {
 #[derive(Debug)]
 struct Shared {
     log: Arc<Log>,
+    /// Where operators find the last lines; none if nobody is to look.
+    ring: Option<Arc<Ring>>,
     state: RefCell<State>,
 }
 
@@ -68,7 +71,8 @@ impl Log {
     /// A handle for this thread. Must be called on a `LocalSet` or `LocalRuntime`, where the task
     /// that hands lines over will run.
     pub fn handle(self: &Arc<Log>) -> LogHandle {
-        let shared = Rc::new(Shared { log: Arc::clone(self), state: RefCell::default() });
+        let shared =
+            Rc::new(Shared { log: Arc::clone(self), ring: self.recent.ring(), state: RefCell::default() });
         tokio::task::spawn_local(Rc::clone(&shared).run());
         LogHandle { shared }
     }
@@ -79,7 +83,7 @@ impl Log {
 impl LogHandle {
     /// Whether records go anywhere.
     pub fn is_on(&self) -> bool {
-        !matches!(self.shared.log.sink, Sink::None)
+        self.shared.log.is_on()
     }
 
     /// Whether a request may be passed on: its record can be expected to be taken. Always, where
@@ -331,11 +335,13 @@ impl Shared {
                     tracing::info!("the decision log takes records again");
                 }
                 self.set_health(&mut state, Health::Well);
+                self.show(&batch);
                 batch.clear();
                 state.spare = batch;
             }
             Err(error) => {
                 state.done += written.lines;
+                self.show(batch.get(..written.taken).unwrap_or_default());
                 batch.drain(..written.taken);
                 batch.append(&mut state.pending);
                 state.pending = batch;
@@ -355,6 +361,13 @@ impl Shared {
         }
         state.wake_waiting();
         written.result.is_ok()
+    }
+
+    /// Lets operators see lines that have arrived.
+    fn show(&self, lines: &[u8]) {
+        if let Some(ring) = &self.ring {
+            self.log.recent.take(ring, lines);
+        }
     }
 
     fn fail(&self) {

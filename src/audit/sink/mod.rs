@@ -15,10 +15,12 @@ mod file;
 mod handle;
 mod lines;
 mod pipe;
+mod recent;
 #[cfg(test)]
 mod tests;
 
 pub use handle::LogHandle;
+pub use recent::{News, Recent, Watcher};
 
 use std::fs::{self, File};
 use std::io;
@@ -41,6 +43,7 @@ pub struct Log {
     lost: AtomicU64,
     /// Handles for which the sink is failing. What one thread knows of it, all act upon.
     failing: AtomicUsize,
+    recent: Arc<Recent>,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,24 @@ impl Log {
             },
         };
         let Settings { flush, on_error, .. } = *settings;
-        Ok(Arc::new(Log { sink, flush, on_error, lost: AtomicU64::new(0), failing: AtomicUsize::new(0) }))
+        Ok(Arc::new(Log {
+            sink,
+            flush,
+            on_error,
+            lost: AtomicU64::new(0),
+            failing: AtomicUsize::new(0),
+            recent: Arc::default(),
+        }))
+    }
+
+    /// The last records.
+    pub fn recent(&self) -> Arc<Recent> {
+        Arc::clone(&self.recent)
+    }
+
+    /// Whether records go anywhere.
+    pub fn is_on(&self) -> bool {
+        !matches!(self.sink, Sink::None)
     }
 
     /// Looks after the file before the next write: it may have been moved. For SIGHUP.

@@ -29,9 +29,14 @@ pub(super) struct Excerpt {
 impl Excerpt {
     /// The lines that a place covers, as far as they can be shown.
     pub(super) fn new(sources: &Sources, place: Place, others: &[Place]) -> Excerpt {
-        let (text, policy) =
-            sources.get(place.file).map_or(("", true), |source| (&*source.text, source.policy));
-        let masked = |text: &str| if policy { mask_values(text) } else { mask_entries(text) };
+        let source = sources.get(place.file);
+        let (text, policy) = source.map_or(("", true), |source| (&*source.text, source.policy));
+        let program = source.is_some_and(|source| source.program);
+        let masked = |text: &str| match (policy, program) {
+            (_, true) => text.to_owned(),
+            (true, false) => mask_values(text),
+            (false, false) => mask_entries(text),
+        };
         let shown = lines(text, place);
         let begins = sources.line_column(place);
         let span = shown.place.clone();
@@ -41,7 +46,7 @@ impl Excerpt {
             let tail = if to < shown.lines.end { CUT } else { "" };
             let span = span.start - from + CUT.len()..span.end.min(to) - from + CUT.len();
             // What stands before is not seen, so neither is whether this is part of a secret.
-            let hidden = !policy || mentions_secret(&text[shown.lines.start..to]);
+            let hidden = !program && (!policy || mentions_secret(&text[shown.lines.start..to]));
             let words = if hidden { stars(&text[from..to]) } else { text[from..to].to_owned() };
             let text = format!("{CUT}{words}{tail}");
             let others = vec![None; others.len()];

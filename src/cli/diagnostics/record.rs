@@ -18,6 +18,8 @@ pub(in crate::cli) struct Record<'a> {
     /// Where.
     #[serde(flatten)]
     pub(in crate::cli) at: Position<'a>,
+    /// The full name of what it is about: `rbac/orders-read`.
+    pub(in crate::cli) about: Option<&'a str>,
     /// Words at the place.
     pub(in crate::cli) label: Option<&'a str>,
     /// What to write instead.
@@ -53,6 +55,7 @@ impl<'a> Record<'a> {
             severity: problem.severity.name(),
             message: &problem.message,
             at: problem.place.map(|place| Position::new(place, sources)).unwrap_or_default(),
+            about: problem.about.as_deref(),
             label: Some(problem.label.as_str()).filter(|label| !label.is_empty()),
             help: problem.help.as_deref(),
             related: related.map(|(at, label)| Related { at: Position::new(*at, sources), label }).collect(),

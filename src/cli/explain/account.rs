@@ -16,7 +16,7 @@ use crate::policy::disclosure::Level;
 use crate::policy::intake::AddressSource;
 use crate::policy::rbac::{Nearest, Unmet};
 use crate::policy::rules::RuleInfo;
-use crate::policy::{Admitted, Caller, Policy, Sample};
+use crate::policy::{Admitted, Caller, Policy, Sample, World};
 
 /// One decision with everything that led to it.
 #[derive(Debug)]
@@ -58,13 +58,25 @@ impl<'a> Account<'a> {
         ips: &[IpAddr],
         roles: &[String],
     ) -> Account<'a> {
-        let (policy, world) = (&setup.policy, request::world(setup));
+        Account::judged(setup, &request::world(setup), asked, now, ips, roles)
+    }
+
+    /// The same with what is known of keys, revocations and bans.
+    pub(super) fn judged(
+        setup: &'a Setup,
+        world: &World,
+        asked: &'a Asked,
+        now: Timestamp,
+        ips: &[IpAddr],
+        roles: &[String],
+    ) -> Account<'a> {
+        let policy = &setup.policy;
         let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
         let mut trace = Trace::default();
-        let decision = policy.decide(&sample, &world, Some(&mut trace));
+        let decision = policy.decide(&sample, world, Some(&mut trace));
         let admitted = policy.admit_sample(&sample);
         let reached = |stage| passage(&decision, stage) != Passage::NotReached;
-        let identity = reached(Stage::Authn).then(|| policy.identify_sample(admitted.route, &sample, &world));
+        let identity = reached(Stage::Authn).then(|| policy.identify_sample(admitted.route, &sample, world));
         let denial = match &decision.outcome {
             Outcome::Deny(denial) => Some(denial),
             Outcome::Allow(_) => None,
@@ -76,7 +88,7 @@ impl<'a> Account<'a> {
             _ => Vec::new(),
         };
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
-        let what_if = vary(setup, &world, asked, now, &decision, identity.as_ref(), ips, roles);
+        let what_if = vary(setup, world, asked, now, &decision, identity.as_ref(), ips, roles);
         let curl = curl::Command::new(setup, asked, &sample, admitted.route);
         let assumed = &asked.assumed;
         Account { setup, sample, decision, trace, admitted, identity, nearest, what_if, assumed, level, curl }
@@ -175,7 +187,7 @@ impl<'a> Account<'a> {
 
     /// How the client's address was found, in one sentence.
     pub(super) fn client_words(&self) -> String {
-        let Client { ip, peer, via } = &self.admitted.client;
+        let Client { ip, peer, via, .. } = &self.admitted.client;
         let proxies = &self.policy().proxies;
         match via {
             Derivation::Header { name, trusted } => {

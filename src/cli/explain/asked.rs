@@ -191,15 +191,15 @@ pub(super) fn is_secret(name: &HeaderName) -> bool {
 
 /// The parts of the target argument.
 #[derive(Debug)]
-struct Url {
-    https: bool,
-    host: Option<HeaderValue>,
+pub(super) struct Url {
+    pub(super) https: bool,
+    pub(super) host: Option<HeaderValue>,
     /// Path and query.
-    target: Uri,
+    pub(super) target: Uri,
 }
 
 impl Url {
-    fn parse(text: &str) -> Result<Url, String> {
+    pub(super) fn parse(text: &str) -> Result<Url, String> {
         // A client cuts the fragment off before it sends anything.
         let text = text.split('#').next().unwrap_or_default();
         let bad = |error: http::uri::InvalidUri| format!("the target cannot be read: {error}");
@@ -244,7 +244,7 @@ fn claim(text: &str) -> Result<(String, Value), String> {
 }
 
 /// Puts a claim where its dotted path says.
-fn put(tree: &mut Map<String, Value>, path: &str, value: Value) {
+pub(super) fn put(tree: &mut Map<String, Value>, path: &str, value: Value) {
     match path.split_once('.') {
         None => drop(tree.insert(path.to_owned(), value)),
         Some((first, rest)) => {

@@ -8,20 +8,45 @@ use crate::cli::reply::{Exit, FAINT, Reply, STRONG, styled};
 use crate::config::Setup;
 use crate::decision::{Builtin, Kind, Reason};
 use crate::policy::code::Code;
+use crate::policy::lint as policy_lint;
 use crate::policy::mode::Mode;
 use crate::policy::rules::RuleInfo;
 
 /// A kind of problem that `check` reports.
 pub(super) fn lint(code: Code, format: Format) -> Reply {
     let info = code.info();
+    let page = policy_lint::page(code);
     match format {
         Format::Text => {
             let title = format!("{} ({})\n", styled(STRONG, info.name), info.severity.name());
-            Reply::text(Exit::Fine, title + "\n" + &fill("", info.page))
+            let mut out = title + "\n" + &fill("", info.page);
+            if let Some(page) = page {
+                out.push_str(&format!("\n{}\n", styled(STRONG, "Why it matters")));
+                out.push_str(&fill("  ", page.why));
+                out.push_str(&format!("\n{}\n", styled(STRONG, "Example")));
+                for line in page.example.lines() {
+                    out.push_str(if line.is_empty() { "\n" } else { "    " });
+                    out.push_str(line);
+                    out.push_str(if line.is_empty() { "" } else { "\n" });
+                }
+                out.push_str(&format!("\n{}\n", styled(STRONG, "How to mend it")));
+                out.push_str(&fill("  ", page.mend));
+                out.push_str("\nIf it is as it should be, say so in the file:\n");
+                let allow = format!("    [[lint.allow]]\n    code = \"{}\"\n    reason = \"…\"\n", info.name);
+                out.push_str(&styled(FAINT, allow));
+            }
+            Reply::text(Exit::Fine, out)
         }
         Format::Json => Reply::json(
             Exit::Fine,
-            &json!({ "code": info.name, "severity": info.severity.name(), "page": info.page }),
+            &json!({
+                "code": info.name,
+                "severity": info.severity.name(),
+                "page": info.page,
+                "why": page.map(|page| page.why),
+                "example": page.map(|page| page.example),
+                "mend": page.map(|page| page.mend),
+            }),
         ),
     }
 }
@@ -138,23 +163,26 @@ pub(super) fn written_rules(setup: &Setup, format: Format) -> Reply {
             Reply::text(Exit::Fine, out)
         }
         Format::Json => {
-            let rules = rules.iter().map(|rule| {
-                let (mode, until) = mode(rule.mode);
-                json!({
-                    "rule": rule.name,
-                    "stage": rule.stage.name(),
-                    "at": rule.at,
-                    "mode": mode,
-                    "shadow_until": until,
-                    "public_id": rule.public_name,
-                    "reason": rule.reason,
-                    "remediation": rule.remediation,
-                    "contact": rule.contact,
-                })
-            });
+            let rules = rules.iter().map(|rule| written_rule(rule));
             Reply::json(Exit::Fine, &rules.collect::<Vec<Value>>())
         }
     }
+}
+
+/// A written rule as programs read it.
+pub(super) fn written_rule(rule: &RuleInfo) -> Value {
+    let (mode, until) = mode(rule.mode);
+    json!({
+        "rule": rule.name,
+        "stage": rule.stage.name(),
+        "at": rule.at,
+        "mode": mode,
+        "shadow_until": until,
+        "public_id": rule.public_name,
+        "reason": rule.reason,
+        "remediation": rule.remediation,
+        "contact": rule.contact,
+    })
 }
 
 fn mode(mode: Mode) -> (&'static str, Option<jiff::Timestamp>) {

@@ -408,7 +408,7 @@ fn client(line: &Line<'_>, ip: std::net::IpAddr, peer: std::net::IpAddr) -> Clie
         "forwarded" => Derivation::Header { name: "forwarded", trusted: Default::default() },
         _ => Derivation::Peer,
     };
-    Client { ip, peer, via }
+    Client { ip, peer, via, banned: None }
 }
 
 impl Gap {

@@ -59,7 +59,7 @@ impl Known {
             intake_wider: routes && limits && before.managed == after.managed,
             client: (proxies(&old.policy) && proxies(&new.policy)) || same(&["[server]", "network "]),
             routes,
-            waf: rules(&was) == rules(&is) && same(&["[waf]", "waf.exclude "]),
+            waf: rules(&was) == rules(&is) && same(&["[waf]", "waf.exclude ", "file "]),
             authn: same(&["[authn]", "authn."]),
             named: named.chain(headers).collect(),
             roles: old.policy.roles.iter().map(|(_, name)| name.into()).collect(),

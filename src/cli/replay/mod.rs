@@ -54,6 +54,8 @@ pub(super) struct Judges<'a> {
     /// For all records, where one was named.
     from: Option<&'a Setup>,
     past: &'a Past,
+    /// A policy that is known besides those of the history.
+    also: Option<&'a Setup>,
     judges: HashMap<Version, Replayer<'a>>,
 }
 
@@ -119,7 +121,12 @@ fn open(path: &std::path::Path) -> Result<LogFile, Reply> {
 impl<'a> Judges<'a> {
     /// For records that are put through `new`.
     pub(super) fn new(new: &'a Setup, from: Option<&'a Setup>, past: &'a Past) -> Judges<'a> {
-        Judges { new, from, past, judges: HashMap::new() }
+        Judges { new, from, past, also: None, judges: HashMap::new() }
+    }
+
+    /// Names a policy that is known besides those of the history.
+    pub(super) fn know(&mut self, setup: &'a Setup) {
+        self.also = Some(setup);
     }
 
     /// Puts a line through.
@@ -136,13 +143,14 @@ impl<'a> Judges<'a> {
     /// Puts a record through; also whether the policy that decided it is known.
     pub(super) fn judge(&mut self, line: &Line<'_>) -> (Finding, bool) {
         let version = line.policy().filter(|_| self.from.is_none()).unwrap_or_default();
-        let (new, from, past) = (self.new, self.from, self.past);
+        let (new, from, past, also) = (self.new, self.from, self.past, self.also);
         let judge = self.judges.entry(version).or_insert_with(|| {
             if from.is_some() {
                 return Replayer::new(from, new);
             }
-            if version.hash == new.policy.version.hash {
-                return Replayer::new(Some(new), new);
+            let same = |setup: &&Setup| setup.policy.version.hash == version.hash;
+            if let Some(known) = [Some(new), also].into_iter().flatten().find(same) {
+                return Replayer::new(Some(known), new);
             }
             let kept = past.version(version).and_then(|kept| past.compile(kept).ok());
             Replayer::new(kept.as_ref(), new)

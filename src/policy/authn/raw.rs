@@ -241,6 +241,11 @@ impl RawAuthn {
         }
     }
 
+    /// Whether there is no source.
+    pub fn is_empty(&self) -> bool {
+        self.jwt.is_empty() && self.api_key.is_empty() && self.basic.is_empty() && self.mtls.is_empty()
+    }
+
     /// Takes the table of the next file.
     pub fn absorb(&mut self, other: RawAuthn, diagnostics: &mut Diagnostics) {
         merge::once(&mut self.mode, other.mode, "authn.mode", diagnostics);

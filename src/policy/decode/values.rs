@@ -69,6 +69,11 @@ impl Name {
         &self.0
     }
 
+    /// The name of a rule that has a number.
+    pub fn number(number: u32) -> Name {
+        Name(number.to_string().into())
+    }
+
     /// Whether this stands for a name that could not be read. It is nobody's.
     pub fn is_stand_in(&self) -> bool {
         self.0.is_empty()

@@ -129,6 +129,17 @@ impl Meaning {
         for (name, value) in &tables.others {
             put(name.clone(), of(value));
         }
+        // Lists of networks are a part of them; of other files more may count than their rules.
+        let networks = tables
+            .networks
+            .values()
+            .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.as_str()?)));
+        let networks: BTreeSet<String> = networks.collect();
+        for (path, text) in sources.lists() {
+            if !networks.contains(path) && !sources.is_secret(path) {
+                put(format!("file {path}"), fingerprint(text.as_bytes()));
+            }
+        }
     }
 }
 

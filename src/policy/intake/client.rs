@@ -59,7 +59,7 @@ impl TrustedProxies {
                 last = Some(address);
                 if !self.proxies.contains(address) {
                     let via = Derivation::Header { name: label, trusted };
-                    return Ok(Client { ip: address, peer: direct.peer, via });
+                    return Ok(Client { ip: address, via, ..direct });
                 }
                 trusted.push(address);
             }
@@ -69,11 +69,7 @@ impl TrustedProxies {
             None => Ok(direct),
             Some(leftmost) => {
                 trusted.pop();
-                Ok(Client {
-                    ip: leftmost,
-                    peer: direct.peer,
-                    via: Derivation::Header { name: label, trusted },
-                })
+                Ok(Client { ip: leftmost, via: Derivation::Header { name: label, trusted }, ..direct })
             }
         }
     }

@@ -5,20 +5,29 @@
 //! `except`. Covering rules are found by the scope index and lists are compiled sets, so neither
 //! the number of rules nor that of networks is felt by a request that they do not concern.
 
+mod bans;
+mod lints;
 mod raw;
+mod refused;
 mod rule;
 mod set;
 #[cfg(test)]
 mod tests;
 mod turns;
 
+pub use bans::Bans;
 pub use raw::{RawIp, RawIpRule};
 pub use set::IpSet;
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
 
 use self::rule::{Rule, Says};
 use super::compile::Compile;
 use super::mode::Mode;
-use super::scope::Index;
+use super::network::{AddressList, Found};
+use super::scope::{Index, Scope};
 use crate::decision::{Builtin, Denial, Notes, ShadowHit, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::Facts;
 
@@ -27,8 +36,12 @@ use crate::facts::Facts;
 pub struct Ip {
     /// In policy order.
     rules: Box<[Rule]>,
+    /// What each of them is about; the index has it in the form that requests are looked up by.
+    scopes: Box<[Scope]>,
     /// Places in `rules`.
     index: Index<u32>,
+    /// Addresses that no ban concerns.
+    never_ban: AddressList,
 }
 
 impl Ip {
@@ -37,7 +50,14 @@ impl Ip {
         let lowered: Vec<_> = raw.rule.iter().filter_map(|raw| Rule::lower(raw, cx)).collect();
         let judged = lowered.iter().zip(0u32..).filter(|((rule, _), _)| rule.mode != Mode::Off);
         let index = Index::new(judged.map(|((_, scope), at)| (scope, at)));
-        Ip { rules: lowered.into_iter().map(|(rule, _)| rule).collect(), index }
+        let (rules, scopes): (Vec<Rule>, Vec<Scope>) = lowered.into_iter().unzip();
+        let never_ban = cx.networks.list(&raw.never_ban, cx.diagnostics);
+        Ip { rules: rules.into(), scopes: scopes.into(), index, never_ban }
+    }
+
+    /// The network of `never_ban` that keeps an address from being banned.
+    pub fn never_bans(&self, address: IpAddr) -> Option<Found<'_>> {
+        self.never_ban.find(address)
     }
 
     /// Whether any rule is about this request, whoever makes it.
@@ -61,8 +81,20 @@ impl Ip {
         facts: &Facts<'_>,
         shadow: bool,
         notes: &mut Notes,
-        trace: Option<&mut Trace>,
+        mut trace: Option<&mut Trace>,
     ) -> Verdict {
+        // A ban is an operator's word against an address, now and for a time: no mode softens it.
+        if let Some(until) = facts.client.banned
+            && facts.now < until
+        {
+            if !self.never_ban.contains(facts.client.ip) {
+                return banned(facts, until, trace);
+            }
+            if let Some(trace) = trace.as_deref_mut() {
+                let ip = facts.client.ip;
+                trace.note(Stage::Ip, format!("{ip} is banned until {until}, but `never_ban` lists it"));
+            }
+        }
         let (mut passes, mut refuses) = (u32::MAX, u32::MAX);
         let noted = notes.shadow.len();
         self.index.visit(facts.target, facts.route, |&at| {
@@ -123,4 +155,15 @@ impl Ip {
             trace.rule(Stage::Ip, rule.written, outcome, note);
         }
     }
+}
+
+/// The refusal of a banned address.
+#[cold]
+fn banned(facts: &Facts<'_>, until: Timestamp, trace: Option<&mut Trace>) -> Verdict {
+    let denial = Denial { until: Some(until), ..Denial::builtin(Stage::Ip, Builtin::Banned) };
+    if let Some(trace) = trace {
+        let note = format!("{} is banned until {until}", facts.client.ip);
+        trace.rule(Stage::Ip, Builtin::Banned, StepOutcome::Deny(denial.reason), note);
+    }
+    Verdict::Deny(denial)
 }

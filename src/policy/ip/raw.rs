@@ -12,6 +12,8 @@ table! {
     pub struct RawIp as "[ip]" {
         /// The mode of the whole stage.
         part mode: RawMode,
+        /// Addresses that no ban concerns: addresses, networks or names of networks.
+        list never_ban: At<NetItem>,
         /// The rules.
         list rule: RawIpRule,
     }

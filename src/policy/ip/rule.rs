@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::RawIpRule;
+use super::refused::Refused;
 use crate::decision::{Reason, Stage, Written};
 use crate::policy::code::Code;
 use crate::policy::compile::Compile;
@@ -91,6 +92,21 @@ impl Rule {
             (Kind::Allow, false) | (Kind::Deny, true) => Says::Refuse,
             (Kind::Deny, false) => Says::Nothing,
         }
+    }
+
+    /// The addresses that it refuses.
+    pub(super) fn refused(&self) -> Refused {
+        let on_list = Refused::of(self.list.set());
+        let refused = match self.kind {
+            Kind::Allow => on_list.complement(),
+            Kind::Deny => on_list,
+        };
+        refused.without(&Refused::of(self.except.set()))
+    }
+
+    /// Whether it says who may pass.
+    pub(super) fn is_allow(&self) -> bool {
+        self.kind == Kind::Allow
     }
 
     /// The reason of its refusals.

@@ -46,6 +46,11 @@ impl IpSet {
         }
     }
 
+    /// Where outside turns into inside and back, among IPv4 and IPv6 addresses.
+    pub(super) fn turns(&self) -> (&[u32], &[u128]) {
+        (self.four.list(), self.six.list())
+    }
+
     /// Whether no address is in the set.
     pub fn is_empty(&self) -> bool {
         self.four.is_empty() && self.six.is_empty()

@@ -185,6 +185,11 @@ impl<N: Number> Turns<N> {
         Turns { turns: turns.into(), cuts, before, stretches, base, shift }
     }
 
+    /// Where "outside" turns into "inside" and back, ascending.
+    pub(super) fn list(&self) -> &[N] {
+        &self.turns
+    }
+
     /// Whether a number is inside.
     #[inline]
     pub(super) fn encloses(&self, address: N) -> bool {

@@ -49,6 +49,11 @@ impl AddressList {
         self.set.is_empty()
     }
 
+    /// The compiled set, which equal lists share.
+    pub fn set(&self) -> &IpSet {
+        &self.set
+    }
+
     /// The narrowest network that contains the address. Looks at one after the other: for
     /// explanations, never on the way of a request.
     pub fn find(&self, address: IpAddr) -> Option<Found<'_>> {
@@ -67,13 +72,5 @@ impl fmt::Display for Found<'_> {
             Some(name) => write!(f, "{} of `{name}`", self.net),
             None => write!(f, "{}", self.net),
         }
-    }
-}
-
-#[cfg(test)]
-impl AddressList {
-    /// The compiled set, to see that it is shared.
-    pub(super) fn set(&self) -> &IpSet {
-        &self.set
     }
 }

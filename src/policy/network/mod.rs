@@ -193,11 +193,13 @@ impl Networks {
             return;
         }
         for named in self.list.iter().filter(|named| !named.used) {
-            diagnostics.push(
-                Code::UnusedName,
-                named.place,
-                format!("nothing refers to the network `{}`", named.name),
-            );
+            diagnostics
+                .push(
+                    Code::UnusedName,
+                    named.place,
+                    format!("nothing refers to the network `{}`", named.name),
+                )
+                .about(format!("network/{}", named.name));
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod explain;
 mod judge;
+mod lints;
 mod nearest;
 mod outlook;
 mod raw;
@@ -27,7 +28,7 @@ use self::rule::{Caller, Kind, Lacks, Rule};
 use self::table::{Entry, EntryKind, Reached, Table};
 use super::compile::Compile;
 use super::condition::{Condition, Fact};
-use super::scope::MethodMask;
+use super::scope::{MethodMask, Scope};
 use crate::decision::{Builtin, Denial, Notes, Reason, Stage, Trace, Verdict, Written};
 use crate::facts::{Facts, Identity};
 
@@ -36,6 +37,8 @@ use crate::facts::{Facts, Identity};
 pub struct Rbac {
     /// In policy order: grants, then denies.
     rules: Box<[Rule]>,
+    /// What each of them is about; the table has it in the form that requests are looked up by.
+    scopes: Box<[Scope]>,
     /// The names of the same rules: most verdicts need to know no more of them.
     written: Box<[Written]>,
     table: Table,
@@ -51,7 +54,8 @@ impl Rbac {
         let mut rules: Vec<_> = raw.grant.iter().map(|raw| Rule::grant(raw, cx)).collect();
         rules.extend(raw.deny.iter().map(|raw| Rule::deny(raw, cx)));
         let table = Table::new(&rules);
-        let rules: Box<[Rule]> = rules.into_iter().map(|(rule, _)| rule).collect();
+        let (rules, scopes): (Vec<Rule>, Vec<Scope>) = rules.into_iter().unzip();
+        let (rules, scopes): (Box<[Rule]>, _) = (rules.into(), scopes.into());
         let mut condition_facts = Vec::new();
         for condition in rules.iter().filter_map(|rule| rule.condition.as_ref()) {
             condition_facts.extend(condition.facts().iter().filter(|fact| fact.is_recorded()).cloned());
@@ -65,7 +69,15 @@ impl Rbac {
         extension_methods.dedup();
         let written = rules.iter().map(|rule| rule.written).collect();
         let role_names = cx.roles.iter().map(|(_, name)| name.into()).collect();
-        Rbac { rules, written, table, role_names, extension_methods, condition_facts: condition_facts.into() }
+        Rbac {
+            rules,
+            scopes,
+            written,
+            table,
+            role_names,
+            extension_methods,
+            condition_facts: condition_facts.into(),
+        }
     }
 
     /// Judges whether this someone may do this. `can_identify`: the route has a credential source,

@@ -128,6 +128,17 @@ impl Roles {
         self.roles.get(usize::from(id.0)).map_or("?", |role| &role.name)
     }
 
+    /// A role and all that it inherits.
+    pub fn closure(&self, id: RoleId) -> &RoleSet {
+        static NONE: std::sync::LazyLock<RoleSet> = std::sync::LazyLock::new(RoleSet::default);
+        self.roles.get(usize::from(id.0)).map_or(&NONE, |role| &role.closure)
+    }
+
+    /// Where a role is declared.
+    pub fn place(&self, id: RoleId) -> Option<Place> {
+        self.roles.get(usize::from(id.0)).and_then(|role| role.place)
+    }
+
     /// All declared roles, reserved ones included.
     pub fn iter(&self) -> impl Iterator<Item = (RoleId, &str)> {
         self.roles.iter().zip(0u16..).map(|(role, id)| (RoleId(id), &*role.name))
@@ -155,11 +166,9 @@ impl Roles {
         }
         for role in self.roles.iter().filter(|role| !role.used) {
             if let Some(place) = role.place {
-                diagnostics.push(
-                    Code::UnusedName,
-                    place,
-                    format!("no rule refers to the role `{}`", role.name),
-                );
+                diagnostics
+                    .push(Code::UnusedName, place, format!("no rule refers to the role `{}`", role.name))
+                    .about(format!("role/{}", role.name));
             }
         }
     }

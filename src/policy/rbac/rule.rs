@@ -120,7 +120,7 @@ impl Rule {
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
         };
-        check_window(&raw.from, &raw.until, cx);
+        check_window(&raw.from, &raw.until, &raw.id, cx);
         (rule, scope)
     }
 
@@ -146,7 +146,7 @@ impl Rule {
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
         };
-        check_window(&raw.from, &raw.until, cx);
+        check_window(&raw.from, &raw.until, &raw.id, cx);
         (rule, scope)
     }
 
@@ -267,15 +267,18 @@ fn is_scope(text: &str) -> bool {
 }
 
 /// A window that is over, or ends before it begins.
-fn check_window(from: &Option<At<Moment>>, until: &Option<At<Moment>>, cx: &mut Compile<'_>) {
+fn check_window(from: &Option<At<Moment>>, until: &Option<At<Moment>>, id: &At<Name>, cx: &mut Compile<'_>) {
     let Some(until) = until else { return };
-    if from.as_ref().is_some_and(|from| from.value >= until.value) {
-        cx.diagnostics.push(
-            Code::NeverValid,
-            until.place,
-            "`until` is not after `from`, so this rule does nothing",
-        );
+    let problem = if from.as_ref().is_some_and(|from| from.value >= until.value) {
+        "`until` is not after `from`, so this rule does nothing"
     } else if until.value.0 <= cx.now {
-        cx.diagnostics.push(Code::NeverValid, until.place, "this rule has ended, so it does nothing");
-    }
+        "this rule has ended, so it does nothing"
+    } else {
+        return;
+    };
+    cx.diagnostics.push(Code::NeverValid, until.place, problem).about(format!(
+        "{}/{}",
+        Stage::Rbac.name(),
+        id.value
+    ));
 }

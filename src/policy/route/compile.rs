@@ -41,7 +41,7 @@ impl Routes {
         let mut routes = Routes { used: vec![false; upstreams.len()], ..Routes::default() };
         let mut places: Vec<Place> = Vec::new();
         for raw in raw {
-            let mode = cx.stage_mode(&raw.mode);
+            let mode = cx.stage_mode(&raw.mode, Some(&format!("route/{}", raw.id.value)));
             let upstream = Split::new(&raw.upstream, &known, cx.diagnostics);
             upstream.all().for_each(|at| routes.used[at] = true);
             if Builtin::by_name(&format!("{}/{}", Stage::Route.name(), raw.id.value)).is_some() {

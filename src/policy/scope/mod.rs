@@ -5,6 +5,7 @@
 //! compiled [`Index`] is tested against.
 
 mod buckets;
+mod cover;
 mod host;
 mod index;
 mod method;
@@ -13,6 +14,7 @@ mod patterns;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use crate::facts::{RouteId, Target};
 use crate::policy::decode::{Name, OneOrMany, table};
@@ -23,6 +25,7 @@ pub use index::Index;
 pub use method::{MethodMask, MethodName, MethodSet};
 pub use path::{PathPattern, Segment};
 pub use patterns::{Covering, Patterns, PatternsBuilder};
+pub use tree::{PathTree, Steps};
 
 table! {
     /// The scope keys of a rule.

@@ -71,6 +71,31 @@ impl PathPattern {
         self.rest.as_deref()
     }
 
+    /// The pattern with its texts in small letters.
+    pub fn folded(&self) -> PathPattern {
+        let fold = |segment: &Segment| match segment {
+            Segment::Literal(text) => Segment::Literal(text.to_lowercase().into()),
+            Segment::Any(name) => Segment::Any(name.clone()),
+        };
+        PathPattern { segments: self.segments.iter().map(fold).collect(), rest: self.rest.clone() }
+    }
+
+    /// The pattern with the texts of another that it is alike with, as far as that has some.
+    pub fn spelled_like(&self, other: &PathPattern) -> PathPattern {
+        let theirs = other.segments.iter().map(Some).chain(std::iter::repeat(None));
+        let spell = |(mine, theirs): (&Segment, Option<&Segment>)| match theirs {
+            Some(text @ Segment::Literal(_)) => text.clone(),
+            _ => mine.clone(),
+        };
+        if self.segments.len() < other.segments.len() {
+            return other.clone();
+        }
+        PathPattern {
+            segments: self.segments.iter().zip(theirs).map(spell).collect(),
+            rest: self.rest.clone(),
+        }
+    }
+
     /// Whether decoded segments match. `{*rest}` matches nothing too: `/a/{*rest}` covers `/a`.
     pub fn matches<'a>(&self, mut path: impl ExactSizeIterator<Item = &'a str>) -> bool {
         let enough = match self.rest {

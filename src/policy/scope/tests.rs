@@ -1,5 +1,7 @@
 //! The index against the plain reading of scopes.
 
+mod cover;
+
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use proptest::prelude::*;
 

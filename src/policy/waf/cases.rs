@@ -107,6 +107,28 @@ fn every_rule_of_the_pack_has_a_case_that_it_matches_and_one_that_it_does_not() 
     );
 }
 
+/// What costs most is an expression that every text has to be shown to.
+#[test]
+fn few_rules_of_the_pack_have_to_be_shown_ordinary_text() {
+    let bench = compile("[waf]\npacks = [\"core\"]");
+    let engine = bench.waf.engine.as_ref().expect("rules");
+    let names = |gate: &crate::policy::waf::compile::Gate| {
+        let known = gate.matcher.unfiltered().map(|(unit, prose)| {
+            let link = gate.link_of(unit);
+            let rule = gate.rules.iter().rev().find(|rule| rule.first <= link).expect("its rule");
+            (bench.cx_rules.name(rule.written.into()).to_owned(), prose)
+        });
+        known.collect::<Vec<_>>()
+    };
+    let all: Vec<_> = names(&engine.head).into_iter().chain(names(&engine.body)).collect();
+    let prose = all.iter().filter(|(_, prose)| *prose).count();
+    assert!(
+        all.len() <= 18 && prose <= 2,
+        "{} without literals, {prose} of them on prose: {all:#?}",
+        all.len()
+    );
+}
+
 /// The rules of the pack that are one expression on form values, with plain engines for them.
 fn plain_rules() -> Vec<(String, Vec<Transform>, regex::bytes::Regex)> {
     let text = include_str!("../../../config/waf/core.toml");

@@ -80,6 +80,16 @@ impl Wanted {
             Collection::Cookie => cookies(facts, values),
             Collection::Header => self.headers(facts, values),
             Collection::Form | Collection::Json | Collection::Xml | Collection::File | Collection::Body => {}
+            // SecLang's own, which its engine fills in.
+            Collection::RequestLine
+            | Collection::Uri
+            | Collection::UriRaw
+            | Collection::Basename
+            | Collection::Protocol
+            | Collection::QueryString
+            | Collection::PartHeader
+            | Collection::ResponseHeader
+            | Collection::ResponseBody => {}
         }
     }
 
@@ -103,7 +113,7 @@ impl Wanted {
 }
 
 /// Cookies end at `;` and nowhere else; blanks before a name do not belong to it. Values are as they came.
-fn cookies(facts: &Facts<'_>, values: &mut Values) {
+pub(super) fn cookies(facts: &Facts<'_>, values: &mut Values) {
     for field in facts.headers.get_all(header::COOKIE) {
         for pair in field.as_bytes().split(|byte| *byte == b';') {
             let pair = pair.trim_ascii_start();

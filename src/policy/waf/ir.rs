@@ -91,8 +91,8 @@ pub struct Link {
 pub enum Input {
     /// Texts of the request, added or taken away.
     Texts(Target),
-    /// How many there are (`&ARGS`).
-    Count(Variable),
+    /// How many there are (`&ARGS`), of all of these together.
+    Count(Vec<Variable>),
     /// A variable that has no word in `targets`.
     Variable(Variable),
     /// One that is taken away again.
@@ -115,6 +115,8 @@ pub enum VariableKind {
     Texts(Target),
     /// `TX`, captures included.
     Transaction,
+    /// Another collection that rules write: `IP`, `GLOBAL`, `SESSION`.
+    Stored(Box<str>),
     /// `MATCHED_VAR` and `MATCHED_VARS`: what the link before matched.
     Matched,
     /// `MATCHED_VAR_NAME` and `MATCHED_VARS_NAMES`.
@@ -168,8 +170,8 @@ pub struct Template {
 pub enum Piece {
     /// As it stands.
     Text(Box<str>),
-    /// The value of a variable (`%{tx.0}`).
-    Macro(Variable),
+    /// The value of a variable (`%{tx.0}`): of the first of these that has one.
+    Macro(Vec<Variable>),
 }
 
 /// What a match means for the request.
@@ -199,8 +201,21 @@ pub enum Effect {
     },
     /// Goes on behind a marker, within the phase (`skipAfter`).
     SkipAfter(Box<str>),
+    /// No further rule is asked (`allow`), about this phase, the request, or at all.
+    Allow(Allowed),
     /// Changes what the engine does with this request (`ctl`).
     Control(Control),
+}
+
+/// How much `allow` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// The rest of the phase.
+    Phase,
+    /// The phases of the request.
+    Request,
+    /// All phases but the last.
+    Everything,
 }
 
 /// What becomes of a variable.
@@ -221,8 +236,8 @@ pub enum Change {
 pub enum Control {
     /// These rules do not run.
     RemoveRules(RuleSet),
-    /// These rules do not look at this text.
-    RemoveTarget(RuleSet, Input),
+    /// These rules do not look at these texts.
+    RemoveTarget(RuleSet, Vec<Input>),
     /// Which parser reads the body.
     BodyProcessor(Box<str>),
     /// Any other setting, by name (`forceRequestBodyVariable`, `auditEngine`).
@@ -291,6 +306,16 @@ impl Test {
             Test::Always => &[],
             Test::All(conditions) | Test::Any(conditions) => conditions,
         }
+    }
+}
+
+impl Link {
+    /// The texts of the request that it looks at, or does not.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Texts(target) => Some(target),
+            Input::Count(_) | Input::Variable(_) | Input::Without(_) => None,
+        })
     }
 }
 

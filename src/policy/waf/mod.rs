@@ -18,18 +18,22 @@ mod compile;
 mod concerns;
 mod documented;
 pub mod ir;
+mod lints;
 mod matcher;
 mod needs;
 pub mod operators;
 mod pack;
+mod program;
 mod raw;
 mod record;
 mod run;
+mod seclang;
 mod sight;
 pub mod targets;
 mod toml;
 pub mod transforms;
 mod values;
+mod weigh;
 
 #[cfg(test)]
 mod cases;
@@ -38,32 +42,41 @@ mod tests;
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, StatusCode};
 
 pub use self::concerns::Concerns;
+pub(in crate::policy) use self::lints::lint;
 pub use self::pack::text as pack_text;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
     RawWafRule, TargetWord, TransformWord,
 };
 pub use self::run::Carried;
+pub use self::seclang::{References, references};
 
 use self::body::Bounds;
 use self::compile::{Engine, Settings};
+use self::ir::{Exclusion, Phase};
 use self::operators::TableBudget;
+use self::program::{Judge, Program};
 use self::record::Recorder;
 use self::run::Run;
+use self::seclang::{EngineMode, ScriptItem};
+use self::weigh::Weigh;
 use super::code::Code;
 use super::compile::Compile;
 use super::diagnostic::At;
 use super::mode::Mode;
-use crate::decision::{Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict};
+use super::{Answer, AnswerPlan};
+use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict};
 use crate::facts::{Body, Facts};
 
 /// The compiled WAF rules.
 #[derive(Clone, Default)]
 pub struct Waf {
     engine: Option<Arc<Engine>>,
+    program: Option<Arc<Program>>,
+    budget: u64,
     bounds: Bounds,
     /// How many bytes of a matched text are kept for the record (`log.waf_data`); none by default.
     pub data_limit: usize,
@@ -82,7 +95,7 @@ impl Waf {
     /// Compiles `[waf]`; the mode is that of the whole stage.
     pub fn compile(raw: Option<&RawWaf>, cx: &mut Compile<'_>) -> (Waf, Mode) {
         let Some(raw) = raw else { return (Waf::default(), Mode::Enforce) };
-        let mode = cx.stage_mode(&raw.mode);
+        let mode = cx.stage_mode(&raw.mode, Some("waf"));
         let settings = settings(raw, cx);
         let mut entries = Vec::new();
         let mut packs: Vec<PackWord> = Vec::new();
@@ -100,13 +113,26 @@ impl Waf {
         }
         let mut tables = TableBudget(TABLES);
         entries.extend(toml::rules(&raw.rule, &mut tables, cx));
-        let all: Vec<_> = entries.iter().map(|(written, _)| *written).collect();
+        let globs = raw.seclang.as_ref().map_or(&[][..], |globs| globs.value.as_slice());
+        let script = seclang::read(globs, cx);
+        let mut all: Vec<_> = entries.iter().map(|(written, _)| *written).collect();
+        let own = all.len();
+        all.extend(script.items.iter().filter_map(ScriptItem::rule).map(|rule| rule.written));
         toml::distinct(&raw.exclude, cx);
         let exclusions: Vec<_> =
             raw.exclude.iter().map(|exclude| toml::exclusion(exclude, &all, cx)).collect();
         let engine = Engine::new(&entries, &exclusions, settings, cx.diagnostics);
         let engine = (!engine.is_empty()).then(|| Arc::new(engine));
-        (Waf { engine, bounds: settings.bounds, ..Waf::default() }, mode)
+        let program = (!script.items.is_empty() && script.settings.engine != EngineMode::Off).then(|| {
+            // The program counts its rules from the first of its own.
+            let mine = exclusions.into_iter().map(|exclusion| Exclusion {
+                rules: exclusion.rules.iter().filter_map(|rule| rule.checked_sub(own)).collect(),
+                ..exclusion
+            });
+            let mut tables = TableBudget(TABLES);
+            Arc::new(program::build(&script, mine.collect(), &mut tables, cx.diagnostics))
+        });
+        (Waf { engine, program, budget: settings.budget, bounds: settings.bounds, ..Waf::default() }, mode)
     }
 
     /// Judges the request line, headers, cookies and query. `shadow`: the stage or the route is in
@@ -119,17 +145,79 @@ impl Waf {
         notes: &mut Notes,
         trace: Option<&mut Trace>,
     ) -> Verdict {
-        match &self.engine {
+        let mut trace = trace;
+        let verdict = match &self.engine {
             None => Verdict::Pass(Builtin::WafClean.into()),
             Some(engine) => {
-                let recorder = self.recorder();
+                let (recorder, trace) = (self.recorder(), trace.as_deref_mut());
                 Run { engine, stage: Stage::Waf, facts, shadow, recorder, notes, trace }.head(carried)
             }
+        };
+        let Some(program) = &self.program else { return verdict };
+        let judged = self.judge(program, facts).head(facts, &mut carried.transaction);
+        let scripted =
+            Weigh { stage: Stage::Waf, shadow, notes, trace }.weigh(judged, None, program, carried);
+        first_refusal(verdict, scripted)
+    }
+
+    /// Whether any rule looks at the bodies of answers.
+    pub fn reads_answers(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.reads_answers())
+    }
+
+    /// What is to become of an answer.
+    pub fn answer_plan(&self, status: StatusCode, headers: &HeaderMap) -> AnswerPlan {
+        match &self.program {
+            Some(program) if program.looks_at_answers() => program.answer_plan(status, headers),
+            Some(_) | None => AnswerPlan::Pass,
         }
+    }
+
+    /// Judges an answer, and then what is only for the record.
+    pub fn check_answer(
+        &self,
+        facts: &Facts<'_>,
+        answer: &Answer<'_>,
+        shadow: bool,
+        carried: &mut Carried,
+        notes: &mut Notes,
+    ) -> Verdict {
+        let Some(program) = &self.program else { return Verdict::Pass(Builtin::WafClean.into()) };
+        let judge = self.judge(program, facts);
+        let mut refusal = Verdict::Pass(Builtin::WafClean.into());
+        for phase in [Phase::ResponseHead, Phase::ResponseBody, Phase::Logging] {
+            if matches!(refusal, Verdict::Deny(_)) && phase != Phase::Logging {
+                continue;
+            }
+            let judged = judge.answer(phase, answer, &mut carried.transaction);
+            let weigh = Weigh { stage: Stage::WafBody, shadow, notes, trace: None };
+            refusal = first_refusal(refusal, weigh.weigh(judged, None, program, carried));
+        }
+        refusal
+    }
+
+    /// Looks at a request that was refused before any rule was asked. What is found is recorded as if
+    /// the rules were in shadow, and changes nothing.
+    pub fn look_at_refused(&self, facts: &Facts<'_>, carried: &mut Carried, notes: &mut Notes) {
+        let Some(program) = &self.program else { return };
+        let judge = self.judge(program, facts);
+        let judged = judge.head(facts, &mut carried.transaction);
+        let weigh = Weigh { stage: Stage::Waf, shadow: true, notes, trace: None };
+        let _ = weigh.weigh(judged, None, program, carried);
+        let (judged, _) = judge.body(facts, &self.bounds, &mut carried.transaction);
+        let weigh = Weigh { stage: Stage::WafBody, shadow: true, notes, trace: None };
+        let _ = weigh.weigh(judged, None, program, carried);
+    }
+
+    fn judge<'a, 'f>(&'a self, program: &'a Program, facts: &'a Facts<'f>) -> Judge<'a, 'f> {
+        Judge { program, facts: Some(facts), recorder: self.recorder(), budget: self.budget }
     }
 
     /// Whether any rule wants the body of this request read.
     pub fn wants_body(&self, facts: &Facts<'_>) -> bool {
+        if self.program.as_ref().is_some_and(|program| program.reads_bodies()) {
+            return true;
+        }
         let Some(engine) = &self.engine else { return false };
         !engine.body.rules.is_empty() && engine.body.needs_body(&engine.body.active(facts))
     }
@@ -137,6 +225,7 @@ impl Waf {
     /// Whether any rule could want a body read.
     pub fn inspects_bodies(&self) -> bool {
         self.engine.as_ref().is_some_and(|engine| !engine.body.rules.is_empty())
+            || self.program.as_ref().is_some_and(|program| program.reads_bodies())
     }
 
     /// The largest body that is read for inspection.
@@ -162,18 +251,31 @@ impl Waf {
             }
             return Verdict::Deny(denial);
         }
-        match &self.engine {
+        let mut trace = trace;
+        let verdict = match &self.engine {
             None => Verdict::Pass(Builtin::WafClean.into()),
             Some(engine) => {
-                let recorder = self.recorder();
+                let (recorder, trace) = (self.recorder(), trace.as_deref_mut());
                 Run { engine, stage: Stage::WafBody, facts, shadow, recorder, notes, trace }.body(carried)
             }
+        };
+        let Some(program) = &self.program else { return verdict };
+        if facts.body.bytes().is_some_and(|bytes| !bytes.is_empty()) {
+            notes.waf.body = BodyInspection::Inspected;
         }
+        let (judged, unreadable) =
+            self.judge(program, facts).body(facts, &self.bounds, &mut carried.transaction);
+        let weigh = Weigh { stage: Stage::WafBody, shadow, notes, trace };
+        first_refusal(verdict, weigh.weigh(judged, unreadable, program, carried))
     }
 
     fn recorder(&self) -> Recorder<'_> {
         Recorder { data_limit: self.data_limit, credentials: &self.credentials }
     }
+}
+
+fn first_refusal(first: Verdict, second: Verdict) -> Verdict {
+    if matches!(first, Verdict::Deny(_)) { first } else { second }
 }
 
 impl std::fmt::Debug for Waf {

@@ -29,6 +29,17 @@ impl Needs {
         Needs::of(&Hir::alternation(hirs))
     }
 
+    /// The same, where capitals do not matter.
+    pub(super) fn any_of_nocase<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Needs {
+        let either = |byte: &u8| {
+            let cases = [byte.to_ascii_lowercase(), byte.to_ascii_uppercase()];
+            let ranges = cases.map(|byte| regex_syntax::hir::ClassBytesRange::new(byte, byte));
+            Hir::class(Class::Bytes(regex_syntax::hir::ClassBytes::new(ranges)))
+        };
+        let hirs = texts.into_iter().map(|text| Hir::concat(text.iter().map(either).collect())).collect();
+        Needs::of(&Hir::alternation(hirs))
+    }
+
     /// What a match of a pattern needs.
     pub(super) fn of(hir: &Hir) -> Needs {
         let min_len = hir.properties().minimum_len().unwrap_or(0);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use toml::de::DeTable;
 
 use super::compile::Built;
+use super::ir::Rule;
 use super::operators::TableBudget;
 use super::raw::{PackWord, RawWaf};
 use super::toml as front_end;
@@ -67,6 +68,12 @@ pub(super) fn add(entry: &At<PackWord>, cx: &mut Compile<'_>) -> Vec<(Written, O
             Vec::new()
         }
     }
+}
+
+/// The rule of a pack with this full name.
+pub(super) fn rule(name: &str) -> Option<&'static Rule> {
+    let rules = CORE_RULES.as_ref().ok()?;
+    rules.iter().find(|rule| *rule.info.name == *name).map(|rule| &*rule.built.rule)
 }
 
 /// Reads the text of a pack.

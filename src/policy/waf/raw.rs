@@ -42,6 +42,9 @@ table! {
         part mode: RawMode,
         /// Rule packs that ship with portcullis; none unless named here.
         opt packs: At<Vec<At<PackWord>>>,
+        /// Programs in SecLang, the language of ModSecurity: globs of files, run in this order, as in
+        /// `["/etc/crs/crs-setup.conf", "/etc/crs/rules/*.conf"]`.
+        opt seclang: At<Vec<At<String>>>,
         /// How suspicious the rules are: 1 (default) to 4. Rules of higher levels do not run.
         opt paranoia: At<u8>,
         /// The sum of scores at which a request is refused; 5 by default.
@@ -140,6 +143,7 @@ impl RawWaf {
     pub fn absorb(&mut self, other: RawWaf, diagnostics: &mut Diagnostics) {
         self.mode.absorb(other.mode, "waf", diagnostics);
         once(&mut self.packs, other.packs, "waf.packs", diagnostics);
+        once(&mut self.seclang, other.seclang, "waf.seclang", diagnostics);
         once(&mut self.paranoia, other.paranoia, "waf.paranoia", diagnostics);
         once(&mut self.threshold, other.threshold, "waf.threshold", diagnostics);
         once(&mut self.budget, other.budget, "waf.budget", diagnostics);

@@ -69,7 +69,7 @@ impl Recorder<'_> {
 
     /// Whether a text may be a credential: cookies, the fields that carry credentials, and members
     /// whose names say so.
-    fn is_secret(&self, value: &Value, values: &Values) -> bool {
+    pub(super) fn is_secret(&self, value: &Value, values: &Values) -> bool {
         let name = values.name(value).to_ascii_lowercase();
         match value.kind.collection() {
             Collection::Cookie => true,
@@ -84,7 +84,16 @@ impl Recorder<'_> {
             | Collection::Path
             | Collection::Client
             | Collection::File
-            | Collection::Body => false,
+            | Collection::Body
+            | Collection::RequestLine
+            | Collection::Uri
+            | Collection::UriRaw
+            | Collection::Basename
+            | Collection::Protocol
+            | Collection::QueryString
+            | Collection::PartHeader
+            | Collection::ResponseHeader
+            | Collection::ResponseBody => false,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::body;
 use super::compile::{Active, Engine, Gate, GateRule};
 use super::ir::Action;
 use super::matcher::{Budget, Exhausted, Scratch};
+use super::program::Transaction;
 use super::record::Recorder;
 use super::targets::Collection;
 use super::values::Values;
@@ -40,6 +41,8 @@ pub struct Carried {
     sum: u32,
     /// Rules in shadow that matched and score.
     shadow_scores: SmallVec<[(Written, u32); 2]>,
+    /// What the SecLang program has set so far.
+    pub(super) transaction: Box<Transaction>,
 }
 
 /// A link that matched: by which of its units, and on which text.

@@ -25,7 +25,7 @@ pub(super) struct Sight {
     /// By unit.
     views: Vec<Arc<View>>,
     /// The kinds of text that nobody looks at, as bits.
-    blind: u32,
+    blind: u64,
     size: usize,
 }
 
@@ -215,7 +215,7 @@ impl Sight {
             size,
         };
         for (unit, view) in sight.views.iter().enumerate() {
-            for collection in Collection::ALL {
+            for collection in Collection::EVERY {
                 for kind in [Kind::new(collection, false), Kind::new(collection, true)] {
                     let at = kind.index();
                     let targets: Vec<_> = view.targets.iter().filter(|target| target.meets(kind)).collect();

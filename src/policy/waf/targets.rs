@@ -32,6 +32,25 @@ pub enum Collection {
     File,
     /// A body that is none of the above, as it came.
     Body,
+    // What only SecLang has a word for.
+    /// The request line as it came, with its protocol.
+    RequestLine,
+    /// The target, decoded once.
+    Uri,
+    /// The target as it came.
+    UriRaw,
+    /// What follows the last slash of the path.
+    Basename,
+    /// `HTTP/1.1`.
+    Protocol,
+    /// The query as it came.
+    QueryString,
+    /// The header lines of the parts of a multipart body, by the name of their field.
+    PartHeader,
+    /// Header fields of the response.
+    ResponseHeader,
+    /// The body of the response.
+    ResponseBody,
 }
 
 /// Names, values or both.
@@ -72,7 +91,32 @@ pub struct Target {
 }
 
 impl Collection {
-    /// Every collection.
+    /// Every collection, those included that TOML has no word for.
+    pub const EVERY: [Collection; 21] = [
+        Collection::Method,
+        Collection::Line,
+        Collection::Path,
+        Collection::Client,
+        Collection::Query,
+        Collection::Cookie,
+        Collection::Header,
+        Collection::Form,
+        Collection::Json,
+        Collection::Xml,
+        Collection::File,
+        Collection::Body,
+        Collection::RequestLine,
+        Collection::Uri,
+        Collection::UriRaw,
+        Collection::Basename,
+        Collection::Protocol,
+        Collection::QueryString,
+        Collection::PartHeader,
+        Collection::ResponseHeader,
+        Collection::ResponseBody,
+    ];
+
+    /// Every collection that TOML has a word for.
     pub const ALL: [Collection; 12] = [
         Collection::Method,
         Collection::Line,
@@ -103,6 +147,15 @@ impl Collection {
             Collection::Xml => "xml",
             Collection::File => "file",
             Collection::Body => "body",
+            Collection::RequestLine => "REQUEST_LINE",
+            Collection::Uri => "REQUEST_URI",
+            Collection::UriRaw => "REQUEST_URI_RAW",
+            Collection::Basename => "REQUEST_BASENAME",
+            Collection::Protocol => "REQUEST_PROTOCOL",
+            Collection::QueryString => "QUERY_STRING",
+            Collection::PartHeader => "MULTIPART_PART_HEADERS",
+            Collection::ResponseHeader => "RESPONSE_HEADERS",
+            Collection::ResponseBody => "RESPONSE_BODY",
         }
     }
 
@@ -113,8 +166,17 @@ impl Collection {
             | Collection::Line
             | Collection::Path
             | Collection::Client
-            | Collection::Body => false,
-            Collection::Query
+            | Collection::Body
+            | Collection::RequestLine
+            | Collection::Uri
+            | Collection::UriRaw
+            | Collection::Basename
+            | Collection::Protocol
+            | Collection::QueryString
+            | Collection::ResponseBody => false,
+            Collection::PartHeader
+            | Collection::ResponseHeader
+            | Collection::Query
             | Collection::Cookie
             | Collection::Header
             | Collection::Form
@@ -127,10 +189,21 @@ impl Collection {
     /// Whether it is known only once the body is read.
     pub const fn in_body(self) -> bool {
         match self {
-            Collection::Form | Collection::Json | Collection::Xml | Collection::File | Collection::Body => {
-                true
-            }
-            Collection::Method
+            Collection::Form
+            | Collection::Json
+            | Collection::Xml
+            | Collection::File
+            | Collection::Body
+            | Collection::PartHeader => true,
+            Collection::RequestLine
+            | Collection::Uri
+            | Collection::UriRaw
+            | Collection::Basename
+            | Collection::Protocol
+            | Collection::QueryString
+            | Collection::ResponseHeader
+            | Collection::ResponseBody
+            | Collection::Method
             | Collection::Line
             | Collection::Path
             | Collection::Client

@@ -21,7 +21,53 @@ pub(super) struct Bench {
 
 /// Compiles the text of a policy file of which only `[waf]` and `[network]` are read.
 pub(super) fn compile(text: &str) -> Bench {
+    compile_with(text, &[])
+}
+
+/// The same with programs in SecLang, which the glob `*.conf` stands for.
+pub(super) fn compile_with(text: &str, programs: &[(&str, &str)]) -> Bench {
+    let ((waf, mode, cx_rules), problems) = within(text, programs, |raw, cx| {
+        let (waf, mode) = match raw {
+            Some(None) => (Waf::default(), Mode::Enforce),
+            raw => Waf::compile(raw.flatten().as_ref(), cx),
+        };
+        (waf, mode, std::mem::take(&mut cx.rules))
+    });
+    Bench { waf, mode, cx_rules, problems }
+}
+
+/// The first rule of TOML and of a program, as both are lowered, but for their places.
+pub(super) fn lowered(text: &str, program: &str) -> (ir::Rule, ir::Rule) {
+    let (rules, problems) = within(text, &[("a.conf", program)], |raw, cx| {
+        let raw = raw.flatten().expect("[waf]");
+        let mine = toml::rules(&raw.rule, &mut TableBudget(0), cx).into_iter().filter_map(|(_, built)| built);
+        let script = seclang::read(&raw.seclang.expect("a program").value, cx);
+        let theirs = script.items.iter().filter_map(ScriptItem::rule).map(|rule| rule.rule.clone());
+        let mine = mine.map(|built| (*built.rule).clone()).next();
+        (mine.expect("a rule"), theirs.take(1).next().expect("a rule"))
+    });
+    assert_eq!(problems, [""; 0]);
+    let placeless = |mut rule: ir::Rule| {
+        rule.place = Default::default();
+        for link in &mut rule.links {
+            if let ir::Test::All(conditions) = &mut link.test {
+                conditions.iter_mut().for_each(|condition| condition.place = Default::default());
+            }
+        }
+        rule
+    };
+    (placeless(rules.0), placeless(rules.1))
+}
+
+/// Decodes `[waf]` and `[network]`, and does something with them. Also the problems.
+fn within<T>(
+    text: &str,
+    programs: &[(&str, &str)],
+    work: impl FnOnce(Option<Option<RawWaf>>, &mut Compile<'_>) -> T,
+) -> (T, Vec<String>) {
     let mut sources = Sources::single("main.toml", text);
+    let files = programs.iter().map(|(name, text)| sources.attach_program(*name, *text)).collect();
+    sources.expand("*.conf", files);
     sources.attach("words.txt", "# names\nalpha\n\n beta \n");
     sources.attach_failure("dir", Attached::Unreadable("it is a directory".into()));
     let mut diagnostics = Diagnostics::default();
@@ -43,20 +89,13 @@ pub(super) fn compile(text: &str) -> Bench {
         roles: Default::default(),
         routes: Default::default(),
     };
-    let (waf, mode) = match raw {
-        Some(None) => (Waf::default(), Mode::Enforce),
-        raw => Waf::compile(raw.flatten().as_ref(), &mut cx),
-    };
-    let cx_rules = cx.rules;
-    let problems = diagnostics
-        .into_sorted()
-        .iter()
-        .map(|problem| {
-            let at = problem.place.map_or_else(String::new, |place| sources.show(place));
-            format!("{at} {}: {}", problem.code.info().name, problem.message)
-        })
-        .collect();
-    Bench { waf, mode, cx_rules, problems }
+    let made = work(raw, &mut cx);
+    let problems = diagnostics.into_sorted();
+    let shown = problems.iter().map(|problem| {
+        let at = problem.place.map_or_else(String::new, |place| sources.show(place));
+        format!("{at} {}: {}", problem.code.info().name, problem.message)
+    });
+    (made, shown.collect())
 }
 
 /// A request to be judged.
@@ -85,7 +124,7 @@ impl Default for Request<'_> {
 }
 
 impl<'a> Request<'a> {
-    fn get(uri: &'a str) -> Self {
+    pub(super) fn get(uri: &'a str) -> Self {
         Request { uri, ..Request::default() }
     }
 
@@ -99,7 +138,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn with(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
@@ -162,7 +201,7 @@ impl Bench {
     }
 
     /// The matches as `rule target score`, `~` before those in shadow.
-    fn matched(&self, judged: &Judged) -> Vec<String> {
+    pub(super) fn matched(&self, judged: &Judged) -> Vec<String> {
         let show = |matched: &WafMatch| {
             let shadow = if matched.shadow { "~" } else { "" };
             format!(
@@ -175,7 +214,7 @@ impl Bench {
         judged.notes.waf.matched.iter().map(show).collect()
     }
 
-    fn shadow(&self, judged: &Judged) -> Vec<String> {
+    pub(super) fn shadow(&self, judged: &Judged) -> Vec<String> {
         let show = |hit: &ShadowHit| {
             format!("{} {}", self.cx_rules.name(hit.rule).trim_start_matches("waf/"), hit.reason.info().code)
         };
@@ -192,7 +231,7 @@ fn rules(text: &str) -> Bench {
 }
 
 #[track_caller]
-fn check(bench: &Bench, request: Request<'_>, verdict: &str, matched: &[&str]) {
+pub(super) fn check(bench: &Bench, request: Request<'_>, verdict: &str, matched: &[&str]) {
     let judged = bench.judge(&request);
     assert_eq!(
         (judged.verdict.as_str(), bench.matched(&judged)),

@@ -71,14 +71,14 @@ impl StepId {
 
 impl Kind {
     /// How many there are.
-    pub(super) const COUNT: usize = Collection::ALL.len() * 2;
+    pub(super) const COUNT: usize = Collection::EVERY.len() * 2;
 
     pub(super) const fn new(collection: Collection, is_name: bool) -> Kind {
         Kind(collection as u8 * 2 + is_name as u8)
     }
 
     pub(super) fn collection(self) -> Collection {
-        Collection::ALL[usize::from(self.0 / 2)]
+        Collection::EVERY[usize::from(self.0 / 2)]
     }
 
     pub(super) fn is_name(self) -> bool {

@@ -47,12 +47,14 @@ impl<S> ClientIo<S> {
             timer.as_mut().reset(look);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if self.wire.read_deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            let now = Instant::now();
+            if self.wire.read_deadline().is_some_and(|deadline| deadline <= now) {
                 self.wire.expired.set(Some(self.wire.phase.get()));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             let Some(look) = self.wire.next_look() else { return Poll::Pending };
-            timer.as_mut().reset(look);
+            // A request may take longer than a connection may be idle.
+            timer.as_mut().reset(if look > now { look } else { now + self.wire.timeouts.get().idle });
         }
         Poll::Pending
     }
@@ -78,6 +80,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
             buf.put_slice(&this.rewind[..count]);
             this.wire.on_read(&this.rewind[..count]);
             this.rewind.drain(..count);
+            if this.rewind.is_empty() {
+                this.rewind = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

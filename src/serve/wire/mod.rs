@@ -44,6 +44,8 @@ pub(crate) struct Wire {
     http2: Cell<bool>,
     /// Requests in flight.
     requests: Cell<usize>,
+    /// Whether there has been any.
+    used: Cell<bool>,
 }
 
 /// Where a connection stands.
@@ -109,14 +111,16 @@ impl Wire {
             timeouts: Cell::new(timeouts),
             http2: Cell::new(false),
             requests: Cell::new(0),
+            used: Cell::new(false),
         })
     }
 
-    /// The connection speaks HTTP/2 from here on.
+    /// The connection speaks HTTP/2 from here on. Its first request has as long as a head of HTTP/1.1:
+    /// frames that come in drops, or none, are silence too.
     pub(crate) fn set_http2(&self) {
         self.http2.set(true);
         self.head.take();
-        self.enter(Phase::Idle);
+        self.enter(Phase::Head);
     }
 
     /// The connection is no longer HTTP.
@@ -173,6 +177,7 @@ impl Wire {
     /// is "nothing" only if the bytes say so.
     pub(crate) fn begin(&self, method: &str, uri: &Uri, body: Framed) -> Altered {
         self.requests.set(self.requests.get() + 1);
+        self.used.set(true);
         self.enter(Phase::Busy);
         if self.http2.get() {
             return Altered::default();
@@ -256,17 +261,27 @@ impl Wire {
         self.phase.get() == Phase::Head
     }
 
+    /// Whether nothing of a request came that is not answered.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase.get(), Phase::FirstByte | Phase::Idle)
+    }
+
+    /// Whether there has been a request.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.get()
+    }
+
     /// Which deadline passed, if one did.
     pub(crate) fn expired(&self) -> Option<Phase> {
         self.expired.get()
     }
 
     /// When to look at the deadline: when it passes, or, while the client has nothing to send, no later
-    /// than the one that begins with the end of its request.
+    /// than the one that would begin now. That may have passed for a request that takes long.
     fn next_look(&self) -> Option<Instant> {
         match self.phase.get() {
             Phase::Tunnel => None,
-            Phase::Busy => Some(Instant::now() + self.timeouts.get().idle),
+            Phase::Busy => Some(self.since.get() + self.timeouts.get().idle),
             Phase::FirstByte | Phase::Head | Phase::Idle => self.read_deadline(),
         }
     }

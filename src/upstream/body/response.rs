@@ -26,6 +26,8 @@ pub(crate) enum ResponseBody {
     Driven(Box<StreamBody>),
     /// Made here.
     Whole(Option<Bytes>),
+    /// One of these, whose first bytes were read ahead.
+    Ahead(Option<Bytes>, Box<ResponseBody>),
 }
 
 /// The body of an answer together with the connection it comes over.
@@ -223,6 +225,10 @@ impl Body for ResponseBody {
             ResponseBody::Pooled(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseBody::Driven(body) => Pin::new(&mut **body).poll_frame(cx),
             ResponseBody::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            ResponseBody::Ahead(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => Pin::new(&mut **rest).poll_frame(cx),
+            },
         }
     }
 
@@ -231,6 +237,7 @@ impl Body for ResponseBody {
             ResponseBody::Pooled(body) => body.is_end_stream(),
             ResponseBody::Driven(body) => body.is_end_stream(),
             ResponseBody::Whole(bytes) => bytes.is_none(),
+            ResponseBody::Ahead(first, rest) => first.is_none() && rest.is_end_stream(),
         }
     }
 
@@ -240,6 +247,16 @@ impl Body for ResponseBody {
             ResponseBody::Driven(body) => body.size_hint(),
             ResponseBody::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            ResponseBody::Ahead(first, rest) => {
+                let ahead = first.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                let rest = rest.size_hint();
+                let mut hint = SizeHint::new();
+                hint.set_lower(rest.lower().saturating_add(ahead));
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper.saturating_add(ahead));
+                }
+                hint
             }
         }
     }

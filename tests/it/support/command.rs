@@ -122,4 +122,8 @@ upstream = \"app\"
 [[rbac.grant]]
 id = \"all\"
 roles = [\"anyone\"]
+
+[[lint.allow]]
+code = \"allow-all\"
+reason = \"for tests\"
 ";

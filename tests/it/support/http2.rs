@@ -61,6 +61,21 @@ pub fn read_nothing(address: SocketAddr, request: Request<Bytes>, done: impl FnO
     })
 }
 
+/// Asks for something, and stays connected until the gateway has asked to leave (GOAWAY).
+pub fn stay_until_asked_to_leave(address: SocketAddr, request: Request<Bytes>, then: impl FnOnce()) {
+    run(async move {
+        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a connection");
+        let driver = tokio::spawn(connection);
+        let answer = sender.send_request(request.map(Full::new)).await.expect("an answer");
+        answer.into_body().collect().await.expect("a whole body");
+        then();
+        driver.await.expect("no panic").expect("an orderly end");
+        drop(sender);
+    })
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
 }

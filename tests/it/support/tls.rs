@@ -44,6 +44,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The same, as clients take it.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
     /// A certificate for a server of these names.
     pub fn server(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -134,7 +139,7 @@ impl TlsClient {
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> TlsClient {
         let mut roots = RootCertStore::empty();
-        roots.add(authority.issuer.der().clone()).expect("a certificate");
+        roots.add(authority.certificate()).expect("a certificate");
         let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(roots);
         let mut config = match shown {
             None => builder.with_no_client_auth(),

@@ -46,6 +46,7 @@ impl Work<'_, '_> {
                     roles.place,
                     format!("`{id}` may bring no roles"),
                 )
+                .about(format!("authn/{id}"))
                 .help(
                     "with several issuers, each needs `roles_allowed`: the roles that its tokens may bring",
                 );

@@ -8,7 +8,11 @@ use crate::policy::waf::transforms::decode_form;
 use crate::policy::waf::values::Values;
 
 /// Adds the fields of a form.
-pub(super) fn read(body: &[u8], bounds: &Bounds, values: &mut Values) -> Result<(), Unreadable> {
+pub(in crate::policy::waf) fn read(
+    body: &[u8],
+    bounds: &Bounds,
+    values: &mut Values,
+) -> Result<(), Unreadable> {
     let most = bounds.fields as usize;
     match split(body, Collection::Form, most, values) {
         true => Ok(()),

@@ -13,6 +13,7 @@ mod xml;
 use http::{HeaderMap, header};
 
 use self::media::{Charset, MediaType};
+pub(super) use self::xml::{resolve, unescape};
 use super::targets::Collection;
 use super::values::Values;
 use crate::decision::Builtin;
@@ -48,7 +49,7 @@ impl Unreadable {
         Unreadable { rule: Builtin::BodyMalformed, why }
     }
 
-    const fn too_large(why: &'static str) -> Unreadable {
+    pub(super) const fn too_large(why: &'static str) -> Unreadable {
         Unreadable { rule: Builtin::BodyTooLarge, why }
     }
 

@@ -171,7 +171,7 @@ impl Document<'_> {
 }
 
 /// Appends an attribute's value with its references resolved.
-fn unescape(text: &str, output: &mut Vec<u8>) {
+pub(in crate::policy::waf) fn unescape(text: &str, output: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = rest.find('&') {
         output.extend_from_slice(&rest.as_bytes()[..at]);
@@ -194,7 +194,7 @@ fn unescape(text: &str, output: &mut Vec<u8>) {
 const MAX_REFERENCE: usize = 64;
 
 /// Appends what a reference stands for, or the reference itself.
-fn resolve(name: &str, output: &mut Vec<u8>) {
+pub(in crate::policy::waf) fn resolve(name: &str, output: &mut Vec<u8>) {
     let number = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
     let character = match name {
         "lt" => Some('<'),

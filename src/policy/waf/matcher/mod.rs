@@ -51,6 +51,8 @@ pub(super) struct Matcher {
     min_len: Vec<u32>,
     /// By unit: the bytes that a text must begin with.
     first: Vec<ByteSet>,
+    /// By unit: the work of its test, in steps for each byte of a text.
+    weight: Vec<u64>,
     features: FeatureTable,
     chains: Chains,
     prefilter: Prefilter,
@@ -108,8 +110,15 @@ pub(super) struct Exhausted;
 impl Budget {
     /// Takes the work on a text of this length, which is at least a few steps.
     #[inline]
-    fn take(&mut self, length: usize) -> Result<(), Exhausted> {
-        self.0 = self.0.checked_sub(length as u64 + FIXED_COST).ok_or(Exhausted)?;
+    pub(super) fn take(&mut self, length: usize) -> Result<(), Exhausted> {
+        self.take_times(length, 1)
+    }
+
+    /// Takes the work of a test that costs several steps a byte.
+    #[inline]
+    pub(super) fn take_times(&mut self, length: usize, weight: u64) -> Result<(), Exhausted> {
+        let work = (length as u64).saturating_mul(weight).saturating_add(FIXED_COST);
+        self.0 = self.0.checked_sub(work).ok_or(Exhausted)?;
         Ok(())
     }
 }
@@ -131,6 +140,19 @@ impl CompiledTest {
     pub(super) fn find(&self, text: &[u8]) -> std::ops::Range<usize> {
         let positive = self.conditions.iter().filter(|condition| !condition.negated);
         positive.filter_map(|condition| condition.operator.find(text)).next().unwrap_or(0..text.len())
+    }
+
+    /// What the operator found in a matching text: the whole, then its groups.
+    pub(super) fn groups(&self, text: &[u8]) -> Vec<Option<Vec<u8>>> {
+        match self.conditions.iter().find(|condition| !condition.negated) {
+            Some(condition) => condition.operator.groups(text),
+            None => vec![Some(text.to_vec())],
+        }
+    }
+
+    /// The work of one test, in steps for each byte: at most what all of its conditions cost.
+    pub(super) fn weight(&self) -> u64 {
+        self.conditions.iter().map(|condition| condition.operator.weight()).fold(0, u64::saturating_add)
     }
 
     fn needs(&self) -> Needs {
@@ -210,11 +232,30 @@ impl Matcher {
         }
         let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
         let first = all.iter().map(|needs| needs.first.unwrap_or(ByteSet::FULL)).collect();
-        Matcher { units, needs, min_len, first, features, chains, prefilter, unfiltered, plain, short }
+        let weight = units.iter().map(|unit| unit.test.weight()).collect();
+        Matcher {
+            units,
+            needs,
+            min_len,
+            first,
+            weight,
+            features,
+            chains,
+            prefilter,
+            unfiltered,
+            plain,
+            short,
+        }
     }
 
     pub(super) fn units(&self) -> &[Unit] {
         &self.units
+    }
+
+    /// The units that the prefilter does not know, and whether they may match on prose.
+    #[cfg(test)]
+    pub(super) fn unfiltered(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.unfiltered.iter().map(|unit| (unit, self.plain[1].units.contains(unit)))
     }
 
     /// Calls `found` with every unit of `wanted` that matches on a text.
@@ -244,7 +285,7 @@ impl Matcher {
             hits.add(&self.unfiltered);
             hits.keep(units);
             for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text)) {
-                budget.take(text.len())?;
+                budget.take_times(text.len(), self.weight[unit])?;
                 if self.units[unit].test.matches(text) {
                     found(unit);
                 }

@@ -74,10 +74,13 @@ fn condition() -> impl Strategy<Value = Option<CompiledCondition>> {
         4 => (pattern(), tables).prop_map(|(pattern, tables)| operator(OperatorKind::Regex, Argument::Text(pattern.into()), tables)),
         2 => (plain, text).prop_map(|(kind, text)| operator(kind, text, 0)),
         1 => words.prop_map(|words| operator(OperatorKind::ContainsAny, words, 0)),
-        1 => any::<bool>().prop_map(|url| {
-            let kind = if url { OperatorKind::InvalidUrlEncoding } else { OperatorKind::InvalidUtf8 };
-            operator(kind, Argument::Nothing, 0)
-        }),
+        1 => prop::sample::select(vec![
+            OperatorKind::InvalidUrlEncoding,
+            OperatorKind::InvalidUtf8,
+            OperatorKind::DetectSqli,
+            OperatorKind::DetectXss,
+        ])
+        .prop_map(|kind| operator(kind, Argument::Nothing, 0)),
         1 => (0..20i64).prop_map(|number| operator(OperatorKind::Gt, Argument::Number(number), 0)),
     ];
     (operator, prop::bool::weighted(0.2))

@@ -5,13 +5,17 @@
 mod bytes_outside;
 mod contains;
 mod contains_any;
+mod contains_any_nocase;
 mod contains_word;
+mod detect_sqli;
+mod detect_xss;
 mod ends_with;
 mod eq;
 mod equals;
 mod equals_any;
 mod ge;
 mod gt;
+mod injection;
 mod invalid_url_encoding;
 mod invalid_utf8;
 mod ip_match;
@@ -19,8 +23,9 @@ mod le;
 mod lt;
 mod number;
 mod present;
-mod regex;
+pub(super) mod regex;
 mod starts_with;
+mod within;
 
 use std::ops::Range;
 
@@ -105,9 +110,20 @@ trait Operate: Sized {
         self.matches(value).then_some(0..value.len())
     }
 
+    /// What was found in a value: the whole, then its groups. Called only for the record, and where a
+    /// rule keeps it.
+    fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+        self.find(value).and_then(|range| Some(Some(value.get(range)?.to_vec()))).into_iter().collect()
+    }
+
     /// What a value must have before it can match.
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    /// The work of judging a value, in steps for each of its bytes.
+    fn weight(&self) -> u64 {
+        1
     }
 }
 
@@ -154,9 +170,19 @@ macro_rules! operators {
                 match self { $(Operator::$variant(op) => op.find(value),)+ }
             }
 
+            /// What was found in a value: the whole, then its groups.
+            pub(super) fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+                match self { $(Operator::$variant(op) => op.groups(value),)+ }
+            }
+
             /// What a value must have before it can match.
             pub(super) fn needs(&self) -> Needs {
                 match self { $(Operator::$variant(op) => op.needs(),)+ }
+            }
+
+            /// The work of judging a value, in steps for each of its bytes.
+            pub(super) fn weight(&self) -> u64 {
+                match self { $(Operator::$variant(op) => op.weight(),)+ }
             }
         }
     };
@@ -166,7 +192,10 @@ operators! {
     BytesOutside = bytes_outside,
     Contains = contains,
     ContainsAny = contains_any,
+    ContainsAnyNocase = contains_any_nocase,
     ContainsWord = contains_word,
+    DetectSqli = detect_sqli,
+    DetectXss = detect_xss,
     EndsWith = ends_with,
     Eq = eq,
     Equals = equals,
@@ -181,6 +210,7 @@ operators! {
     Present = present,
     Regex = regex,
     StartsWith = starts_with,
+    Within = within,
 }
 
 impl OperatorProblem {

@@ -136,10 +136,20 @@ impl Operate for Op {
         self.engine.find(value).map(|found| found.range())
     }
 
+    fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+        let mut found = self.engine.create_captures();
+        self.engine.captures(value, &mut found);
+        let group = |number| value.get(found.get_group(number)?.range()).map(<[u8]>::to_vec);
+        (0..found.group_len().min(MAX_GROUPS)).map(group).collect()
+    }
+
     fn needs(&self) -> Needs {
         self.needs.clone()
     }
 }
+
+/// How many groups are ever asked for.
+const MAX_GROUPS: usize = 10;
 
 /// Makes the tables of an expression; false where they would be too large or too many.
 fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Alternative>) -> bool {

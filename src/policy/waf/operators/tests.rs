@@ -66,6 +66,22 @@ fn numbers_are_decimal_and_nothing_else_is_a_number() {
 }
 
 #[test]
+fn injections_are_told_by_their_grammar() {
+    check(
+        "detect_sqli",
+        Argument::Nothing,
+        &[b"1' OR '1'='1", b"1 union select 1,2 -- ", b"admin'--", b"{`", b"1--"],
+        &[b"", b"x", b"O'Connor", b"rock and roll", b"1union", b"550e8400-e29b-41d4-a716-446655440000"],
+    );
+    check(
+        "detect_xss",
+        Argument::Nothing,
+        &[b"<script>", b"x\" onfocus=alert(1) y=", b"<!`", b"<a href=javascript:x>", b"onerror=x"],
+        &[b"", b"a < b", b"a = b", b"<b>bold</b>", b"<a href=\"https://www.example.com/\">"],
+    );
+}
+
+#[test]
 fn encodings_are_checked() {
     check("invalid_utf8", Argument::Nothing, &[b"\xc0\xaf", b"a\xff"], &[b"", "é".as_bytes()]);
     check("invalid_url_encoding", Argument::Nothing, &[b"%", b"%4", b"a%zz"], &[b"", b"%41%ff"]);

@@ -4,25 +4,33 @@
 //! plain function from bytes to bytes: it never fails, and text that it does not understand stays.
 
 mod base64_decode;
+mod base64_decode_lenient;
 mod cmd_line;
 mod compress_whitespace;
 mod css_decode;
+mod escape_seq_decode;
 mod hex_decode;
+mod hex_encode;
 mod html_entity_decode;
 mod js_decode;
 mod length;
 mod lowercase;
 mod normalise_path;
 mod normalise_path_win;
+mod remove_comments;
+mod remove_comments_char;
 mod remove_nulls;
 mod remove_whitespace;
 mod replace_comments;
+mod sha1;
 mod sql_comments;
 mod trim;
 mod unicode;
 mod unicode_nfkc;
+mod uppercase;
 mod url_decode;
 mod url_decode_uni;
+mod utf8_to_unicode;
 
 use super::bytes::ByteSet;
 
@@ -64,24 +72,32 @@ macro_rules! transforms {
 
 transforms! {
     Base64Decode = base64_decode,
+    Base64DecodeLenient = base64_decode_lenient,
     CmdLine = cmd_line,
     CompressWhitespace = compress_whitespace,
     CssDecode = css_decode,
+    EscapeSeqDecode = escape_seq_decode,
     HexDecode = hex_decode,
+    HexEncode = hex_encode,
     HtmlEntityDecode = html_entity_decode,
     JsDecode = js_decode,
     Length = length,
     Lowercase = lowercase,
     NormalisePath = normalise_path,
     NormalisePathWin = normalise_path_win,
+    RemoveComments = remove_comments,
+    RemoveCommentsChar = remove_comments_char,
     RemoveNulls = remove_nulls,
     RemoveWhitespace = remove_whitespace,
     ReplaceComments = replace_comments,
+    Sha1 = sha1,
     SqlComments = sql_comments,
     Trim = trim,
     UnicodeNfkc = unicode_nfkc,
+    Uppercase = uppercase,
     UrlDecode = url_decode,
     UrlDecodeUni = url_decode_uni,
+    Utf8ToUnicode = utf8_to_unicode,
 }
 
 impl Transform {

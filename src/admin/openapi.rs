@@ -1,0 +1,37 @@
+//! `/api/openapi.json`: what the API takes and answers, for people and their tools.
+
+/// The description (OpenAPI 3.1).
+pub(super) const TEXT: &[u8] = include_bytes!("openapi.json");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::admin::respond::{ENDPOINTS, Need};
+
+    #[test]
+    fn the_description_has_what_the_listener_answers_and_who_may_ask() {
+        let description: Value = serde_json::from_slice(TEXT).unwrap();
+        let described: BTreeSet<(String, String)> = description["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.as_object().unwrap().keys().map(|method| (path.clone(), method.to_uppercase()))
+            })
+            .collect();
+        let mut answered = BTreeSet::new();
+        for endpoint in ENDPOINTS {
+            for (method, need) in endpoint.methods {
+                answered.insert((endpoint.path.to_owned(), (*method).to_owned()));
+                let operation = &description["paths"][endpoint.path][method.to_lowercase()];
+                let open = operation["security"].as_array().unwrap().contains(&serde_json::json!({}));
+                assert_eq!(open, *need != Need::Change, "{method} {}", endpoint.path);
+            }
+        }
+        assert_eq!(described, answered);
+    }
+}

@@ -1,0 +1,60 @@
+//! What the command line's verbs tell, for whoever asks over HTTP.
+//!
+//! `cli` implements it and hands it in when the gateway starts, so that a page, an API and a verb
+//! give one answer to one question.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::config::Setup;
+use crate::policy::World;
+
+/// Who can tell.
+pub(crate) trait Oracle: Debug + Send + Sync {
+    /// What would happen to a request, and why: the document of `portcullis explain --format json`.
+    fn explain(&self, setup: &Setup, world: &World, question: &Question) -> Result<Value, String>;
+
+    /// The written rules, as `portcullis explain --rules --format json` has them, each with the `text`
+    /// of its lines.
+    fn rules(&self, setup: &Setup) -> Vec<Value>;
+}
+
+/// A request that somebody asks about.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Question {
+    /// GET by default, or POST with a body.
+    pub(crate) method: Option<String>,
+    /// A path with its query, or a whole URL.
+    pub(crate) target: String,
+    /// The host, where the target names none; `localhost` by default.
+    pub(crate) host: Option<String>,
+    /// Whether the connection is encrypted.
+    pub(crate) https: bool,
+    /// The client's address; 127.0.0.1 by default.
+    pub(crate) ip: Option<IpAddr>,
+    /// The other end of the connection, where it is a proxy that names the client.
+    pub(crate) peer: Option<IpAddr>,
+    /// Who asks, as if a credential of this subject had been verified.
+    pub(crate) subject: Option<String>,
+    /// Its roles.
+    pub(crate) roles: Vec<String>,
+    /// Its scopes.
+    pub(crate) scopes: Vec<String>,
+    /// Its claims by dotted name.
+    pub(crate) claims: Map<String, Value>,
+    /// Header fields: names and values.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body.
+    pub(crate) body: Option<String>,
+    /// When; now by default.
+    pub(crate) at: Option<Timestamp>,
+    /// The same request from these addresses, side by side.
+    pub(crate) what_if_ip: Vec<IpAddr>,
+    /// The same request by somebody who also has these roles, side by side.
+    pub(crate) what_if_role: Vec<String>,
+}

@@ -1,0 +1,199 @@
+// What the page does beyond reading: following live, sorting, copying, and changes with the token.
+// Everything that comes from requests is written as text, never as markup.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+
+// --- the token, kept until the tab is closed
+
+const askForToken = (problem) =>
+  new Promise((resolve) => {
+    const dialog = byId("token-dialog");
+    byId("token-problem").textContent = problem;
+    byId("token").value = "";
+    byId("actor").value = sessionStorage.getItem("actor") ?? "";
+    dialog.addEventListener("close", () => {
+      const token = byId("token").value.trim();
+      if (dialog.returnValue !== "ok" || token === "") return resolve(null);
+      sessionStorage.setItem("token", token);
+      sessionStorage.setItem("actor", byId("actor").value.trim());
+      resolve(token);
+    }, { once: true });
+    dialog.returnValue = "";
+    dialog.showModal();
+  });
+
+// Carries out a change; the answer, or null if the operator gave up. Asks for the token first, so that
+// nothing is sent that is bound to be refused.
+const change = async (method, path, document) => {
+  let token = sessionStorage.getItem("token") ?? (await askForToken(""));
+  while (token !== null) {
+    const headers = { authorization: `Bearer ${token}` };
+    const actor = sessionStorage.getItem("actor");
+    if (actor) headers["x-portcullis-actor"] = actor.replace(/[^\x20-\x7e]/g, "?");
+    if (document) headers["content-type"] = "application/json";
+    // A wrong token is told by the dialog; the status is looked at before it can be used for anything.
+    const answer = await fetch(path, { method, headers, body: document && JSON.stringify(document) });
+    if (answer.status !== 401) return answer;
+    sessionStorage.removeItem("token");
+    token = await askForToken("That is not the token.");
+  }
+  return null;
+};
+
+const tell = (text) => {
+  const problem = byId("problem");
+  if (problem) problem.textContent = text;
+};
+
+const changeAndReload = async (method, path, document) => {
+  try {
+    const answer = await change(method, path, document);
+    if (answer === null) return;
+    if (answer.ok) return location.reload();
+    const told = await answer.json();
+    tell(told.error ?? (told.errors ?? ["it was refused"]).join("; "));
+  } catch (error) {
+    tell(`The gateway cannot be reached: ${error.message}`);
+  }
+};
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const { unban, copy, reload, verboseOff, verboseIp, verboseRoute } = button.dataset;
+  if (unban !== undefined) changeAndReload("DELETE", `/api/bans?address=${encodeURIComponent(unban)}`);
+  if (reload !== undefined) changeAndReload("POST", "/api/reload");
+  if (verboseOff !== undefined) changeAndReload("DELETE", "/api/log-level");
+  if (verboseIp !== undefined) {
+    const routes = verboseRoute ? [verboseRoute] : [];
+    changeAndReload("PUT", "/api/log-level", { for: "10m", routes, ips: [verboseIp] });
+  }
+  if (copy !== undefined) copyText(button, byId(copy).textContent);
+});
+
+const copyText = async (button, text) => {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    const range = document.createRange();
+    range.selectNodeContents(byId(button.dataset.copy));
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    button.textContent = "Selected";
+  }
+};
+
+byId("ban")?.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const form = new FormData(event.target);
+  changeAndReload("POST", "/api/bans", {
+    address: form.get("address"), for: form.get("for"), reason: form.get("reason"),
+  });
+});
+const wanted = new URLSearchParams(location.search).get("address");
+if (wanted && byId("ban-address")) byId("ban-address").value = wanted;
+
+// --- tables that can be sorted
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "sort";
+    button.textContent = head.textContent;
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") !== "descending";
+      for (const other of heads) other.setAttribute("aria-sort", "none");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent.trim();
+      const order = (a, b) => key(a).localeCompare(key(b), "en", { numeric: true });
+      const rows = [...table.tBodies[0].rows].sort((a, b) => (down ? order(b, a) : order(a, b)));
+      table.tBodies[0].append(...rows);
+    });
+  });
+}
+
+// --- following live
+
+const cell = (row, classes, ...parts) => {
+  const made = row.insertCell();
+  if (classes) made.className = classes;
+  made.append(...parts);
+  return made;
+};
+
+const element = (name, classes, text) => {
+  const made = document.createElement(name);
+  if (classes) made.className = classes;
+  if (text !== undefined) made.textContent = text;
+  return made;
+};
+
+const show = (record) => {
+  const words = { allow: "allowed", deny: "refused", error: "failed" };
+  const row = element("tr", "new");
+  const link = element("a");
+  link.href = `/decisions/${record.decision_id}`;
+  const time = element("time", "", record.ts.slice(11, 19));
+  time.dateTime = record.ts;
+  link.append(time);
+  cell(row, "nowrap", link);
+  cell(row, "", element("span", `badge d-${record.decision}`, words[record.decision]));
+  cell(row, "number", String(record.status));
+  const rule = cell(row, "wrap", element("code", "", record.rule));
+  if (record.reason) rule.append(element("small", "", record.reason));
+  const route = record.route ? ` · route ${record.route}` : "";
+  cell(row, "wrap", element("b", "method", record.method), " ", element("span", "path", record.path),
+    element("small", "", record.host + route));
+  cell(row, "wrap", record.identity?.subject ?? "–", element("small", "", record.client.ip));
+  return row;
+};
+
+const MOST_ROWS = 300;
+
+const follow = () => {
+  const button = byId("live");
+  if (!button) return;
+  const state = byId("live-state");
+  let events = null;
+  let seen = 0;
+  let renewing = null;
+  const renew = async () => {
+    const answer = await fetch("/overview");
+    // Made by the gateway, which escapes what came from requests.
+    if (answer.ok) byId("overview").innerHTML = await answer.text();
+  };
+  const stop = (why) => {
+    events?.close();
+    events = null;
+    clearInterval(renewing);
+    button.setAttribute("aria-pressed", "false");
+    state.textContent = why;
+  };
+  const start = () => {
+    const filters = new URLSearchParams(location.search);
+    for (const [name, value] of [...filters]) if (value === "") filters.delete(name);
+    seen = 0;
+    events = new EventSource(`/api/decisions?${filters}`);
+    button.setAttribute("aria-pressed", "true");
+    events.addEventListener("ready", () => { state.textContent = "Waiting for decisions"; });
+    events.addEventListener("missed", () => { state.textContent = "More come than can be shown"; });
+    events.addEventListener("decision", (event) => {
+      const rows = byId("records");
+      rows.prepend(show(JSON.parse(event.data)));
+      while (rows.rows.length > MOST_ROWS) rows.deleteRow(-1);
+      seen += 1;
+      state.textContent = `${seen} new`;
+    });
+    events.addEventListener("error", () => { state.textContent = "Lost the gateway; trying again"; });
+    renewing = setInterval(renew, 10000);
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => (events ? stop("Paused") : start()));
+  addEventListener("pagehide", () => stop(""));
+};
+follow();

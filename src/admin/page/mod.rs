@@ -1,0 +1,210 @@
+//! The page on `/`: what an operator needs who was called about a refusal.
+//!
+//! Rendered here, from templates that are part of the program, with one style sheet and one script of
+//! its own; nothing is fetched from anywhere else. Without the script everything can still be read.
+//! Texts of requests are escaped by the templates.
+
+mod charts;
+mod decisions;
+pub(super) mod history;
+pub(super) mod one;
+mod triage;
+mod what_if;
+
+use std::sync::{Arc, LazyLock};
+
+use http::StatusCode;
+use jiff::Timestamp;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::Serialize;
+use serde_json::json;
+
+use super::answer::{Answer, asset, html};
+use super::{AdminState, bans, rules, status, verbose};
+
+/// A page, or a file that pages refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page<'a> {
+    Decisions,
+    /// The plots and counts of the first page, for the script that renews them.
+    Overview,
+    One(&'a str),
+    WhatIf,
+    Rules,
+    Triage,
+    Bans,
+    Upstreams,
+    History,
+    Style,
+    Script,
+    Icon,
+}
+
+/// The page at a path.
+pub(super) fn find(path: &str) -> Option<Page<'_>> {
+    Some(match path {
+        "/" => Page::Decisions,
+        "/overview" => Page::Overview,
+        "/what-if" => Page::WhatIf,
+        "/rules" => Page::Rules,
+        "/waf" => Page::Triage,
+        "/bans" => Page::Bans,
+        "/upstreams" => Page::Upstreams,
+        "/history" => Page::History,
+        "/assets/page.css" => Page::Style,
+        "/assets/page.js" => Page::Script,
+        "/assets/icon.svg" => Page::Icon,
+        _ => {
+            return path
+                .strip_prefix("/decisions/")
+                .filter(|id| !id.is_empty() && !id.contains('/'))
+                .map(Page::One);
+        }
+    })
+}
+
+impl Page<'_> {
+    /// Renders it.
+    pub(super) async fn answer(self, state: &Arc<AdminState>, query: &str) -> Answer {
+        match self {
+            Page::Decisions => decisions::page(state, query),
+            Page::Overview => html(StatusCode::OK, render("overview.html", &decisions::overview(state))),
+            Page::One(id) => one::page(state, id, query),
+            Page::WhatIf => what_if::page(state, query),
+            Page::Rules => whole(state, "rules.html", "/rules", &rules::document(state)),
+            Page::Triage => whole(state, "triage.html", "/waf", &triage::document(state)),
+            Page::Bans => whole(state, "bans.html", "/bans", &json!({ "bans": bans::shown(state) })),
+            Page::Upstreams => whole(state, "upstreams.html", "/upstreams", &status::status(state)),
+            Page::History => whole(state, "history.html", "/history", &history::document(state)),
+            Page::Style => asset("text/css; charset=utf-8", include_str!("files/page.css")),
+            Page::Script => asset("text/javascript; charset=utf-8", include_str!("files/page.js")),
+            Page::Icon => asset("image/svg+xml", include_str!("files/icon.svg")),
+        }
+    }
+}
+
+/// A page with everything around it.
+fn whole(state: &AdminState, template: &str, here: &str, content: &impl Serialize) -> Answer {
+    html(StatusCode::OK, framed(state, template, here, content))
+}
+
+fn framed(state: &AdminState, template: &str, here: &str, content: &impl Serialize) -> String {
+    let frame = json!({
+        "here": here,
+        "status": status::status(state),
+        "verbose": verbose::shown(state),
+        "log_is_on": state.log_is_on,
+        "now": Timestamp::now(),
+        "page": content,
+    });
+    render(template, &frame)
+}
+
+fn render(template: &str, content: &impl Serialize) -> String {
+    let filled =
+        TEMPLATES.get_template(template).and_then(|template| template.render(Value::from(Serde(content))));
+    filled.unwrap_or_else(|error| {
+        tracing::error!(%error, template, "a page could not be rendered");
+        "<!doctype html><html lang=\"en\"><title>portcullis</title><p>This page could not be rendered; see the log.\n"
+            .to_owned()
+    })
+}
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+    match SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+        Ok(syntax) => environment.set_syntax(syntax),
+        Err(error) => tracing::error!(%error, "the templates of pages cannot be used"),
+    }
+    environment.add_filter("clock", clock);
+    environment.add_filter("day", day);
+    environment.add_filter("percent", percent);
+    environment.add_filter("grouped", grouped);
+    for (name, text) in FILES {
+        if let Err(error) = environment.add_template(name, text) {
+            tracing::error!(%error, name, "a page's template cannot be used");
+        }
+    }
+    environment
+});
+
+const FILES: [(&str, &str); 11] = [
+    ("frame.html", include_str!("files/frame.html")),
+    ("parts.html", include_str!("files/parts.html")),
+    ("decisions.html", include_str!("files/decisions.html")),
+    ("overview.html", include_str!("files/overview.html")),
+    ("one.html", include_str!("files/one.html")),
+    ("what_if.html", include_str!("files/what_if.html")),
+    ("rules.html", include_str!("files/rules.html")),
+    ("triage.html", include_str!("files/triage.html")),
+    ("bans.html", include_str!("files/bans.html")),
+    ("upstreams.html", include_str!("files/upstreams.html")),
+    ("history.html", include_str!("files/history.html")),
+];
+
+/// `09:12:03` of a time.
+fn clock(time: &str) -> String {
+    time.get(11..19).unwrap_or(time).to_owned()
+}
+
+/// `2026-11-24 09:12:03` of a time.
+fn day(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
+/// `12.5 %` of a share.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        percent if percent == 0.0 => "0 %".to_owned(),
+        percent if percent < 0.1 => "< 0.1 %".to_owned(),
+        percent if percent < 10.0 => format!("{percent:.1} %"),
+        percent => format!("{percent:.0} %"),
+    }
+}
+
+/// `1 234 567`, with narrow blanks.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "−" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The text of a member, if it is one.
+fn member<'a>(value: &'a serde_json::Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_can_be_used() {
+        for (name, _) in FILES {
+            assert!(TEMPLATES.get_template(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!(
+            (grouped(1_234_567), grouped(-12), grouped(999)),
+            ("1\u{202f}234\u{202f}567".into(), "−12".into(), "999".into())
+        );
+        assert_eq!(clock("2026-11-24T09:12:03.000001Z"), "09:12:03");
+        assert_eq!(day("2026-11-24T09:12:03Z"), "2026-11-24 09:12:03");
+        let percents = [0.0, 0.0004, 0.034, 0.5].map(percent);
+        assert_eq!(percents, ["0 %", "< 0.1 %", "3.4 %", "50 %"]);
+    }
+}

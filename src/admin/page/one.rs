@@ -1,0 +1,105 @@
+//! One decision: what was decided and why, what would let it pass, and whom else it concerns.
+
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::what_if::{Form, split};
+use super::{framed, member, whole};
+use crate::admin::AdminState;
+use crate::admin::answer::{Answer, html};
+use crate::admin::input::pairs;
+use crate::admin::records::{Kept, newest_first};
+use crate::decision::{Builtin, Reason};
+
+/// Renders the page of a decision. A query asks what would happen with something changed.
+pub(super) fn page(state: &AdminState, id: &str, query: &str) -> Answer {
+    let Some(mut document) = document(state, id) else {
+        let shown = json!({ "id": id, "why": not_found(state, id) });
+        return html(StatusCode::NOT_FOUND, framed(state, "one.html", "", &json!({ "missing": shown })));
+    };
+    let asked = pairs(query).iter().any(|(name, _)| name == "target");
+    let form = if asked { Form::parse(query) } else { Form::of(&document["record"]) };
+    let (answer, error) = split(asked.then(|| form.ask(state)));
+    document["form"] = form.shown();
+    document["answer"] = answer.unwrap_or_default();
+    document["error"] = error.into();
+    whole(state, "one.html", "", &document)
+}
+
+/// Why a decision is not there.
+pub(in crate::admin) fn not_found(state: &AdminState, id: &str) -> String {
+    if !state.log_is_on {
+        return "the decision log is off (`[log] sink = \"none\"`), so there are no records".to_owned();
+    }
+    format!(
+        "there is no recent decision `{id}`: it is older than what is kept in memory, or another gateway made it; the decision log has it"
+    )
+}
+
+/// Everything there is to tell about a decision that is kept.
+pub(in crate::admin) fn document(state: &AdminState, id: &str) -> Option<Value> {
+    let kept = newest_first(&state.recent);
+    let found = kept.iter().find(|kept| kept.is(id))?;
+    let record = &found.value;
+    let reason = found.text("/reason").and_then(|code| code.parse::<Reason>().ok()).map(Reason::info);
+    // Judged again from what the record keeps, by the policy in force.
+    let again = Form::of(record).ask(state);
+    let trail = found.text("/decision_id").and_then(|id| state.trails.of(id.parse::<Uuid>().ok()?));
+    let client = found.ip();
+    Some(json!({
+        "record": record,
+        "line": found.line,
+        "title": reason.map(|reason| reason.title),
+        "detail": reason.map(|reason| reason.detail),
+        "causes": reason.map(|reason| reason.causes),
+        "check": reason.map(|reason| reason.check),
+        "temporary": reason.map(|reason| reason.temporary),
+        "rule": rule(state, found.text("/rule").unwrap_or("")),
+        "trail": trail,
+        "again": again.as_ref().ok(),
+        "again_error": again.as_ref().err(),
+        "same_decision": again.as_ref().is_ok_and(|again| {
+            again["decision"] == record["decision"] && member(again, "/rule/name") == found.text("/rule")
+        }),
+        "others": others(&kept, found),
+        "bans": client.map(|ip| state.bans.of(ip)).unwrap_or_default().iter().map(|ban| json!({
+            "address": ban.who(), "until": ban.until, "by": ban.by, "reason": ban.reason,
+        })).collect::<Vec<_>>(),
+    }))
+}
+
+/// The rule as the policy in force has it.
+fn rule(state: &AdminState, name: &str) -> Value {
+    let setup = state.installer.setup();
+    let written = state.oracle.rules(&setup).into_iter().find(|rule| rule["rule"] == name);
+    written.unwrap_or_else(|| match Builtin::by_name(name).map(Builtin::info) {
+        Some(info) => json!({ "rule": name, "builtin": true, "sentence": info.text }),
+        None => json!({ "rule": name, "gone": true }),
+    })
+}
+
+/// Whom else the same rule refused in the last hour: is it this one caller, or everybody?
+fn others(kept: &[Kept], found: &Kept) -> Value {
+    let since = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
+    let refused = |kept: &&Kept| {
+        kept.value["rule"] == found.value["rule"]
+            && kept.value["decision"] != "allow"
+            && kept.ts().parse::<Timestamp>().is_ok_and(|ts| ts >= since)
+    };
+    let same: Vec<&Kept> = kept.iter().filter(refused).collect();
+    let distinct =
+        |pointer: &str| same.iter().filter_map(|kept| kept.text(pointer)).collect::<BTreeSet<_>>().len();
+    let (subjects, addresses, paths) =
+        (distinct("/identity/subject"), distinct("/client/ip"), distinct("/path"));
+    let scope = match (same.len(), subjects.max(addresses), paths) {
+        (0 | 1, ..) => "only this request",
+        (_, 0 | 1, _) => "only this caller",
+        (_, _, 1) => "everybody who asks for this path",
+        _ => "several callers, on several paths",
+    };
+    json!({ "count": same.len(), "subjects": subjects, "addresses": addresses, "paths": paths, "scope": scope })
+}

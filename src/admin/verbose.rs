@@ -1,0 +1,117 @@
+//! `/api/log-level`: full trails for a while.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::access::Caller;
+use super::answer::{Answer, json, problem};
+use super::{AdminState, bans};
+use crate::layers::Verbose;
+use crate::policy::diagnostic::suggest;
+use crate::policy::network::parse_net;
+
+/// What is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Wanted {
+    /// For how long: `10m`.
+    r#for: String,
+    /// Only requests of these routes.
+    routes: Vec<String>,
+    /// Only requests of this subject.
+    subject: Option<String>,
+    /// Only requests from these addresses and networks.
+    ips: Vec<String>,
+}
+
+/// How it stands.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    pub(super) verbose: bool,
+    pub(super) until: Option<Timestamp>,
+    pub(super) by: Option<String>,
+    pub(super) routes: Vec<String>,
+    pub(super) subject: Option<String>,
+    pub(super) ips: Vec<String>,
+    /// How many trails are kept.
+    pub(super) trails: usize,
+}
+
+/// How it stands.
+pub(super) fn shown(state: &AdminState) -> Shown {
+    let snapshot = state.installer.current().load_full();
+    let verbose = snapshot.verbose.as_ref().filter(|verbose| verbose.until > Timestamp::now());
+    Shown {
+        verbose: verbose.is_some(),
+        until: verbose.map(|verbose| verbose.until),
+        by: verbose.map(|verbose| verbose.by.clone()),
+        routes: verbose.map(|verbose| verbose.routes.clone()).unwrap_or_default(),
+        subject: verbose.and_then(|verbose| verbose.subject.clone()),
+        ips: verbose.map(|verbose| verbose.ips.iter().map(IpNet::to_string).collect()).unwrap_or_default(),
+        trails: state.trails.len(),
+    }
+}
+
+/// `PUT`.
+pub(super) fn begin(state: &Arc<AdminState>, caller: &Caller, wanted: Wanted) -> Answer {
+    let verbose = match make(state, caller, wanted) {
+        Ok(verbose) => Arc::new(verbose),
+        Err(why) => return problem(StatusCode::UNPROCESSABLE_ENTITY, why),
+    };
+    let until = verbose.until;
+    state.changes.note(caller, format!("keeps trails until {until:.0}{}", words(&verbose)));
+    state.installer.set_verbose(Some(Arc::clone(&verbose)));
+    let ending = Arc::clone(state);
+    tokio::spawn(async move {
+        let left = until.duration_since(Timestamp::now());
+        tokio::time::sleep(left.try_into().unwrap_or_default()).await;
+        ending.installer.end_verbose(&verbose);
+    });
+    json(StatusCode::OK, &shown(state))
+}
+
+/// `DELETE`.
+pub(super) fn end(state: &AdminState, caller: &Caller) -> Answer {
+    if state.installer.set_verbose(None).is_some() {
+        state.changes.note(caller, "keeps no more trails");
+    }
+    json(StatusCode::OK, &json!(shown(state)))
+}
+
+fn make(state: &AdminState, caller: &Caller, wanted: Wanted) -> Result<Verbose, String> {
+    let Wanted { r#for, routes, subject, ips } = wanted;
+    let until = bans::end(&r#for)?;
+    let policy = Arc::clone(&state.installer.current().load().policy);
+    for route in &routes {
+        if !policy.routes.iter().any(|(_, known)| *known.name == **route) {
+            let near = suggest(route, policy.routes.iter().map(|(_, known)| &*known.name));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(format!("routes: there is no route `{route}`{near}"));
+        }
+    }
+    let net = |text: &String| parse_net(text.trim()).map_err(|why| format!("ips: `{text}` {why}"));
+    let ips = ips.iter().map(net).collect::<Result<Vec<_>, _>>()?;
+    let subject = subject.filter(|subject| !subject.is_empty());
+    Ok(Verbose { until, by: caller.to_string(), routes, subject, ips, trails: Arc::clone(&state.trails) })
+}
+
+/// What is wanted, in words.
+fn words(verbose: &Verbose) -> String {
+    let mut words = String::new();
+    if !verbose.routes.is_empty() {
+        words.push_str(&format!(", of {}", verbose.routes.join(" and ")));
+    }
+    if let Some(subject) = &verbose.subject {
+        words.push_str(&format!(", for {subject}"));
+    }
+    if !verbose.ips.is_empty() {
+        let ips: Vec<String> = verbose.ips.iter().map(IpNet::to_string).collect();
+        words.push_str(&format!(", from {}", ips.join(" and ")));
+    }
+    words
+}

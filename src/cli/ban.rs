@@ -1,0 +1,95 @@
+//! `ban`: keep an address or a network out for a while.
+
+use std::path::PathBuf;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::admin::{Gateway, Whom};
+use super::layout::{count, padded, printable};
+use super::reply::{Exit, FAINT, Reply, STRONG, styled};
+use super::{Common, Format};
+
+/// Ban an address or a network for a while, or list the bans.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis ban 203.0.113.9 --for 1h --reason \"scans for /admin\"
+  portcullis ban 198.51.100.0/24 --for 36h
+  portcullis ban --list")]
+#[command(override_usage = "portcullis ban [OPTIONS] ADDRESS --for TIME
+       portcullis ban [OPTIONS] --list")]
+#[command(group(clap::ArgGroup::new("what").required(true).args(["address", "list"])))]
+pub(super) struct Args {
+    /// The address or network.
+    #[arg(requires = "time")]
+    address: Option<String>,
+    /// For how long, such as 10m, 1h or 36h; a ban always has an end.
+    #[arg(long = "for", id = "time", value_name = "TIME", requires = "address")]
+    time: Option<String>,
+    /// Why, for whoever looks later.
+    #[arg(long, value_name = "TEXT", requires = "address", default_value = "", hide_default_value = true)]
+    reason: String,
+    /// List the bans in force.
+    #[arg(long)]
+    list: bool,
+    #[command(flatten)]
+    whom: Whom,
+    /// The file of the admin token [default: `[admin] token_file` of the configuration].
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How the list is written.
+    #[arg(long, value_enum, default_value_t, requires = "list")]
+    format: Format,
+}
+
+/// Bans, or lists.
+pub(super) fn ban(args: &Args, common: &Common) -> Reply {
+    let needs_token = !args.list && args.token_file.is_none();
+    let gateway = match args.whom.find(needs_token, common) {
+        Ok(gateway) => gateway,
+        Err(reply) => return reply,
+    };
+    let Some(address) = &args.address else { return list(&gateway, args.format) };
+    let wanted = json!({ "address": address, "for": args.time, "reason": args.reason });
+    match gateway.change(Method::POST, "/api/bans", Some(&wanted), args.token_file.as_deref()) {
+        Ok(answer) => answer
+            .reply(|ban| format!("{} is banned until {:.19}Z\n", text(ban, "address"), text(ban, "until"))),
+        Err(reply) => reply,
+    }
+}
+
+fn list(gateway: &Gateway, format: Format) -> Reply {
+    let answer = match gateway.ask(Method::GET, "/api/bans", None) {
+        Ok(answer) => answer,
+        Err(why) => return Reply::failure(Exit::Findings, why),
+    };
+    if format == Format::Json && answer.status.is_success() {
+        return Reply::exact(Exit::Fine, String::from_utf8_lossy(&answer.body));
+    }
+    answer.reply(|told| {
+        let bans = told["bans"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if bans.is_empty() {
+            return "nobody is banned\n".to_owned();
+        }
+        let width = bans.iter().map(|ban| text(ban, "address").len()).max().unwrap_or(0);
+        let mut out = format!("{}\n", count(bans.len(), "ban"));
+        for ban in bans {
+            let reason = match text(ban, "reason") {
+                reason if reason.is_empty() => String::new(),
+                reason => format!(": {reason}"),
+            };
+            out.push_str(&format!(
+                "{}  until {:.19}Z  {}\n",
+                padded(&styled(STRONG, text(ban, "address")), width),
+                text(ban, "until"),
+                styled(FAINT, format!("by {}{reason}", text(ban, "by")))
+            ));
+        }
+        out
+    })
+}
+
+/// A text of an answer, safe to print.
+pub(super) fn text(value: &Value, name: &str) -> String {
+    printable(value[name].as_str().unwrap_or("")).into_owned()
+}

@@ -1,0 +1,95 @@
+//! The questions that the admin listener hands on: answered here, so that the page, the API and the
+//! verb cannot disagree.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::account::Account;
+use super::asked::{Asked, SOMEBODY, Url, put};
+use super::{json, no_such_role, pages, written};
+use crate::admin::{Oracle, Question};
+use crate::cli::request::{Person, Request};
+use crate::config::Setup;
+use crate::facts::Scheme;
+use crate::policy::{Caller, World};
+
+/// The verbs, for the admin listener.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Verbs;
+
+impl Oracle for Verbs {
+    fn explain(&self, setup: &Setup, world: &World, question: &Question) -> Result<Value, String> {
+        let asked = asked(question)?;
+        let now = question.at.unwrap_or_else(Timestamp::now);
+        let roles = question.roles.iter().chain(&question.what_if_role);
+        if let Some(why) = roles.clone().find_map(|role| no_such_role(setup, role)) {
+            return Err(why);
+        }
+        let account =
+            Account::judged(setup, world, &asked, now, &question.what_if_ip, &question.what_if_role);
+        serde_json::to_value(json::document(&account)).map_err(|error| error.to_string())
+    }
+
+    fn rules(&self, setup: &Setup) -> Vec<Value> {
+        let rules = setup.policy.rules.iter().map(|(_, rule)| {
+            let mut shown = pages::written_rule(rule);
+            let lines = written::lines(&setup.sources, rule.place);
+            shown["text"] = lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>().join("\n").into();
+            shown
+        });
+        rules.collect()
+    }
+}
+
+fn asked(question: &Question) -> Result<Asked, String> {
+    let mut assumed = Vec::new();
+    let url = Url::parse(&question.target)?;
+    let value = |text: &String| {
+        HeaderValue::from_str(text).map_err(|_| format!("`{text}` has characters that cannot be sent"))
+    };
+    let host = question.host.as_ref().map(value).transpose()?.or(url.host);
+    let mut headers = HeaderMap::new();
+    for (name, text) in &question.headers {
+        let name: HeaderName =
+            name.parse().map_err(|_| format!("`{name}` is not the name of a header field"))?;
+        headers.append(name, value(text)?);
+    }
+    if question.ip.is_none() {
+        assumed.push("the client is 127.0.0.1".to_owned());
+    }
+    let usual = if question.body.is_some() { "POST" } else { "GET" };
+    let method = question.method.as_deref().unwrap_or(usual);
+    let method = method.parse::<Method>().map_err(|_| format!("`{method}` is not a method"))?;
+    let request = Request {
+        method,
+        target: url.target,
+        fragment: false,
+        version: Version::HTTP_11,
+        scheme: if question.https || url.https { Scheme::Https } else { Scheme::Http },
+        host,
+        headers,
+        body: question.body.clone().map(Bytes::from).unwrap_or_default(),
+        peer: question.peer,
+        ip: question.ip.unwrap_or_else(|| [127, 0, 0, 1].into()),
+        certificate: None,
+    };
+    let roles = question.roles.clone();
+    let caller = person(question).map_or(Caller::FromHeaders, Person::caller);
+    Ok(Asked { request, caller, body: None, key_header: None, assumed, roles, warnings: Vec::new() })
+}
+
+fn person(question: &Question) -> Option<Person> {
+    let Question { subject, roles, scopes, claims, .. } = question;
+    if subject.is_none() && roles.is_empty() && scopes.is_empty() && claims.is_empty() {
+        return None;
+    }
+    let mut tree = Map::new();
+    for (name, value) in claims {
+        put(&mut tree, name, value.clone());
+    }
+    let named = tree.get("sub").and_then(Value::as_str).map(str::to_owned);
+    let subject = subject.clone().or(named).unwrap_or_else(|| SOMEBODY.to_owned());
+    Some(Person { subject, roles: roles.clone(), scopes: scopes.clone(), claims: tree })
+}

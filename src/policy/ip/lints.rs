@@ -1,0 +1,142 @@
+//! What is suspicious among address rules.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use super::Ip;
+use super::refused::Refused;
+use super::rule::Rule;
+use crate::decision::Written;
+use crate::policy::code::Code;
+use crate::policy::diagnostic::Diagnostics;
+use crate::policy::lint::{Cell, Look, cells};
+use crate::policy::mode::Mode;
+use crate::policy::scope::{PathTree, RawScope, Scope, Steps};
+
+/// So many steps are gone for one cell of a rule.
+const STEPS: usize = 300;
+
+/// So many places in lists of addresses are compared in all. Beyond that nothing more is said.
+const WORK: usize = 20_000_000;
+
+impl Ip {
+    /// Looks for what is suspicious.
+    pub(in crate::policy) fn lint(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+        self.never_match(look, diagnostics);
+        self.shadowed(look, diagnostics);
+    }
+
+    /// The rules that say who may pass, with their paths as written: what they are about is protected.
+    pub(in crate::policy) fn protected<'l>(
+        &'l self,
+        look: &'l Look<'_>,
+    ) -> impl Iterator<Item = (Written, &'l Scope, &'l RawScope)> {
+        let raw = look.raw.ip.iter().flat_map(|ip| &ip.rule);
+        let rules = self.rules.iter().zip(&self.scopes).zip(raw);
+        let protects = |rule: &Rule| rule.is_allow() && enforces(rule, look);
+        rules
+            .filter(move |((rule, _), _)| protects(rule))
+            .map(|((rule, scope), raw)| (rule.written, scope, &raw.scope))
+    }
+
+    /// A rule that names routes, none of which serves what it is about.
+    fn never_match(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+        for (rule, scope) in self.rules.iter().zip(&self.scopes) {
+            // This gate stands before that of the route, so other rules may refuse what is not served.
+            if rule.mode == Mode::Off || scope.routes.is_empty() || look.served.meets(scope) {
+                continue;
+            }
+            let name = look.name(rule.written);
+            let message = format!("`{name}` is about requests that the routes it names do not serve");
+            diagnostics
+                .push(Code::NeverMatches, look.place(rule.written), message)
+                .about(name)
+                .label("never judged")
+                .help("compare its `path`, `host` and `methods` with those of the routes");
+        }
+    }
+
+    /// Rules whose refusals are all made by rules before them.
+    fn shadowed(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+        let mut tree = PathTree::default();
+        let mut refused: Vec<Option<Refused>> = Vec::new();
+        let mut work = WORK;
+        for (number, (rule, scope)) in self.rules.iter().zip(&self.scopes).enumerate() {
+            if !enforces(rule, look) {
+                refused.push(None);
+                continue;
+            }
+            let mine = rule.refused();
+            work = work.saturating_sub(mine.size());
+            if work == 0 {
+                return;
+            }
+            let by = self.cover(scope, &mine, &tree, &refused, &mut work);
+            match by.filter(|_| !mine.is_empty()) {
+                Some(by) => self.tell(rule, &by, look, diagnostics),
+                None => {
+                    scope.paths.iter().for_each(|path| tree.insert(Some(path), number));
+                    if scope.paths.is_empty() {
+                        tree.insert(None, number);
+                    }
+                }
+            }
+            refused.push(Some(mine));
+        }
+    }
+
+    /// The rules that together refuse all of these addresses in all of this scope.
+    fn cover(
+        &self,
+        scope: &Scope,
+        mine: &Refused,
+        tree: &PathTree<usize>,
+        refused: &[Option<Refused>],
+        work: &mut usize,
+    ) -> Option<BTreeSet<usize>> {
+        let mut by = BTreeSet::new();
+        for cell in cells(scope)? {
+            let mut found = None;
+            let _ = tree.covering(cell.path, &mut Steps(STEPS), |number| {
+                let theirs = refused.get(*number).and_then(Option::as_ref);
+                let fits = theirs.is_some_and(|theirs| {
+                    *work = work.saturating_sub(mine.size() + theirs.size());
+                    *work > 0 && self.is_within(&cell, *number) && theirs.covers(mine)
+                });
+                if fits {
+                    found = Some(*number);
+                }
+                if fits || *work == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            by.insert(found?);
+        }
+        Some(by)
+    }
+
+    fn is_within(&self, cell: &Cell<'_>, number: usize) -> bool {
+        self.scopes.get(number).is_some_and(|scope| cell.is_within(scope))
+    }
+
+    fn tell(&self, rule: &Rule, by: &BTreeSet<usize>, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+        let by: Vec<Written> =
+            by.iter().filter_map(|at| self.rules.get(*at)).map(|rule| rule.written).collect();
+        let name = look.name(rule.written);
+        let refuse = if by.len() == 1 { "refuses" } else { "refuse" };
+        let message =
+            format!("`{name}` refuses nobody: {} before it {refuse} the same addresses", look.names(&by));
+        let problem = diagnostics.push(Code::ShadowedRule, look.place(rule.written), message);
+        problem.about(name).label("refuses nobody");
+        for by in &by {
+            problem.also(look.place(*by), "refuses the same addresses, or more");
+        }
+        problem.help(match rule.is_allow() {
+            true => "every rule must let an address through: to add addresses, list them in the other rule",
+            false => "remove it, or narrow the other",
+        });
+    }
+}
+
+/// Whether the rule refuses, now and in future.
+fn enforces(rule: &Rule, look: &Look<'_>) -> bool {
+    rule.mode != Mode::Off && !rule.mode.in_shadow(look.now)
+}

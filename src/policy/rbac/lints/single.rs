@@ -1,0 +1,64 @@
+//! What one rule says of itself.
+
+use super::Numbered;
+use crate::policy::code::Code;
+use crate::policy::diagnostic::Diagnostics;
+use crate::policy::lint::Look;
+use crate::policy::mode::Mode;
+use crate::policy::rbac::rule::Kind;
+
+/// A rule about requests that no route serves: the route gate stands before it.
+pub(super) fn never_matches(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+    if rule.rule.kind == Kind::Deny(Mode::Off) || look.served.meets(rule.scope) {
+        return;
+    }
+    let name = look.name(rule.rule.written);
+    let what =
+        if rule.scope.routes.is_empty() { "no route serves" } else { "the routes it names do not serve" };
+    diagnostics
+        .push(
+            Code::NeverMatches,
+            look.place(rule.rule.written),
+            format!("`{name}` is about requests that {what}"),
+        )
+        .about(name)
+        .label("never judged")
+        .help("compare its `path`, `host`, `methods` and `routes` with the [[route]]s");
+}
+
+/// Everything for everybody.
+pub(super) fn allow_all(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+    let (of, scope) = (rule.rule, rule.scope);
+    let everywhere = scope.paths.is_empty()
+        || scope.paths.iter().any(|path| path.segments().is_empty() && path.rest().is_some());
+    let everything =
+        everywhere && scope.hosts.is_empty() && scope.methods.is_any() && scope.routes.is_empty();
+    let everybody = of.kind == Kind::Grant && rule.is_open() && of.condition.is_none();
+    if !everything || !everybody || of.expired(look.now) {
+        return;
+    }
+    let name = look.name(of.written);
+    diagnostics
+        .push(Code::AllowAll, look.place(of.written), format!("`{name}` allows everything to everybody"))
+        .about(name)
+        .label("allows all")
+        .help("say what and to whom: `path`, `methods`, `roles`; or allow this lint with a reason");
+}
+
+/// A grant whose end is near.
+pub(super) fn expires_soon(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+    let of = rule.rule;
+    let Some(until) = of.until.filter(|until| look.now < *until && *until <= look.soon) else { return };
+    if of.kind != Kind::Grant || of.from.is_some_and(|from| from >= until) {
+        return;
+    }
+    let written = look.raw.rbac.iter().flat_map(|rbac| &rbac.grant).nth(rule.number);
+    let place =
+        written.and_then(|raw| raw.until.as_ref()).map_or(look.place(of.written), |until| until.place);
+    let name = look.name(of.written);
+    diagnostics
+        .push(Code::GrantExpiresSoon, place, format!("`{name}` ends at {until}"))
+        .about(name)
+        .label("ends soon")
+        .help("give it a later `until`, or let it end and remove it then");
+}

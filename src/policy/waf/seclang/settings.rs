@@ -1,0 +1,131 @@
+//! `SecRuleEngine` and the other settings.
+
+use super::lex::Directive;
+use super::{Reader, unquoted};
+
+/// What a program says about the engine.
+#[derive(Clone, Debug)]
+pub(in crate::policy::waf) struct ScriptSettings {
+    pub(in crate::policy::waf) engine: EngineMode,
+    pub(in crate::policy::waf) request_body: bool,
+    pub(in crate::policy::waf) response_body: bool,
+    /// Content types of the bodies of responses that are read.
+    pub(in crate::policy::waf) response_types: Vec<Box<str>>,
+    /// How much of the body of a response is read.
+    pub(in crate::policy::waf) response_limit: usize,
+}
+
+/// Whether rules refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy::waf) enum EngineMode {
+    On,
+    DetectionOnly,
+    Off,
+}
+
+impl Default for ScriptSettings {
+    fn default() -> ScriptSettings {
+        ScriptSettings {
+            engine: EngineMode::On,
+            request_body: true,
+            response_body: true,
+            response_types: ["text/plain", "text/html", "text/xml", "application/json"]
+                .into_iter()
+                .map(Into::into)
+                .collect(),
+            response_limit: 512 << 10,
+        }
+    }
+}
+
+/// Settings that have their place in TOML, or no meaning here.
+const IGNORED: &[(&str, &str)] = &[
+    ("secargumentslimit", "how many arguments a request may have is `waf.body.fields`"),
+    ("secrequestbodyinmemorylimit", "bodies are kept in memory; the limit is `waf.body.limit`"),
+    ("secrequestbodyjsondepthlimit", "how deep JSON may be nested is `waf.body.depth`"),
+    ("secrequestbodylimit", "the largest body that is read is `waf.body.limit`"),
+    ("secrequestbodylimitaction", "a body beyond `waf.body.limit` is refused"),
+    ("secrequestbodynofileslimit", "the largest body that is read is `waf.body.limit`"),
+    ("secpcrematchlimit", "expressions take linear time; the limit of all work is `waf.budget`"),
+    ("secpcrematchlimitrecursion", "expressions take linear time; the limit of all work is `waf.budget`"),
+    ("secunicodemapfile", "the map of look-alike characters is built in"),
+    ("secunicodecodepage", "the map of look-alike characters is built in"),
+    ("secresponsebodylimitaction", "of a longer body the first part is read, and all of it is passed on"),
+    ("seccollectiontimeout", "collections last for one request"),
+    ("secstatusengine", "nothing is reported to anybody"),
+    ("sectmpdir", "no temporary files are written"),
+    ("secdatadir", "no files are written"),
+    ("secuploaddir", "no files are written"),
+    ("secuploadkeepfiles", "no files are written"),
+    ("secuploadfilelimit", "how many parts a body may have is `waf.body.fields`"),
+    ("secuploadfilemode", "no files are written"),
+    ("secaudit", "what is recorded is said in `[log]`"),
+    ("secdebug", "what is recorded is said in `[log]`"),
+    ("secserversignature", "the answer's fields are said by routes"),
+    ("secwebappid", "it has no meaning here"),
+    ("secsensorid", "it has no meaning here"),
+    ("seccomponentsignature", ""),
+    ("secruleinheritance", "there is one program"),
+    ("secinterceptonerror", "what cannot be judged is refused"),
+];
+
+impl Reader<'_, '_> {
+    pub(super) fn setting(&mut self, name: &str, directive: &Directive) {
+        let words: Vec<&str> = directive.words.iter().map(|word| unquoted(&word.text)).collect();
+        let lower = words.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
+        let on = match lower.as_str() {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        };
+        let settings = &mut self.script.settings;
+        let understood = match name {
+            "secruleengine" => match lower.as_str() {
+                "on" => Some(settings.engine = EngineMode::On),
+                "off" => Some(settings.engine = EngineMode::Off),
+                "detectiononly" => Some(settings.engine = EngineMode::DetectionOnly),
+                _ => None,
+            },
+            "secrequestbodyaccess" => on.map(|on| settings.request_body = on),
+            "secresponsebodyaccess" => on.map(|on| settings.response_body = on),
+            "secresponsebodymimetype" => {
+                settings.response_types = words.iter().map(|word| word.to_ascii_lowercase().into()).collect();
+                Some(())
+            }
+            "secresponsebodymimetypesclear" => Some(settings.response_types.clear()),
+            "secresponsebodylimit" => match lower.parse() {
+                Ok(limit) if limit <= MAX_RESPONSE => Some(settings.response_limit = limit),
+                _ => None,
+            },
+            "secargumentseparator" => (lower == "&").then_some(()),
+            "seccookieformat" => (lower == "0").then_some(()),
+            _ => {
+                let known = IGNORED.iter().find(|(known, _)| {
+                    *known == name || ["secaudit", "secdebug"].contains(known) && name.starts_with(known)
+                });
+                match known {
+                    Some((_, "")) => {}
+                    Some((_, why)) => {
+                        let message = format!("`{}` has no effect: {why}", directive.name.text);
+                        self.report().ignored(name, directive.place, message);
+                    }
+                    None => {
+                        let message =
+                            format!("`{}` is no directive that this version knows", directive.name.text);
+                        self.report().error(directive.place, message);
+                    }
+                }
+                return;
+            }
+        };
+        if understood.is_none() {
+            let shown = words.join(" ");
+            let message =
+                format!("`{shown}` is no value of `{}` that this version can do", directive.name.text);
+            self.report().error(directive.place, message);
+        }
+    }
+}
+
+/// The most of a response that may be kept in memory for rules.
+const MAX_RESPONSE: usize = 16 << 20;

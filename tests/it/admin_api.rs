@@ -1,0 +1,514 @@
+//! The API of the admin listener: recent decisions, explanations, the policy, bans, trails.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, Response, get, get_local, read_response, request, wait_until};
+
+const CONFIG: &str = r#"
+[upstream.demo]
+servers = ["builtin:echo"]
+
+[[route]]
+id = "orders"
+path = "/orders/{*rest}"
+upstream = "demo"
+
+[[route]]
+id = "all"
+path = "/{*rest}"
+upstream = "demo"
+
+[[authn.api_key]]
+id = "reader"
+header = "x-api-key"
+hash = "sha256:cc551f29bff81915d8d2765567f3c5f73f4b9ebc70f37757eefe31734bde1421"
+roles = ["orders-reader"]
+
+[rbac.role.orders-reader]
+[rbac.role.orders-admin]
+inherits = ["orders-reader"]
+
+[[rbac.grant]]
+id = "home"
+roles = ["anyone"]
+path = "/"
+
+[[rbac.grant]]
+id = "orders-read"
+roles = ["orders-reader"]
+methods = ["GET"]
+path = "/orders/{*rest}"
+
+[[rbac.grant]]
+id = "orders-write"
+roles = ["orders-admin"]
+methods = ["DELETE"]
+path = "/orders/{*rest}"
+"#;
+
+/// The key whose hash stands in the configuration.
+const KEY: (&str, &str) = ("x-api-key", "demo-reader-key");
+
+struct Operator {
+    admin: SocketAddr,
+    bearer: String,
+}
+
+impl Operator {
+    fn of(gateway: &Gateway) -> Operator {
+        let token = std::fs::read_to_string(gateway.folder().join("admin.token")).expect("made at the start");
+        Operator {
+            admin: gateway.admin.expect("an admin listener"),
+            bearer: format!("Bearer {}", token.trim()),
+        }
+    }
+
+    fn read(&self, path: &str) -> Value {
+        let answer = get_local(self.admin, path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+
+    fn send(&self, method: &str, path: &str, body: &Value) -> Response {
+        let fields = [
+            ("Host", "localhost"),
+            ("Authorization", &*self.bearer),
+            ("Content-Type", "application/json"),
+            ("X-Portcullis-Actor", "alice"),
+        ];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        request(self.admin, method, path, &fields, body.as_bytes())
+    }
+
+    /// The recent decisions that a filter wants, once there are this many.
+    fn decisions(&self, query: &str, count: usize) -> Vec<Value> {
+        wait_until(|| {
+            let found = self.read(&format!("/api/decisions?{query}"));
+            let found = found["decisions"].as_array().expect("a list").clone();
+            (found.len() >= count).then_some(found)
+        })
+    }
+}
+
+#[test]
+fn recent_decisions_are_found_by_what_is_known_of_them() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    get(gateway.address, "/");
+    let refused = request(gateway.address, "DELETE", "/orders/42", &[KEY], b"");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    let all = operator.decisions("", 2);
+    assert_eq!(all[0]["request_id"], id, "the newest first: {all:?}");
+    assert_eq!(all[0]["rule"], "rbac/default-deny");
+    for (query, count) in [
+        ("decision=deny", 1),
+        ("decision=allow", 1),
+        ("stage=rbac&status=403&route=orders&method=DELETE&path=/orders&ip=127.0.0.0/8", 1),
+        ("subject=reader", 1),
+        ("q=ORDERS/42", 1),
+        ("decision=deny&decision=allow&limit=1", 1),
+        ("path=/nothing", 0),
+    ] {
+        let found = operator.read(&format!("/api/decisions?{query}"));
+        assert_eq!(found["decisions"].as_array().expect("a list").len(), count, "{query}: {found}");
+    }
+    let unknown = get_local(operator.admin, "/api/decisions?statis=403");
+    assert_eq!(unknown.status, 400);
+    assert!(unknown.text().contains("there is no filter `statis`"), "{}", unknown.text());
+}
+
+#[test]
+fn one_decision_is_told_with_its_trail_and_whom_else_it_concerns() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let refused = request(gateway.address, "DELETE", "/orders/42", &[KEY], b"");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    operator.decisions("decision=deny", 1);
+    let told = operator.read(&format!("/api/decisions/{id}"));
+    assert_eq!(told["record"]["request_id"], id);
+    assert_eq!(told["rule"]["sentence"], "No grant allows this.");
+    assert_eq!(told["same_decision"], true, "{told}");
+    assert_eq!(told["again"]["nearest"][0]["rule"], "rbac/orders-write");
+    assert_eq!(
+        told["others"],
+        json!({"count": 1, "subjects": 1, "addresses": 1, "paths": 1, "scope": "only this request"})
+    );
+    assert!(told["trail"].is_null());
+    let gone = get_local(operator.admin, "/api/decisions/0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11");
+    assert_eq!(gone.status, 404);
+    assert!(gone.text().contains("there is no recent decision"), "{}", gone.text());
+}
+
+#[test]
+fn decisions_come_live_as_they_are_made_and_as_they_are_wanted() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let mut events = Events::open(operator.admin, "/api/decisions?decision=deny");
+    assert_eq!(events.next().0, "ready");
+    get(gateway.address, "/");
+    let refused = get(gateway.address, "/secret");
+    let (kind, data) = events.next();
+    assert_eq!(kind, "decision");
+    assert_eq!(data["request_id"], refused.header("x-request-id").expect("set"));
+}
+
+#[test]
+fn a_question_is_answered_as_the_command_answers_it() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let question = json!({
+        "method": "DELETE", "target": "/orders/42", "ip": "203.0.113.9", "subject": "alice",
+        "roles": ["orders-reader"], "what_if_role": ["orders-admin"],
+    });
+    // Reading needs no token, but a document that no form of a foreign page can send.
+    let ask = |kind: &str| {
+        let fields = [("Host", "localhost"), ("Content-Type", kind)];
+        request(operator.admin, "POST", "/api/explain", &fields, question.to_string().as_bytes())
+    };
+    assert_eq!(ask("text/plain").status, 415);
+    let told = ask("application/json").json();
+    assert_eq!((&told["decision"], &told["reason"]), (&"deny".into(), &"role_missing".into()), "{told}");
+    assert_eq!(told["what_if"][0]["decision"], "allow");
+    let command = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["explain", "-X", "DELETE", "/orders/42", "--ip", "203.0.113.9", "--as", "alice"])
+        .args(["--role", "orders-reader", "--what-if-role", "orders-admin", "--format", "json", "-c"])
+        .arg(gateway.folder().join("portcullis.toml"))
+        .output()
+        .expect("it runs");
+    let mut printed: Value = serde_json::from_slice(&command.stdout).expect("JSON");
+    let mut told = told;
+    for document in [&mut printed, &mut told] {
+        // The time of asking, and what only the command assumes.
+        document["request"]["time"] = Value::Null;
+        document["assumed"] = Value::Null;
+        document["rule"]["at"] = Value::Null;
+    }
+    let places = |document: &Value| document.to_string().replace(&gateway.folder().display().to_string(), "");
+    assert_eq!(places(&printed), places(&told));
+    let unknown = operator.send("POST", "/api/explain", &json!({"target": "/", "roles": ["raeder"]}));
+    assert_eq!(unknown.status, 422);
+    let unknown = operator.send("POST", "/api/explain", &json!({"target": "/", "rolls": []}));
+    assert_eq!(unknown.status, 400);
+}
+
+#[test]
+fn the_policy_tells_what_each_rule_does() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    get(gateway.address, "/");
+    get(gateway.address, "/secret");
+    operator.decisions("", 2);
+    let policy = operator.read("/api/policy");
+    let rule = |name: &str| {
+        let rules = policy["rules"].as_array().expect("a list");
+        rules
+            .iter()
+            .find(|rule| rule["rule"] == name)
+            .unwrap_or_else(|| panic!("no {name} in {policy}"))
+            .clone()
+    };
+    assert_eq!(rule("rbac/home")["hits"]["allowed"], 1);
+    assert!(rule("rbac/home")["text"].as_str().expect("text").contains("id = \"home\""));
+    assert!(rule("rbac/home")["hits"]["last"].is_string());
+    assert_eq!(rule("rbac/orders-read")["hits"]["allowed"], 0);
+    assert!(rule("rbac/orders-read")["hits"]["last"].is_null());
+    assert_eq!(rule("rbac/default-deny")["hits"]["share_refused"], 0.5);
+}
+
+#[test]
+fn a_banned_address_is_refused_until_the_ban_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let proxies =
+        "[server]\nlisten = [\"127.0.0.1:0\"]\ntrusted_proxies = [\"127.0.0.1\"]\nstate_dir = \"state\"\n";
+    let config = format!("{CONFIG}\n{proxies}\n[ip]\nnever_ban = [\"192.0.2.0/24\"]\n");
+    let gateway = Gateway::start_in(folder, &config, &[]);
+    let operator = Operator::of(&gateway);
+    let from = |address: &str| request(gateway.address, "GET", "/", &[("X-Forwarded-For", address)], b"");
+    assert_eq!(from("203.0.113.9").status, 200);
+    let wanted = json!({"address": "203.0.113.9", "for": "1h", "reason": "scans"});
+    let made = operator.send("POST", "/api/bans", &wanted);
+    assert_eq!(made.status, 201, "{}", made.text());
+    assert_eq!(made.json()["by"], "alice, from 127.0.0.1");
+    let refused = from("203.0.113.9");
+    assert_eq!((refused.status, refused.rule()), (403, "ip/banned"));
+    assert_eq!(refused.json()["temporary"], true);
+    let left: u64 = refused.header("retry-after").expect("set").parse().expect("a number");
+    assert!((3_500..=3_600).contains(&left), "{left}");
+    assert_eq!(from("203.0.113.8").status, 200);
+    // The same by network, and an address that no ban concerns.
+    let wanted = json!({"address": "192.0.0.0/16", "for": "10m"});
+    assert_eq!(operator.send("POST", "/api/bans", &wanted).status, 201);
+    assert_eq!((from("192.0.3.1").rule(), from("192.0.2.1").status), ("ip/banned", 200));
+    let never = operator.send("POST", "/api/bans", &json!({"address": "192.0.2.1", "for": "10m"}));
+    assert_eq!(never.status, 409);
+    assert!(never.text().contains("never_ban"), "{}", never.text());
+    for wrong in [
+        json!({"address": "203.0.113.9"}),
+        json!({"address": "203.0.113.9", "for": "for ever"}),
+        json!({"address": "0.0.0.0/0", "for": "1h"}),
+        json!({"address": "here", "for": "1h"}),
+        json!({"address": "203.0.113.9", "for": "1h", "until": "never"}),
+    ] {
+        let answer = operator.send("POST", "/api/bans", &wrong);
+        assert!(matches!(answer.status, 400 | 422), "{wrong}: {}", answer.text());
+    }
+    let listed = operator.read("/api/bans");
+    assert_eq!(listed["bans"][0]["address"], "192.0.0.0/16", "the first that ends first: {listed}");
+    // Whoever explains the address is told of the ban.
+    let told = operator.send("POST", "/api/explain", &json!({"target": "/", "ip": "203.0.113.9"})).json();
+    assert_eq!(told["rule"]["name"], "ip/banned");
+    let ended = operator.send("DELETE", "/api/bans?address=203.0.113.9", &Value::Null);
+    assert_eq!(ended.status, 200, "{}", ended.text());
+    assert_eq!(from("203.0.113.9").status, 200);
+    assert_eq!(operator.send("DELETE", "/api/bans?address=203.0.113.9", &Value::Null).status, 404);
+    let covered = operator.send("DELETE", "/api/bans?address=192.0.3.1", &Value::Null);
+    assert!(covered.text().contains("a ban of 192.0.0.0/16 covers it"), "{}", covered.text());
+    let changes = operator.read("/api/history")["changes"].clone();
+    assert!(changes[0]["what"].as_str().is_some_and(|what| what.starts_with("ended the ban of 203.0.113.9")));
+    assert_eq!(changes[0]["who"], "alice, from 127.0.0.1");
+}
+
+#[test]
+fn bans_outlive_the_process_and_a_reload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = folder.path().join("state");
+    let config = format!("{CONFIG}\n[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = {:?}\n", state);
+    let gateway = Gateway::start(&config);
+    let operator = Operator::of(&gateway);
+    let wanted = json!({"address": "127.0.0.1", "for": "1h"});
+    assert_eq!(operator.send("POST", "/api/bans", &wanted).status, 201);
+    assert_eq!(operator.send("POST", "/api/reload", &Value::Null).status, 200);
+    assert_eq!(get(gateway.address, "/").rule(), "ip/banned");
+    drop(gateway);
+    let again = Gateway::start(&config);
+    assert_eq!(get(again.address, "/").rule(), "ip/banned");
+    drop(again);
+    // Without the book somebody who is banned would pass.
+    std::fs::write(state.join("bans.json"), "[{").expect("written");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["run", "-c"])
+        .arg(write_config(&config))
+        .output()
+        .expect("it runs");
+    assert!(!run.status.success());
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(said.contains("bans.json") && said.contains("mend or remove the file"), "{said}");
+}
+
+fn write_config(config: &str) -> std::path::PathBuf {
+    let folder = tempfile::tempdir().expect("a folder").keep();
+    let path = folder.join("portcullis.toml");
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(&path, format!("version = 1\n{config}\n{admin}")).expect("written");
+    path
+}
+
+#[test]
+fn trails_are_kept_for_what_was_asked_and_no_longer() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let trail = |query: &str, count: usize| {
+        let found = operator.decisions(query, count);
+        let id = found[0]["decision_id"].as_str().expect("an id").to_owned();
+        operator.read(&format!("/api/decisions/{id}"))["trail"].clone()
+    };
+    get(gateway.address, "/early");
+    assert!(trail("path=/early", 1).is_null());
+    let wanted = json!({"for": "10m", "routes": ["orders"], "subject": "reader", "ips": ["127.0.0.0/8"]});
+    let begun = operator.send("PUT", "/api/log-level", &wanted);
+    assert_eq!((begun.status, begun.json()["verbose"].clone()), (200, true.into()), "{}", begun.text());
+    get(gateway.address, "/other");
+    get(gateway.address, "/orders/nobody");
+    request(gateway.address, "GET", "/orders/7", &[KEY], b"");
+    assert!(trail("path=/other", 1).is_null());
+    assert!(trail("path=/orders/nobody", 1).is_null());
+    let kept = trail("path=/orders/7", 1);
+    let steps = kept.as_array().unwrap_or_else(|| panic!("no trail: {kept}"));
+    assert!(
+        steps.iter().any(|step| step["rule"] == "rbac/orders-read" && step["outcome"] == "pass"),
+        "{kept}"
+    );
+    assert!(!kept.to_string().contains("demo-reader-key"), "{kept}");
+    assert_eq!(operator.send("DELETE", "/api/log-level", &Value::Null).json()["verbose"], false);
+    request(gateway.address, "GET", "/orders/8", &[KEY], b"");
+    assert!(trail("path=/orders/8", 1).is_null());
+    for wrong in [json!({}), json!({"for": "10m", "routes": ["oders"]}), json!({"for": "10m", "ips": ["x"]})]
+    {
+        assert_eq!(operator.send("PUT", "/api/log-level", &wrong).status, 422, "{wrong}");
+    }
+}
+
+#[test]
+fn nothing_is_changed_without_the_token_and_nothing_is_read_from_elsewhere() {
+    let gateway = Gateway::start(CONFIG);
+    let admin = gateway.admin.expect("an admin listener");
+    for (method, path) in [
+        ("POST", "/api/bans"),
+        ("DELETE", "/api/bans?address=192.0.2.1"),
+        ("PUT", "/api/log-level"),
+        ("DELETE", "/api/log-level"),
+        ("POST", "/api/reload"),
+    ] {
+        let fields = [("Host", "localhost"), ("Content-Type", "application/json")];
+        let answer = request(admin, method, path, &fields, br#"{"address":"192.0.2.1","for":"1h"}"#);
+        assert_eq!(answer.status, 401, "{method} {path}");
+        assert!(answer.header("www-authenticate").is_some());
+    }
+    for path in
+        ["/", "/rules", "/bans", "/decisions/x", "/api/decisions", "/api/policy", "/api/bans", "/api/history"]
+    {
+        for fields in [
+            &[("Host", "gateway.example")][..],
+            &[("Host", "localhost"), ("Origin", "https://evil.test")],
+            &[("Host", "localhost"), ("Origin", "null")],
+        ] {
+            assert_eq!(request(admin, "GET", path, fields, b"").status, 401, "{path} {fields:?}");
+        }
+        let answer = get_local(admin, path);
+        let names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(!names.iter().any(|name| name.starts_with("access-control-")), "{path}: {names:?}");
+        assert!(
+            answer
+                .header("content-security-policy")
+                .is_some_and(|policy| policy.contains("default-src 'none'"))
+        );
+    }
+}
+
+#[test]
+fn whoever_may_open_the_socket_needs_no_token() {
+    let config = format!("{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"admin.sock\"\n");
+    let gateway = Gateway::start(&config);
+    let mut stream = UnixStream::connect(gateway.folder().join("admin.sock")).expect("a socket");
+    let body = r#"{"address":"203.0.113.9","for":"1h"}"#;
+    let head = format!(
+        "POST /api/bans HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).expect("sent");
+    let answer = read_response(&mut stream, false).expect("an answer");
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert!(answer.json()["by"].as_str().is_some_and(|by| by.starts_with("user ")), "{}", answer.text());
+}
+
+/// Server-sent events, one after the other.
+struct Events {
+    lines: BufReader<Chunks>,
+}
+
+impl Events {
+    fn open(admin: SocketAddr, path: &str) -> Events {
+        let mut stream = TcpStream::connect(admin).expect("it listens");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a status");
+        assert!(line.starts_with("HTTP/1.1 200 "), "{line}");
+        while line.trim() != "" {
+            line.clear();
+            stream.read_line(&mut line).expect("a field");
+        }
+        Events { lines: BufReader::new(Chunks { stream, left: 0 }) }
+    }
+
+    fn next(&mut self) -> (String, Value) {
+        let (mut kind, mut data) = (String::new(), Value::Null);
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.lines.read_line(&mut line).expect("a line"), 0, "the events ended");
+            match line.trim_end().split_once(':') {
+                Some(("event", text)) => kind = text.trim().to_owned(),
+                Some(("data", text)) => data = serde_json::from_str(text).expect("JSON"),
+                _ if line.trim().is_empty() && !kind.is_empty() => return (kind, data),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The content of a chunked body.
+struct Chunks {
+    stream: BufReader<TcpStream>,
+    left: usize,
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.left == 0 {
+            let mut size = String::new();
+            if self.stream.read_line(&mut size)? == 0 {
+                return Ok(0);
+            }
+            if !size.trim().is_empty() {
+                self.left = usize::from_str_radix(size.trim(), 16).map_err(std::io::Error::other)?;
+            }
+        }
+        let wanted = buffer.len().min(self.left);
+        let read = self.stream.read(&mut buffer[..wanted])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+#[test]
+fn answers_are_as_the_description_says() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let description = operator.read("/api/openapi.json");
+    let refused = request(gateway.address, "DELETE", "/orders/42", &[KEY], b"");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    operator.decisions("decision=deny", 1);
+    let question = json!({"method": "DELETE", "target": "/orders/42", "roles": ["orders-reader"]});
+    let ban = json!({"address": "203.0.113.9", "for": "1h", "reason": "scans"});
+    let trails = json!({"for": "10m", "routes": ["orders"], "ips": ["203.0.113.9"]});
+    for (method, template, path, body, status) in [
+        ("GET", "/api/status", "/api/status", Value::Null, 200),
+        ("GET", "/api/decisions", "/api/decisions", Value::Null, 200),
+        ("GET", "/api/decisions", "/api/decisions?limit=0", Value::Null, 400),
+        ("GET", "/api/decisions/{id}", &format!("/api/decisions/{id}"), Value::Null, 200),
+        ("GET", "/api/decisions/{id}", "/api/decisions/nobody", Value::Null, 404),
+        ("POST", "/api/explain", "/api/explain", question, 200),
+        ("POST", "/api/explain", "/api/explain", json!({"target": "x"}), 422),
+        ("POST", "/api/explain", "/api/explain", json!({"targets": "x"}), 400),
+        ("GET", "/api/policy", "/api/policy", Value::Null, 200),
+        ("PUT", "/api/log-level", "/api/log-level", trails, 200),
+        ("GET", "/api/log-level", "/api/log-level", Value::Null, 200),
+        ("DELETE", "/api/log-level", "/api/log-level", Value::Null, 200),
+        ("POST", "/api/bans", "/api/bans", ban, 201),
+        ("POST", "/api/bans", "/api/bans", json!({"address": "x", "for": "1h"}), 422),
+        ("GET", "/api/bans", "/api/bans", Value::Null, 200),
+        ("DELETE", "/api/bans", "/api/bans?address=203.0.113.9", Value::Null, 200),
+        ("DELETE", "/api/bans", "/api/bans?address=203.0.113.9", Value::Null, 404),
+        ("DELETE", "/api/bans", "/api/bans", Value::Null, 400),
+        ("POST", "/api/reload", "/api/reload", Value::Null, 200),
+        ("GET", "/api/history", "/api/history", Value::Null, 200),
+    ] {
+        let operation = &description["paths"][template][method.to_lowercase()];
+        if status < 300 && !body.is_null() {
+            conforms(&description, &operation["requestBody"]["content"]["application/json"]["schema"], &body);
+        }
+        let answer = operator.send(method, path, &body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
+        let described = &operation["responses"][status.to_string()]["content"]["application/json"]["schema"];
+        conforms(&description, described, &answer.json());
+    }
+    gateway.write_config("nonsense = 1\n");
+    let answer = operator.send("POST", "/api/reload", &Value::Null);
+    let described = &description["paths"]["/api/reload"]["post"]["responses"]["422"]["content"];
+    conforms(&description, &described["application/json"]["schema"], &answer.json());
+}
+
+/// Whether a document is as a schema of the description says.
+fn conforms(description: &Value, schema: &Value, document: &Value) {
+    assert!(schema.is_object(), "not described: {document}");
+    let whole = json!({ "allOf": [schema], "components": description["components"] });
+    let validator = jsonschema::draft202012::options().build(&whole).expect("a schema");
+    let problems: Vec<String> =
+        validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(problems.is_empty(), "{problems:#?} in {document}");
+}

@@ -1,0 +1,57 @@
+//! What the system says of a process: memory, descriptors, threads, time on the processor.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What a process uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Resident memory.
+    pub kib: f64,
+    pub descriptors: usize,
+    pub threads: usize,
+    /// Processor time so far.
+    pub busy: Duration,
+}
+
+/// What a process uses now.
+pub fn usage(id: u32) -> Usage {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
+    let field = |name: &str| -> f64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+        line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
+    };
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("the process runs");
+    // Behind the name, which may hold anything: fields 14 and 15 are ticks in user and system mode.
+    let behind = stat.rsplit_once(')').expect("a name").1;
+    let ticks: u64 = behind.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+    Usage {
+        kib: field("VmRSS:"),
+        descriptors: fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count),
+        threads: field("Threads:") as usize,
+        busy: Duration::from_millis(ticks * 10),
+    }
+}
+
+/// Looks every few milliseconds until there is something to see, or it has been long enough.
+pub fn until<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let begin = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return Some(seen);
+        }
+        if begin.elapsed() > patience {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// This process plays ten thousand clients.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
