@@ -21,5 +21,7 @@ pub mod state;
 
 mod admin;
 mod layers;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod serve;
 mod upstream;

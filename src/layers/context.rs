@@ -79,6 +79,9 @@ pub(crate) struct Context {
     pub(crate) draining: Cell<bool>,
     /// Set while a request that panicked is being dropped.
     pub(crate) panicked: Cell<bool>,
+    /// Where spans go, if they are made.
+    #[cfg(feature = "otlp")]
+    pub(crate) spans: Option<crate::otlp::Spans>,
 }
 
 /// What all threads share.
@@ -96,6 +99,9 @@ pub(crate) struct Shared {
     pub(crate) passwords: Arc<Semaphore>,
     /// How well the upstreams' servers are.
     pub(crate) board: Arc<Board>,
+    /// Where spans go, if they are made.
+    #[cfg(feature = "otlp")]
+    pub(crate) spans: Option<crate::otlp::Spans>,
 }
 
 /// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
@@ -219,6 +225,8 @@ impl Context {
             passwords: Arc::clone(&shared.passwords),
             draining: Cell::new(false),
             panicked: Cell::new(false),
+            #[cfg(feature = "otlp")]
+            spans: shared.spans.clone(),
         })
     }
 
@@ -263,6 +271,8 @@ impl Context {
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
             board: Arc::default(),
+            #[cfg(feature = "otlp")]
+            spans: None,
         };
         Context::new(&shared, log.handle())
     }

@@ -23,6 +23,10 @@ fn help_of_every_verb_fits_the_terminal() {
         "status",
         "reload",
         "healthcheck",
+        "ban",
+        "unban",
+        "verbose",
+        "top",
         "version",
         "completions",
     ];
