@@ -211,8 +211,8 @@ enum ReloadAnswer {
 
 async fn reload(state: &Arc<AdminState>, caller: &Caller) -> Answer {
     state.changes.note(caller, "asked for a reload");
-    let installer = Arc::clone(&state.installer);
-    match tokio::task::spawn_blocking(move || installer.reload(Trigger::Api)).await {
+    let (installer, by) = (Arc::clone(&state.installer), caller.to_string());
+    match tokio::task::spawn_blocking(move || installer.reload_for(Trigger::Api, Some(&by))).await {
         Ok(Ok(version)) => {
             json(StatusCode::OK, &ReloadAnswer::Done { reloaded: true, policy: version.to_string() })
         }
