@@ -20,6 +20,8 @@ pub mod policy;
 
 mod admin;
 mod layers;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod serve;
 mod state;
 mod upstream;

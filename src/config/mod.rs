@@ -6,11 +6,13 @@
 mod canonical;
 mod lint;
 pub mod load;
+mod otlp;
 pub mod raw;
 mod settings;
 mod tls;
 pub mod upstream;
 
+pub use otlp::Otlp;
 pub use settings::{Admin, ConnectionLimits, Listener, ListenerKey, Settings, Timeouts, UpstreamHeaders};
 pub use tls::{Certificate, ClientAuth, Clients, Material, Served, Tls, TlsError};
 pub use upstream::Upstream;

@@ -10,6 +10,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+pub use super::otlp::RawOtlp;
 pub use super::upstream::raw::{RawUpstream, ServerText};
 use crate::audit::RawLog;
 use crate::deny::{RawPage, RawResponseHeaders};
@@ -37,6 +38,8 @@ table! {
         opt admin: RawAdmin,
         /// The decision log.
         opt log: RawLog,
+        /// Traces and metrics for OpenTelemetry.
+        opt otlp: RawOtlp,
         /// Which of our headers clients see.
         opt response_headers: RawResponseHeaders,
         /// The page that people in browsers get with a refusal.

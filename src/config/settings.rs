@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::otlp::Otlp;
 use super::raw::{
     ClientCertWord, MetricsWord, RawAdmin, RawLimits, RawListener, RawProxyProtocol, RawTimeouts, RawTls,
     RawUpstreamHeaders, RequestIdWord, Root,
@@ -39,6 +40,8 @@ pub struct Settings {
     pub admin: Option<Admin>,
     /// The decision log.
     pub log: audit::Settings,
+    /// Where traces and metrics are sent; nowhere if none.
+    pub otlp: Option<Otlp>,
     /// The folder for what outlives a restart.
     pub state_dir: Option<PathBuf>,
     /// Which of our headers clients see.
@@ -252,6 +255,7 @@ impl Settings {
             timeouts: timeouts(root.timeouts.as_ref(), diagnostics),
             admin,
             log: log(root, sources, diagnostics),
+            otlp: root.otlp.as_ref().and_then(|raw| Otlp::new(raw, diagnostics)),
             state_dir: server
                 .and_then(|server| server.state_dir.as_ref())
                 .map(|folder| sources.resolve(folder.place.file, &folder.value.0).into()),

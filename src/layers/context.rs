@@ -76,6 +76,9 @@ pub(crate) struct Context {
     pub(crate) draining: Cell<bool>,
     /// Set while a request that panicked is being dropped.
     pub(crate) panicked: Cell<bool>,
+    /// Where spans go, if they are made.
+    #[cfg(feature = "otlp")]
+    pub(crate) spans: Option<crate::otlp::Spans>,
 }
 
 /// What all threads share.
@@ -93,6 +96,9 @@ pub(crate) struct Shared {
     pub(crate) passwords: Arc<Semaphore>,
     /// How well the upstreams' servers are.
     pub(crate) board: Arc<Board>,
+    /// Where spans go, if they are made.
+    #[cfg(feature = "otlp")]
+    pub(crate) spans: Option<crate::otlp::Spans>,
 }
 
 /// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
@@ -207,6 +213,8 @@ impl Context {
             passwords: Arc::clone(&shared.passwords),
             draining: Cell::new(false),
             panicked: Cell::new(false),
+            #[cfg(feature = "otlp")]
+            spans: shared.spans.clone(),
         })
     }
 
@@ -251,6 +259,8 @@ impl Context {
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
             board: Arc::default(),
+            #[cfg(feature = "otlp")]
+            spans: None,
         };
         Context::new(&shared, log.handle())
     }

@@ -72,6 +72,8 @@ impl Judged {
             decision_id,
             request_id: ids::header(decision_id),
             trace_id: None,
+            #[cfg(feature = "otlp")]
+            span: super::spans::begin(context, &HeaderMap::new()),
             admitted: Admitted {
                 target: Target::unintelligible(&method, peer.scheme, &path, rule),
                 fields: Fields::default(),
@@ -146,6 +148,8 @@ impl Judged {
         for hit in &self.progress.notes.shadow {
             handles.decision(hit.rule, Decided::Deny, true, || name(hit.rule));
         }
+        #[cfg(feature = "otlp")]
+        self.end_span(context, end, outcome, if by_upstream { "upstream" } else { "proxy" });
         let metrics = handles.metrics();
         metrics.decision_seconds.observe(self.judging.as_secs_f64());
         if let Some(upstream) = self.upstream {

@@ -95,7 +95,11 @@ where
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone(), Arc::clone(&log)).await?;
+    #[cfg(feature = "otlp")]
+    let (spans, telemetry) = telemetry(&installer, &settings)?;
     let shared = shared(&installer, &metrics, threads)?;
+    #[cfg(feature = "otlp")]
+    let shared = Shared { spans, ..shared };
     let admission = Admission::new();
     let tickets = tls::tickets()?;
     let mut workers = Vec::with_capacity(threads);
@@ -139,6 +143,10 @@ where
             joined.await.unwrap_or(false)
         }
     };
+    #[cfg(feature = "otlp")]
+    if let Some(telemetry) = telemetry {
+        telemetry.end().await;
+    }
     losses.abort();
     files.abort();
     fetching.abort();
@@ -158,7 +166,25 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
         keys_wanted: Arc::default(),
         passwords: Arc::new(Semaphore::new(threads * 2)),
         board: installer.board(),
+        #[cfg(feature = "otlp")]
+        spans: None,
     })
+}
+
+/// Begins to send traces and metrics, if the configuration says where to.
+#[cfg(feature = "otlp")]
+fn telemetry(
+    installer: &Arc<Installer>,
+    settings: &crate::config::Settings,
+) -> Result<(Option<crate::otlp::Spans>, Option<crate::otlp::Exporting>), StartError> {
+    let Some(otlp) = &settings.otlp else { return Ok((None, None)) };
+    let metrics = otlp.interval.map(|every| {
+        let installer = Arc::clone(installer);
+        (every, Box::new(move || installer.exposition()) as crate::otlp::Exposition)
+    });
+    let (spans, exporting) = crate::otlp::start(otlp.endpoint.clone(), &otlp.service, otlp.sample, metrics)
+        .map_err(|error| StartError::System(io::Error::other(error)))?;
+    Ok((spans, Some(exporting)))
 }
 
 /// How many verified credentials are remembered.

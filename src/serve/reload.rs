@@ -190,6 +190,19 @@ impl Installer {
         upstreams.collect()
     }
 
+    /// The metrics as they are now, in the OpenMetrics text format.
+    pub(crate) fn exposition(&self) -> String {
+        let upstreams = self.upstreams();
+        let counts = upstreams.iter().flat_map(|upstream| {
+            Condition::ALL.into_iter().map(|condition| {
+                let count = upstream.servers.iter().filter(|(_, is)| *is == condition).count();
+                (upstream.name.as_str(), condition.name(), count)
+            })
+        });
+        self.metrics.upstream_servers(counts);
+        self.metrics.render()
+    }
+
     /// The file of the decision log, if it is one.
     pub(crate) fn log_file(&self) -> Option<PathBuf> {
         match &self.current.load().settings.log.sink {
@@ -348,6 +361,7 @@ impl Installer {
             (old.threads != new.threads, "server.threads"),
             (old.admin != new.admin, "admin"),
             (old.log.sink != new.log.sink, "log.sink"),
+            (old.otlp != new.otlp, "otlp"),
         ];
         checks.into_iter().filter(|(differs, _)| *differs).map(|(_, key)| key).collect()
     }

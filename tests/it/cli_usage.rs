@@ -18,6 +18,10 @@ fn help_of_every_verb_fits_the_terminal() {
         "status",
         "reload",
         "healthcheck",
+        "ban",
+        "unban",
+        "verbose",
+        "top",
         "version",
         "completions",
     ];

@@ -30,6 +30,8 @@ mod limits;
 mod lints;
 mod metrics;
 mod mtls;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod own_files;
 mod proxy_protocol;
 mod purity;

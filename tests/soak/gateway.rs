@@ -114,6 +114,8 @@ impl Start {
         let said = gateway.said.lock().expect("not poisoned").clone();
         let listening = said.iter().filter(|line| line.contains(" listening") && line.contains("scheme="));
         gateway.addresses = listening.map(|line| address_in(line)).collect();
+        // Files begin to be watched after that; what is in use from then on counts as before.
+        thread::sleep(Duration::from_millis(200));
         gateway
     }
 }

@@ -34,6 +34,9 @@ mod report;
 mod crowd;
 mod reload;
 mod shutdown;
+mod stalls;
+mod streams;
+mod upstreams;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -56,9 +59,22 @@ const FIGURES: &[Figure] = &[
     Figure { name: "killed", about: "SIGKILL under load (C-17)", run: shutdown::killed },
     Figure { name: "slowloris", about: "connections that say little (C-5)", run: crowd::slowloris },
     Figure { name: "idle", about: "connections that are kept alive", run: crowd::idle },
+    Figure { name: "upstream-killed", about: "upstreams that die (C-11)", run: upstreams::faults },
+    Figure {
+        name: "upstream-restarts",
+        about: "an upstream killed again and again (C-11)",
+        run: upstreams::restarts,
+    },
+    Figure { name: "upstream-stalls", about: "upstreams that fall silent (C-12)", run: stalls::stalls },
+    Figure { name: "slow", about: "clients that read or send slowly (C-6)", run: streams::slow },
+    Figure { name: "stream", about: "a gibibyte each way", run: streams::gibibyte },
 ];
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if let (Some(origin::Origin::ALONE), Some(address)) = (arguments.next().as_deref(), arguments.next()) {
+        origin::Origin::alone(&address);
+    }
     let mut long = true;
     let mut names = Vec::new();
     for argument in std::env::args().skip(1) {

@@ -40,8 +40,19 @@ pub(in crate::admin) fn not_found(state: &AdminState, id: &str) -> String {
     )
 }
 
+/// The record of a decision as it was written, with everything there is to tell besides as its last
+/// member, `about`. Whoever reads the log reads this too.
+pub(in crate::admin) fn record(state: &AdminState, id: &str) -> Option<String> {
+    let mut about = document(state, id)?;
+    let about = about.as_object_mut()?;
+    about.remove("record");
+    let line = about.remove("line")?;
+    let members = line.as_str()?.trim_end().strip_suffix('}')?;
+    Some(format!("{members},\"about\":{}}}\n", json!(about)))
+}
+
 /// Everything there is to tell about a decision that is kept.
-pub(in crate::admin) fn document(state: &AdminState, id: &str) -> Option<Value> {
+fn document(state: &AdminState, id: &str) -> Option<Value> {
     let kept = newest_first(&state.recent);
     let found = kept.iter().find(|kept| kept.is(id))?;
     let record = &found.value;

@@ -720,7 +720,7 @@ fn problems_are_told_with_their_places() {
         &[
             "main.toml:2 missing-key: the rule `y` has neither `score` nor `action`",
             "main.toml:3 bad-value: `qeury` is not a target: `qeury` is no target",
-            "main.toml:4 bad-value: `lowercas` is not one of `base64_decode`, `cmd_line`, `compress_whitespace`, `css_decode`, `hex_decode`, `html_entity_decode`, `js_decode`, `length`, `lowercase`, `normalise_path`, `normalise_path_win`, `remove_nulls`, `remove_whitespace`, `replace_comments`, `sql_comments`, `trim`, `unicode_nfkc`, `url_decode`, `url_decode_uni`",
+            "main.toml:4 bad-value: `lowercas` is not one of `base64_decode`, `base64_decode_lenient`, `cmd_line`, `compress_whitespace`, `css_decode`, `escape_seq_decode`, `hex_decode`, `hex_encode`, `html_entity_decode`, `js_decode`, `length`, `lowercase`, `normalise_path`, `normalise_path_win`, `remove_comments`, `remove_comments_char`, `remove_nulls`, `remove_whitespace`, `replace_comments`, `sha1`, `sql_comments`, `trim`, `unicode_nfkc`, `uppercase`, `url_decode`, `url_decode_uni`, `utf8_to_unicode`",
             "main.toml:5 unknown-key: unknown key `conatins` in `match`",
         ],
     );
@@ -829,7 +829,7 @@ fn rules_that_cannot_be_meant_are_refused() {
 #[test]
 fn settings_out_of_range_are_refused() {
     for (text, want) in [
-        ("[waf]\nseclang = []", "main.toml:2 unknown-key: unknown key `seclang` in [waf]"),
+        ("[waf]\nseclangs = []", "main.toml:2 unknown-key: unknown key `seclangs` in [waf]"),
         (
             "[waf]\nthreshold = 0",
             "main.toml:2 bad-value: `waf.threshold` is 0, which would refuse every request",

@@ -12,8 +12,8 @@ use crate::policy::code::Code;
 use crate::policy::diagnostic::{Diagnostics, Place};
 use crate::policy::waf::bits::Bits;
 use crate::policy::waf::ir::{
-    Action, Allowed, Change, Control, Effect, Input, Operand, Piece, RuleSet, Severity, Template, Test,
-    Variable, VariableKind,
+    Action, Allowed, Change, Control, Effect, Input, Operand, Piece, RuleSet, Template, Test, Variable,
+    VariableKind,
 };
 use crate::policy::waf::matcher::{CompiledCondition, CompiledTest, Matcher, Unit};
 use crate::policy::waf::operators::{OperatorKind, OperatorProblem, TableBudget, parse};
@@ -26,11 +26,9 @@ use crate::policy::waf::{ir, seclang};
 /// A rule, ready to run.
 #[derive(Debug)]
 pub(in crate::policy::waf) struct ProgramRule {
-    pub(in crate::policy::waf) id: u32,
     pub(in crate::policy::waf) written: Written,
     pub(super) place: Place,
     pub(super) paranoia: u8,
-    pub(super) severity: Option<Severity>,
     pub(super) links: Vec<Link>,
     pub(super) action: Action,
     pub(super) logged: bool,
@@ -284,11 +282,9 @@ impl Builder<'_, '_> {
             _ => None,
         });
         ProgramRule {
-            id: script.id,
             written: script.written,
             place: rule.place,
             paranoia: rule.paranoia,
-            severity: rule.severity,
             links,
             action: rule.action,
             logged: rule.logged,

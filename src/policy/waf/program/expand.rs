@@ -1,12 +1,14 @@
 //! Texts with macros, put together; and the values that the engine itself knows.
 
 use super::build::{Text, TextPiece};
-use super::state::{Held, MatchedText, Transaction};
+use super::fill;
+use super::state::{Held, MatchedText, Name, Slots, Transaction};
 use crate::facts::Facts;
 
 /// What macros may stand for.
 pub(super) struct Scene<'a, 'f> {
     pub(super) transaction: &'a Transaction,
+    pub(super) slots: &'a Slots,
     pub(super) facts: Option<&'a Facts<'f>>,
     /// What the texts that rules matched become: as they are for rules, hidden or cut for records.
     pub(super) shown: Shown,
@@ -47,7 +49,7 @@ impl Scene<'_, '_> {
                 }
                 TextPiece::LastMatchedName => {
                     if let Some(matched) = self.last() {
-                        out.extend_from_slice(&matched.name);
+                        self.name(matched.name, &mut out);
                     }
                 }
                 TextPiece::Scalar(name) => scalar(name, self.transaction, self.facts, &mut out),
@@ -72,6 +74,38 @@ impl Scene<'_, '_> {
         match text.0.as_slice() {
             [TextPiece::Slot(slot)] => self.transaction.read(*slot).number(),
             _ => super::state::number(&self.text(text)),
+        }
+    }
+
+    /// Appends what a matched text is called.
+    pub(super) fn name(&self, name: Name, out: &mut Vec<u8>) {
+        let shown = |full: &str, out: &mut Vec<u8>| match full.split_once('.') {
+            Some((collection, name)) => {
+                out.extend(collection.bytes().map(|byte| byte.to_ascii_uppercase()));
+                out.push(b':');
+                out.extend_from_slice(name.as_bytes());
+            }
+            None => out.extend_from_slice(full.as_bytes()),
+        };
+        match name {
+            Name::None => {}
+            Name::Value(at) => {
+                let values = &self.transaction.values;
+                if let Some(value) = values.get(at) {
+                    out.extend_from_slice(&fill::name(value, values));
+                }
+            }
+            Name::Slot(slot) => {
+                if let Some(full) = self.slots.names.get(slot) {
+                    shown(full, out);
+                }
+            }
+            Name::Named(at) => {
+                if let Some((full, _)) = self.transaction.named.get(at) {
+                    shown(full, out);
+                }
+            }
+            Name::Scalar(name) => out.extend_from_slice(name.as_bytes()),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use regex_automata::meta;
+
 use super::body::Processor;
 use super::build::{Asked, Changed, Done, Link, LinkTest, Number, Place_, ProgramRule, TextPiece};
 use super::expand::{Scene, Shown, scalar};
-use super::state::{CAPTURES, Held, MatchedText, Scored, Transaction, full_name};
+use super::state::{CAPTURES, Held, MatchedText, Name, Scored, Transaction, full_name};
 use super::{Exclusion, PhaseProgram, Program, fill};
 use crate::decision::{Builtin, Written};
 use crate::facts::{Body, Facts};
@@ -255,7 +257,7 @@ impl Judge<'_, '_> {
         course: &mut Course<'_>,
     ) -> Result<bool, Exhausted> {
         let mut score = 0;
-        let mut first: Option<MatchedText> = None;
+        let mut first: Option<Name> = None;
         for (at, link) in rule.links.iter().enumerate() {
             let hits = (at == 0 && !hits.is_empty()).then_some(hits);
             let before = std::mem::take(&mut course.transaction.matched);
@@ -265,14 +267,14 @@ impl Judge<'_, '_> {
                 return Ok(false);
             }
             if first.is_none() {
-                first = course.transaction.matched.first().cloned();
+                first = course.transaction.matched.first().map(|matched| matched.name);
             }
         }
         if let Some(allowed) = rule.allow {
             course.transaction.allowed = Some(allowed);
         }
         if rule.logged {
-            self.record(rule, first.as_ref(), score, course);
+            self.record(rule, first, score, course);
         }
         if rule.action == Action::Deny && course.judged.refused.is_none() {
             course.judged.refused = Some(self.blamed(rule, course));
@@ -317,10 +319,10 @@ impl Judge<'_, '_> {
     }
 
     fn scene<'s>(&'s self, transaction: &'s Transaction, shown: Shown) -> Scene<'s, 's> {
-        Scene { transaction, facts: self.facts, shown }
+        Scene { transaction, slots: &self.program.slots, facts: self.facts, shown }
     }
 
-    fn record(&self, rule: &ProgramRule, first: Option<&MatchedText>, score: i64, course: &mut Course<'_>) {
+    fn record(&self, rule: &ProgramRule, first: Option<Name>, score: i64, course: &mut Course<'_>) {
         let transaction = &*course.transaction;
         let scene = self.scene(transaction, Shown::Record(self.recorder.data_limit));
         let msg = legible(&scene.text(&rule.msg));
@@ -328,7 +330,9 @@ impl Judge<'_, '_> {
             Some(data) if self.recorder.data_limit > 0 => legible(&scene.text(data)),
             _ => String::new(),
         };
-        let target = first.map_or_else(String::new, |matched| legible(&matched.name));
+        let mut target = Vec::new();
+        scene.name(first.unwrap_or_default(), &mut target);
+        let target = legible(&target);
         let score = u32::try_from(score).unwrap_or(0);
         course.judged.fired.push(Fired { rule: rule.written, target, score, msg, data });
     }
@@ -361,10 +365,9 @@ impl Judge<'_, '_> {
                 let text = values.text(&value);
                 course.budget.take_times(text.len(), link.weight())?;
                 let Some(found) = self.judge(link, text, course.transaction) else { continue };
-                let name = fill::name(&value, values);
                 let secret = self.recorder.is_secret(&value, values);
                 matched = true;
-                self.note(link, number, found, name, secret, score, course);
+                self.note(link, number, found, Name::Value(at), secret, score, course);
             }
         }
         for asked in &link.asked {
@@ -397,66 +400,63 @@ impl Judge<'_, '_> {
         course: &mut Course<'_>,
     ) -> Result<bool, Exhausted> {
         let mut texts: Vec<MatchedText> = Vec::new();
-        let plain =
-            |name: &str, text: Vec<u8>| MatchedText { name: name.as_bytes().to_vec(), text, secret: false };
+        let plain = |name: Name, text: Vec<u8>| MatchedText { name, text, secret: false };
+        // Numbers are what is asked by far the most, and mostly in vain: that needs no text.
+        let refuses = |number: i64, course: &Course<'_>| match &link.test {
+            LinkTest::Number { kind, with, negated } if link.transforms.is_empty() => {
+                compare(*kind, number, self.number(with, course.transaction)) == *negated
+            }
+            _ => false,
+        };
         match asked {
             Asked::Slot(slot) => {
                 let hidden = &course.transaction.hidden;
                 let kept = hidden.iter().any(|one| one.rules.contains(number) && one.slots.contains(slot));
                 let held = course.transaction.read(*slot);
-                if kept || !held.is_set() {
+                if kept || !held.is_set() || refuses(held.number(), course) {
                     return Ok(false);
-                }
-                // By far the most frequent question, and it needs no text.
-                if let (LinkTest::Number { kind, with, negated }, true) =
-                    (&link.test, link.transforms.is_empty())
-                {
-                    let with = self.number(with, course.transaction);
-                    if compare(*kind, held.number(), with) == *negated {
-                        return Ok(false);
-                    }
                 }
                 let mut text = Vec::new();
                 held.append_to(&mut text);
-                texts.push(plain(&self.slot_name(*slot), text));
+                texts.push(plain(Name::Slot(*slot), text));
             }
             Asked::Slots(collection, expression) => {
-                let prefix = format!("{collection}.");
-                let known = self.program.slots.names.iter().enumerate();
-                let known = known.map(|(slot, name)| (&**name, course.transaction.read(slot)));
-                let named = course.transaction.named.iter().map(|(name, held)| (name.as_str(), held));
-                for (full, held) in known.chain(named) {
-                    let Some(name) = full.strip_prefix(&prefix) else { continue };
-                    let fits = expression.as_ref().is_none_or(|expression| expression.is_match(name));
-                    if fits && held.is_set() {
-                        let mut text = Vec::new();
-                        held.append_to(&mut text);
-                        texts.push(plain(&shown_name(full), text));
-                    }
+                for (name, held) in self.members(collection, expression.as_deref(), course) {
+                    let mut text = Vec::new();
+                    held.append_to(&mut text);
+                    texts.push(plain(name, text));
                 }
             }
             Asked::Matched => texts.extend(before.iter().cloned()),
             Asked::LastMatched => texts.extend(before.last().cloned()),
-            Asked::MatchedNames => {
-                texts.extend(before.iter().map(|one| MatchedText { text: one.name.clone(), ..one.clone() }));
-            }
-            Asked::LastMatchedName => {
-                texts.extend(before.last().map(|one| MatchedText { text: one.name.clone(), ..one.clone() }));
+            Asked::MatchedNames | Asked::LastMatchedName => {
+                let last = matches!(asked, Asked::LastMatchedName);
+                let first = if last { before.len().saturating_sub(1) } else { 0 };
+                for one in before.iter().skip(first) {
+                    let mut text = Vec::new();
+                    self.scene(course.transaction, Shown::Whole).name(one.name, &mut text);
+                    texts.push(MatchedText { text, ..one.clone() });
+                }
             }
             Asked::Scalar(name) => {
                 let mut text = Vec::new();
                 scalar(name, course.transaction, self.facts, &mut text);
-                texts.push(plain(name, text));
+                texts.push(plain(Name::Scalar(name), text));
             }
-            Asked::Count(all) => {
-                let count: usize = all.iter().map(|asked| self.count(asked, before, course)).sum();
-                texts.push(plain(&self.count_name(all), count.to_string().into_bytes()));
-            }
-            Asked::CountTexts(view) => {
-                let values = &course.transaction.values;
-                let all = (0..values.len()).filter_map(|at| values.get(at));
-                let count = all.filter(|value| view.sees(value, values)).count();
-                texts.push(plain("", count.to_string().into_bytes()));
+            Asked::Count(_) | Asked::CountTexts(_) => {
+                let count = match asked {
+                    Asked::Count(all) => all.iter().map(|asked| self.count(asked, before, course)).sum(),
+                    Asked::CountTexts(view) => {
+                        let values = &course.transaction.values;
+                        let all = (0..values.len()).filter_map(|at| values.get(at));
+                        all.filter(|value| view.sees(value, values)).count()
+                    }
+                    _ => 0,
+                };
+                if refuses(count as i64, course) {
+                    return Ok(false);
+                }
+                texts.push(plain(Name::None, count.to_string().into_bytes()));
             }
         }
         let mut matched = false;
@@ -469,35 +469,36 @@ impl Judge<'_, '_> {
         Ok(matched)
     }
 
+    /// The variables of a collection that are set, and whose names fit.
+    fn members<'s>(
+        &'s self,
+        collection: &str,
+        expression: Option<&'s meta::Regex>,
+        course: &'s Course<'_>,
+    ) -> impl Iterator<Item = (Name, &'s Held)> {
+        let prefix = format!("{collection}.");
+        let transaction = &*course.transaction;
+        let known = self.program.slots.names.iter().enumerate();
+        let known = known.map(|(slot, name)| (Name::Slot(slot), &**name, transaction.read(slot)));
+        let named = transaction.named.iter().enumerate();
+        let named = named.map(|(at, (name, held))| (Name::Named(at), name.as_str(), held));
+        known.chain(named).filter(|(_, _, held)| held.is_set()).filter_map(move |(name, full, held)| {
+            let short = full.strip_prefix(&prefix)?;
+            expression.is_none_or(|expression| expression.is_match(short)).then_some((name, held))
+        })
+    }
+
     fn count(&self, asked: &Asked, before: &[MatchedText], course: &Course<'_>) -> usize {
         match asked {
             Asked::Slot(slot) => usize::from(course.transaction.read(*slot).is_set()),
             Asked::Slots(collection, expression) => {
-                let prefix = format!("{collection}.");
-                let known = self.program.slots.names.iter().enumerate();
-                let known = known.map(|(slot, name)| (&**name, course.transaction.read(slot)));
-                let named = course.transaction.named.iter().map(|(name, held)| (name.as_str(), held));
-                let fits =
-                    |name: &str| expression.as_ref().is_none_or(|expression| expression.is_match(name));
-                let set = known.chain(named).filter(|(_, held)| held.is_set());
-                set.filter_map(|(full, _)| full.strip_prefix(&prefix)).filter(|name| fits(name)).count()
+                self.members(collection, expression.as_deref(), course).count()
             }
             Asked::Matched | Asked::MatchedNames => before.len(),
             Asked::LastMatched | Asked::LastMatchedName => before.len().min(1),
             Asked::Scalar(_) => 1,
             Asked::Count(_) | Asked::CountTexts(_) => 0,
         }
-    }
-
-    fn count_name(&self, all: &[Asked]) -> String {
-        match all.first() {
-            Some(Asked::Slot(slot)) => self.slot_name(*slot),
-            _ => String::new(),
-        }
-    }
-
-    fn slot_name(&self, slot: usize) -> String {
-        self.program.slots.names.get(slot).map_or_else(String::new, |full| shown_name(full))
     }
 
     /// The text behind the transformations, if it is what the link demands.
@@ -544,7 +545,7 @@ impl Judge<'_, '_> {
         link: &Link,
         number: usize,
         text: Vec<u8>,
-        name: Vec<u8>,
+        name: Name,
         secret: bool,
         score: &mut i64,
         course: &mut Course<'_>,
@@ -652,14 +653,6 @@ fn put(slot: Result<usize, String>, new: Held, transaction: &mut Transaction) {
 
 /// How many variables one request may name that no rule names.
 const MAX_NAMED: usize = 4096;
-
-/// `tx.name` as records show it: `TX:name`.
-fn shown_name(full: &str) -> String {
-    match full.split_once('.') {
-        Some((collection, name)) => format!("{}:{name}", collection.to_ascii_uppercase()),
-        None => full.to_owned(),
-    }
-}
 
 fn compare(kind: OperatorKind, mine: i64, with: i64) -> bool {
     match kind {

@@ -100,11 +100,26 @@ pub(super) fn number(text: &[u8]) -> i64 {
     if negative { -value } else { value }
 }
 
+/// How a matched text is called.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Name {
+    /// Not at all.
+    #[default]
+    None,
+    /// As this text of the request: `ARGS:x`.
+    Value(usize),
+    /// As this variable: `TX:x`.
+    Slot(usize),
+    /// As this variable, which was named only while running.
+    Named(usize),
+    Scalar(&'static str),
+}
+
 /// A text that a rule matched.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MatchedText {
-    /// `ARGS:x`.
-    pub(super) name: Vec<u8>,
+    /// What it is called, where anybody asks.
+    pub(super) name: Name,
     /// Behind the transformations.
     pub(super) text: Vec<u8>,
     /// Whether it may be a secret, which records do not show.

@@ -292,8 +292,8 @@ fn allow_ends_a_phase_the_request_or_all() {
 fn multi_match_looks_at_every_step_of_the_way() {
     let rule = "ARGS \"zz%\" \"id:1,deny,t:none,t:urlDecodeUni,t:removeWhitespace";
     matches(&format!("{rule}\""), Request::get("/?a=zz%2525+2"), true);
-    matches(&format!("{rule}\""), Request::get("/?a=zz%252541"), false);
-    matches(&format!("{rule},multiMatch\""), Request::get("/?a=zz%252541"), true);
+    matches(&format!("{rule}\""), Request::get("/?a=zz%2541"), false);
+    matches(&format!("{rule},multiMatch\""), Request::get("/?a=zz%2541"), true);
 }
 
 // === changes ===
@@ -388,10 +388,6 @@ const TWINS: &[(&str, &str)] = &[
         "SecRule REQUEST_COOKIES|!REQUEST_COOKIES:/^a/ \"!@beginsWith O:\" \"id:1,phase:1,deny\"",
     ),
     (
-        "targets = [\"file.values\"]\nmatch = { ends_with = \".php\" }\nparanoia = 2\ntags = [\"paranoia-level.2\"]",
-        "",
-    ),
-    (
         "targets = [\"client\"]\nmatch = { ip_match = [\"192.0.2.0/24\"] }",
         "SecRule REMOTE_ADDR \"@ipMatch 192.0.2.0/24\" \"id:1,phase:1,deny\"",
     ),
@@ -405,7 +401,7 @@ const TWINS: &[(&str, &str)] = &[
 
 #[test]
 fn a_rule_and_its_twin_lower_to_the_same() {
-    for (toml, seclang) in TWINS.iter().filter(|(_, seclang)| !seclang.is_empty()) {
+    for (toml, seclang) in TWINS {
         let rule =
             format!("[waf]\nseclang = [\"*.conf\"]\n[[waf.rule]]\nid = \"a\"\naction = \"deny\"\n{toml}");
         let (mine, theirs) = lowered(&rule, seclang);
@@ -429,7 +425,7 @@ fn a_rule_and_its_twin_match_the_same_requests() {
             Request { peer: [10, 0, 0, 1], ..Request::get("/") },
         ]
     };
-    for (toml, seclang) in TWINS.iter().filter(|(_, seclang)| !seclang.is_empty()) {
+    for (toml, seclang) in TWINS {
         let mine = compile_with(&format!("[[waf.rule]]\nid = \"1\"\naction = \"deny\"\n{toml}"), &[]);
         let theirs = program(seclang);
         for (mine_request, theirs_request) in requests().iter().zip(&requests()) {

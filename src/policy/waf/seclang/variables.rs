@@ -241,6 +241,8 @@ pub(super) fn variables(name: &str, selector: Option<&str>) -> Result<Vec<Variab
             (Selector::Pattern(pattern), _) => Selector::Pattern(format!("(?i){pattern}").into()),
             (Selector::All, _) => Selector::All,
         };
+        // A single text has no names to tell its value from.
+        let part = if collection.named() { part } else { Part::Both };
         let target = Target { collection, part, selector: selector.clone(), excluded: false };
         Variable { kind: VariableKind::Texts(target), selector }
     };
