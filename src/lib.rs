@@ -17,9 +17,9 @@ pub mod deny;
 pub mod facts;
 pub mod metrics;
 pub mod policy;
+pub mod state;
 
 mod admin;
 mod layers;
 mod serve;
-mod state;
 mod upstream;

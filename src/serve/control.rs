@@ -16,7 +16,7 @@ use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::{descriptors, keys, tls};
+use super::{descriptors, keys, rises, tls};
 use crate::audit::Log;
 use crate::config::Settings;
 use crate::layers::{Context, Shared};
@@ -116,6 +116,7 @@ where
     let beside = tokio::spawn(beside);
     let losses = tokio::spawn(count_losses(Arc::clone(&log), Arc::clone(&metrics)));
     let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    let rises = tokio::spawn(rises::watch(Arc::clone(&installer), Arc::clone(&metrics)));
     let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
     signals.until_term(&installer, &log).await;
 
@@ -141,6 +142,7 @@ where
     };
     losses.abort();
     files.abort();
+    rises.abort();
     fetching.abort();
     beside.abort();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(70) })
