@@ -130,7 +130,11 @@ fn answers_are_judged_before_the_client_gets_any_of_them() {
 #[test]
 fn a_head_that_is_no_request_is_looked_at_for_the_record() {
     let upstream = Upstream::start();
-    let gateway = start(&upstream, &[("rules/b.conf", SUM)], "[server]\nlisten = [\"127.0.0.1:0\"]\nrequest_id = \"accept\"\n");
+    let gateway = start(
+        &upstream,
+        &[("rules/b.conf", SUM)],
+        "[server]\nlisten = [\"127.0.0.1:0\"]\nrequest_id = \"accept\"\n",
+    );
     let raw = b"GET /?q=\"sqlmap\" HTTP/1.1\r\nHost: app.test\r\nX-Request-Id: my-own-id-1\r\n\r\n";
     assert_eq!(send(gateway.address, raw).status, 400);
     let record = gateway.records(1).remove(0);

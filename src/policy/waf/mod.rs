@@ -172,9 +172,10 @@ impl Waf {
             }
         };
         let Some(program) = &self.program else { return verdict };
-        let judged = self.judge(program, facts).head(facts, &mut carried.transaction);
+        let transaction = carried.transaction();
+        let judged = self.judge(program, facts).head(facts, transaction);
         let scripted =
-            Weigh { stage: Stage::Waf, shadow, notes, trace }.weigh(judged, None, program, carried);
+            Weigh { stage: Stage::Waf, shadow, notes, trace }.weigh(judged, None, program, transaction);
         first_refusal(verdict, scripted)
     }
 
@@ -207,15 +208,15 @@ impl Waf {
         notes: &mut Notes,
     ) -> Verdict {
         let Some(program) = &self.program else { return Verdict::Pass(Builtin::WafClean.into()) };
-        let judge = self.judge(program, facts);
+        let (judge, transaction) = (self.judge(program, facts), carried.transaction());
         let mut refusal = Verdict::Pass(Builtin::WafClean.into());
         for phase in [Phase::ResponseHead, Phase::ResponseBody, Phase::Logging] {
             if matches!(refusal, Verdict::Deny(_)) && phase != Phase::Logging {
                 continue;
             }
-            let judged = judge.answer(phase, answer, &mut carried.transaction);
+            let judged = judge.answer(phase, answer, transaction);
             let weigh = Weigh { stage: Stage::WafBody, shadow, notes, trace: None };
-            refusal = first_refusal(refusal, weigh.weigh(judged, None, program, carried));
+            refusal = first_refusal(refusal, weigh.weigh(judged, None, program, transaction));
         }
         refusal
     }
@@ -224,13 +225,13 @@ impl Waf {
     /// the rules were in shadow, and changes nothing.
     pub fn look_at_refused(&self, facts: &Facts<'_>, carried: &mut Carried, notes: &mut Notes) {
         let Some(program) = &self.program else { return };
-        let judge = self.judge(program, facts);
-        let judged = judge.head(facts, &mut carried.transaction);
+        let (judge, transaction) = (self.judge(program, facts), carried.transaction());
+        let judged = judge.head(facts, transaction);
         let weigh = Weigh { stage: Stage::Waf, shadow: true, notes, trace: None };
-        let _ = weigh.weigh(judged, None, program, carried);
-        let (judged, _) = judge.body(facts, &self.bounds, &mut carried.transaction);
+        let _ = weigh.weigh(judged, None, program, transaction);
+        let (judged, _) = judge.body(facts, &self.bounds, transaction);
         let weigh = Weigh { stage: Stage::WafBody, shadow: true, notes, trace: None };
-        let _ = weigh.weigh(judged, None, program, carried);
+        let _ = weigh.weigh(judged, None, program, transaction);
     }
 
     fn judge<'a, 'f>(&'a self, program: &'a Program, facts: &'a Facts<'f>) -> Judge<'a, 'f> {
@@ -287,10 +288,10 @@ impl Waf {
         if facts.body.bytes().is_some_and(|bytes| !bytes.is_empty()) {
             notes.waf.body = BodyInspection::Inspected;
         }
-        let (judged, unreadable) =
-            self.judge(program, facts).body(facts, &self.bounds, &mut carried.transaction);
+        let transaction = carried.transaction();
+        let (judged, unreadable) = self.judge(program, facts).body(facts, &self.bounds, transaction);
         let weigh = Weigh { stage: Stage::WafBody, shadow, notes, trace };
-        first_refusal(verdict, weigh.weigh(judged, unreadable, program, carried))
+        first_refusal(verdict, weigh.weigh(judged, unreadable, program, transaction))
     }
 
     fn recorder(&self) -> Recorder<'_> {

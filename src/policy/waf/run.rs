@@ -41,8 +41,14 @@ pub struct Carried {
     sum: u32,
     /// Rules in shadow that matched and score.
     shadow_scores: SmallVec<[(Written, u32); 2]>,
-    /// What the SecLang program has set so far.
-    pub(super) transaction: Box<Transaction>,
+    /// What the SecLang program has set so far; nothing where there is none.
+    transaction: Option<Box<Transaction>>,
+}
+
+impl Carried {
+    pub(super) fn transaction(&mut self) -> &mut Transaction {
+        self.transaction.get_or_insert_default()
+    }
 }
 
 /// A link that matched: by which of its units, and on which text.

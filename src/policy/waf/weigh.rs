@@ -4,8 +4,7 @@
 //! the one at which the sum of the scores reached the threshold, and not the one that adds them up.
 
 use super::body::Unreadable;
-use super::program::{Judged, Program};
-use super::run::Carried;
+use super::program::{Judged, Program, Transaction};
 use super::seclang::EngineMode;
 use crate::decision::{
     Builtin, Denial, Notes, Reason, ShadowHit, Stage, StepOutcome, Trace, Verdict, WafMatch,
@@ -26,12 +25,11 @@ impl Weigh<'_> {
         judged: Judged,
         unreadable: Option<Unreadable>,
         program: &Program,
-        carried: &Carried,
+        transaction: &Transaction,
     ) -> Verdict {
-        let only_detects =
-            program.settings.engine == EngineMode::DetectionOnly || carried.transaction.only_detects();
+        let only_detects = program.settings.engine == EngineMode::DetectionOnly || transaction.only_detects();
         self.shadow |= only_detects;
-        self.notes.waf.threshold = self.notes.waf.threshold.max(program.threshold(&carried.transaction));
+        self.notes.waf.threshold = self.notes.waf.threshold.max(program.threshold(transaction));
         let refused = judged.refused;
         let mut named = false;
         for fired in judged.fired {
