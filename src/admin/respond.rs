@@ -136,7 +136,7 @@ async fn answer(
         ("/api/decisions", _) => decisions(state, query, headers),
         ("/api/decisions/{id}", _) => {
             let id = path.rsplit('/').next().unwrap_or("");
-            match page::one::record(state, id) {
+            match page::one::record(state, id).await {
                 Some(text) => whole(StatusCode::OK, "application/json", text.into()),
                 None => problem(StatusCode::NOT_FOUND, page::one::not_found(state, id)),
             }

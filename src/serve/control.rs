@@ -90,7 +90,7 @@ where
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    descriptors::take(settings.connections);
+    let room = descriptors::take(settings.connections);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
@@ -100,7 +100,7 @@ where
     let shared = shared(&installer, &metrics, threads)?;
     #[cfg(feature = "otlp")]
     let shared = Shared { spans, ..shared };
-    let admission = Admission::new();
+    let admission = Admission::new(room);
     let tickets = tls::tickets()?;
     let mut workers = Vec::with_capacity(threads);
     for index in 0..threads {

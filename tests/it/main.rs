@@ -39,6 +39,7 @@ mod purity;
 mod reload;
 mod replay;
 mod routing;
+mod seclang;
 mod shipped;
 mod tidy;
 mod tls;

@@ -47,10 +47,11 @@ use crate::policy::diagnostic::suggest;
   portcullis explain https://api.example.com/orders --token-file token.txt
   portcullis explain /admin --ip 203.0.113.9 --what-if-ip 192.0.2.7
   portcullis explain --reason role_missing
+  portcullis explain --rule waf/942100
   portcullis explain --rules builtin")]
 #[command(override_usage = "portcullis explain [OPTIONS] TARGET
-       portcullis explain --lint CODE | --reason CODE | --rules [WHICH]")]
-#[command(group(clap::ArgGroup::new("question").required(true).args(["target", "lint", "reason", "rules"])))]
+       portcullis explain --lint CODE | --reason CODE | --rule NAME | --rules [WHICH]")]
+#[command(group(clap::ArgGroup::new("question").required(true).args(["target", "lint", "reason", "rule", "rules"])))]
 pub(super) struct Args {
     #[command(flatten)]
     asked: asked::RequestArgs,
@@ -81,6 +82,9 @@ pub(super) struct Args {
     /// Explain a reason that refusals and the log carry.
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.info().code)), hide_possible_values = true)]
     reason: Option<String>,
+    /// Show a rule of the configuration: where it stands, its text, and a WAF rule in TOML and SecLang.
+    #[arg(long, value_name = "NAME")]
+    rule: Option<String>,
     /// List rules: those of the configuration, or those that are built in.
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "written")]
     rules: Option<WhichRules>,
@@ -113,6 +117,9 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
     };
     if rules.is_some() {
         return pages::written_rules(&setup, *format);
+    }
+    if let Some(name) = &args.rule {
+        return pages::rule(&setup, name, *format);
     }
     // Whole seconds, so that `--at` with the time that was shown gives the same answer.
     let second = || Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
