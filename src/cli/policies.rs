@@ -70,12 +70,12 @@ impl Past {
     }
 
     /// A kept policy, compiled as it was then. Keys are read as they are now.
-    pub(super) fn compile(&self, accepted: &Accepted) -> Result<Setup, Outcome> {
+    pub(super) fn compile(&self, accepted: &Accepted) -> Result<Setup, Box<Outcome>> {
         let sources = match state::sources(&self.folder, accepted) {
             Ok(sources) => sources,
             Err(error) => {
                 let why = format!("generation {} is not kept whole: {error}", accepted.generation);
-                return Err(Outcome::nothing(why));
+                return Err(Box::new(Outcome::nothing(why)));
             }
         };
         let mut outcome = load::recall(sources, accepted.at);
@@ -84,7 +84,7 @@ impl Past {
                 setup.policy.version = accepted.version();
                 Ok(setup)
             }
-            None => Err(outcome),
+            None => Err(Box::new(outcome)),
         }
     }
 }

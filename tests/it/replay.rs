@@ -327,7 +327,7 @@ fn a_changed_rule_flips_exactly_what_brute_force_says() {
     let freeze = "[[rbac.deny]]\nid = \"freeze\"\npath = \"/shop/orders/{id}\"\nexcept_roles = [\"admin\"]\n[[rbac.grant]]\nid = \"admin-all\"";
     for new in [
         changed("methods = [\"GET\", \"HEAD\"]", "methods = [\"GET\"]"),
-        changed("methods = [\"PUT\", \"POST\"]", "methods = [\"PUT\", \"POST\", \"GET\"]"),
+        changed("methods = [\"PUT\", \"POST\"]", "methods = [\"PUT\", \"POST\", \"DELETE\"]"),
         changed("[[rbac.grant]]\nid = \"admin-all\"", freeze),
         changed("office = [\"192.0.2.0/25\"]", "office = [\"192.0.2.0/26\"]"),
         changed("inherits = [\"reader\"]", "inherits = []"),

@@ -16,7 +16,7 @@ use crate::decision::Outcome;
 /// What is different.
 pub(super) enum Other {
     /// Whoever this token is for asks.
-    Token(PathBuf, Asked),
+    Token(PathBuf, Box<Asked>),
     /// It is asked at this time.
     At(Timestamp),
     /// This policy judges.

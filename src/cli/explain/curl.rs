@@ -4,7 +4,6 @@ use http::header;
 
 use super::asked::{Asked, is_secret};
 use crate::cli::files::is_stdin;
-use crate::cli::request::ASSUMED;
 use crate::config::{Listener, Setup};
 use crate::facts::{RouteId, Scheme};
 use crate::policy::authn::Challenge;
@@ -68,9 +67,7 @@ impl Command {
             };
             words.push(words_of);
         }
-        if let Caller::Assumed(holder) = &sample.caller
-            && &*holder.source == ASSUMED
-        {
+        if let Caller::Assumed(holder) = &sample.caller {
             let authn = &setup.policy.authn;
             let offered = match authn.has_sources() {
                 true => authn.challenges(setup.policy.route_authn(route)),

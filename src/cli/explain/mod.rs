@@ -174,7 +174,7 @@ fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<besi
             roles: Vec::new(),
             warnings: Vec::new(),
         };
-        others.push(beside::Other::Token(file.clone(), asked));
+        others.push(beside::Other::Token(file.clone(), Box::new(asked)));
     }
     others.extend(args.what_if_at.iter().map(|at| beside::Other::At(*at)));
     for policy in &args.what_if_policy {

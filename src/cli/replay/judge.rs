@@ -311,7 +311,9 @@ impl<'a> Replayer<'a> {
         };
         let some_unknown = self.asked.iter().any(|(name, fact)| unknown(name, fact));
         let no_subject = known && !seen.has_subject;
-        if !some_unknown && !no_subject && !(no_client && policy.rbac.asks_for_client()) {
+        let no_client_asked = no_client && policy.rbac.asks_for_client();
+        let all_known = !some_unknown && !no_subject && !no_client_asked;
+        if all_known {
             return match policy.check(Stage::Rbac, facts, &mut Progress::default(), None) {
                 Verdict::Pass(rule) => (true, Some(rule)),
                 Verdict::Answer(rule) => (true, Some(rule.into())),
@@ -369,8 +371,9 @@ impl<'a> Replayer<'a> {
             return Seen { state, identity: Identity::Nobody, more: None, has_subject: true };
         };
         let roles = &self.policy.roles;
-        let counts_now = |role: &&Box<str>| roles.get(role).is_some() && !self.known.roles.contains(*role);
-        let may_count: Vec<Box<str>> = holder.ignored_roles.iter().filter(counts_now).cloned().collect();
+        let counts_now = |role: &&str| roles.get(role).is_some() && !self.known.roles.contains(*role);
+        let ignored = holder.ignored_roles.iter().map(|role| &**role);
+        let may_count: Vec<Box<str>> = ignored.filter(counts_now).map(Into::into).collect();
         let who = |holder: Holder| Identity::Valid(Arc::new(roles.who(Arc::new(holder))));
         let more = (!may_count.is_empty()).then(|| {
             let mut more = Holder::clone(holder);

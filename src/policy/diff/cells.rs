@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
+use smallvec::SmallVec;
 
 use super::meaning::{Meaning, RuleScope};
 use crate::decision::Written;
@@ -61,9 +62,10 @@ pub struct Side<'a> {
     pub meaning: &'a Meaning,
 }
 
-/// How much is compared at most.
-const MAX_PATTERNS: usize = 4_000;
-const MAX_QUESTIONS: usize = 1_000_000;
+/// How much is compared at most: a reload must not wait for it for long.
+const MAX_PATTERNS: usize = 1_000;
+const MAX_MEETINGS: usize = 400_000;
+const MAX_QUESTIONS: usize = 200_000;
 
 /// Compares what roles may do. `rules` and `routes`: those that changed.
 pub(super) fn compare(
@@ -186,6 +188,9 @@ impl Space {
     fn close(&mut self) -> Vec<PathPattern> {
         let touched: Vec<&PathPattern> =
             self.paths.iter().filter(|(_, touched)| **touched).map(|(path, _)| path).collect();
+        let most = MAX_MEETINGS / self.paths.len().max(1);
+        self.complete &= touched.len() <= most;
+        let touched = touched.get(..most.min(touched.len())).unwrap_or_default();
         let meets =
             |path: &PathPattern| touched.iter().filter_map(|other| intersection(path, other)).collect();
         let met: Vec<Vec<PathPattern>> = self.paths.keys().map(meets).collect();
@@ -246,11 +251,11 @@ impl Found {
                     names(side, &said.allows).into_iter().chain(names(side, &said.forbids)).collect()
                 };
                 let (was, is) = (all(old, before), all(new, after));
-                let differs = |name: &&Box<str>| {
-                    !(was.contains(*name) && is.contains(*name))
-                        || old.meaning.rules.get(*name) != new.meaning.rules.get(*name)
+                let differs = |name: &str| {
+                    !(was.contains(name) && is.contains(name))
+                        || old.meaning.rules.get(name) != new.meaning.rules.get(name)
                 };
-                let rules: Vec<_> = was.union(&is).filter(differs).cloned().collect();
+                let rules: Vec<_> = was.union(&is).filter(|name| differs(name)).cloned().collect();
                 if rules.is_empty() {
                     return None;
                 }
@@ -264,7 +269,7 @@ impl Found {
 
 /// Those of the first that are not among the second, or mean something else there.
 fn fresh(names: Vec<Box<str>>, known: &[Box<str>], old: Side<'_>, new: Side<'_>) -> Vec<Box<str>> {
-    let changed = |name: &Box<str>| old.meaning.rules.get(name) != new.meaning.rules.get(name);
+    let changed = |name: &str| old.meaning.rules.get(name) != new.meaning.rules.get(name);
     names.into_iter().filter(|name| !known.contains(name) || changed(name)).collect()
 }
 
@@ -385,13 +390,17 @@ pub(super) fn intersection(a: &PathPattern, b: &PathPattern) -> Option<PathPatte
     if (mine.len() < longest && a.rest().is_none()) || (theirs.len() < longest && b.rest().is_none()) {
         return None;
     }
-    let mut text = String::new();
+    // Most pairs have nothing in common, which is seen before anything is written.
+    let mut literals: SmallVec<[Option<&str>; 16]> = SmallVec::new();
     for at in 0..longest {
-        let literal = match (mine.get(at), theirs.get(at)) {
+        literals.push(match (mine.get(at), theirs.get(at)) {
             (Some(Segment::Literal(one)), Some(Segment::Literal(other))) if one != other => return None,
-            (Some(Segment::Literal(literal)), _) | (_, Some(Segment::Literal(literal))) => Some(literal),
+            (Some(Segment::Literal(literal)), _) | (_, Some(Segment::Literal(literal))) => Some(&**literal),
             _ => None,
-        };
+        });
+    }
+    let mut text = String::new();
+    for (at, literal) in literals.into_iter().enumerate() {
         text.push('/');
         match literal {
             Some(literal) => text.push_str(literal),

@@ -45,6 +45,18 @@ pub(super) struct RuleScope {
     pub(super) routes: Vec<String>,
 }
 
+/// The fingerprints of what rules refer to.
+#[derive(Default)]
+struct Prints {
+    networks: BTreeMap<String, Fingerprint>,
+    /// By role: of all roles that count as it.
+    roles: BTreeMap<String, Fingerprint>,
+    /// By route: of which requests it serves.
+    routes: BTreeMap<String, Fingerprint>,
+    /// By rule: the exclusions that name it.
+    excludes: BTreeMap<String, Vec<(String, Fingerprint)>>,
+}
+
 /// The tables of all files, put together.
 #[derive(Default)]
 struct Tables {
@@ -69,8 +81,9 @@ impl Meaning {
             }
         }
         let mut meaning = Meaning::default();
-        for (kind, table) in std::mem::take(&mut tables.rules) {
-            meaning.add_rule(kind, &table, &tables, sources);
+        let prints = tables.prints(sources);
+        for (kind, table) in &tables.rules {
+            meaning.add_rule(kind, table, &prints);
         }
         for (_, info) in rules.iter() {
             if !meaning.rules.contains_key(&info.name) {
@@ -80,18 +93,18 @@ impl Meaning {
                 meaning.rules.insert(info.name.clone(), own);
             }
         }
-        meaning.define(&tables, sources);
+        meaning.define(&tables, &prints, sources);
         meaning
     }
 
-    fn add_rule(&mut self, kind: &'static str, table: &Table, tables: &Tables, sources: &Sources) {
+    fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints) {
         let Some(Value::String(id)) = table.get("id") else { return };
         let stage = kind.split('.').next().unwrap_or(kind);
         let name = format!("{stage}/{id}").into_boxed_str();
         let mut own = Vec::new();
         encode(&Value::String(kind.to_owned()), &mut own);
         encode(&Value::Table(plain(table)), &mut own);
-        let refers = tables.references(&name, table, sources);
+        let refers = prints.references(&name, table);
         if stage == "rbac" {
             let texts = |one: &str, many: &str| strings(table, one).chain(strings(table, many)).collect();
             let scope = RuleScope {
@@ -104,17 +117,12 @@ impl Meaning {
         self.rules.insert(name, RuleMeaning { own: fingerprint(&own), refers });
     }
 
-    fn define(&mut self, tables: &Tables, sources: &Sources) {
-        let of = |value: &Value| {
-            let mut bytes = Vec::new();
-            encode(value, &mut bytes);
-            fingerprint(&bytes)
-        };
+    fn define(&mut self, tables: &Tables, prints: &Prints, sources: &Sources) {
         let mut put = |name: String, print: Fingerprint| {
             self.definitions.insert(name.into(), print);
         };
-        for name in tables.networks.keys() {
-            put(format!("network {name}"), tables.network(name, sources, &mut BTreeSet::new()));
+        for (name, print) in &prints.networks {
+            put(format!("network {name}"), *print);
         }
         for (name, inherits) in &tables.roles {
             let inherits = inherits.iter().cloned().map(Value::String).collect();
@@ -140,6 +148,35 @@ impl Meaning {
                 put(format!("file {path}"), fingerprint(text.as_bytes()));
             }
         }
+    }
+}
+
+impl Prints {
+    /// What a rule refers to.
+    fn references(&self, name: &str, table: &Table) -> BTreeMap<Box<str>, Fingerprint> {
+        let mut refers: BTreeMap<Box<str>, Fingerprint> = BTreeMap::new();
+        let mut refer = |kind: &str, name: &str, print: Option<&Fingerprint>| {
+            refers.extend(print.map(|print| (format!("{kind} {name}").into(), *print)));
+        };
+        let named = ["allow", "deny", "except", "networks"].into_iter().flat_map(|key| strings(table, key));
+        let mut networks: BTreeSet<String> = named.collect();
+        if let Some(Value::String(when)) = table.get("when") {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            networks.extend(when.split(|c: char| !is_name(c)).map(str::to_owned));
+        }
+        for network in &networks {
+            refer("network", network, self.networks.get(network));
+        }
+        for role in ["roles", "except_roles"].into_iter().flat_map(|key| strings(table, key)) {
+            refer("role", &role, self.roles.get(&role));
+        }
+        for route in strings(table, "routes") {
+            refer("route", &route, self.routes.get(&route));
+        }
+        for (id, print) in self.excludes.get(name).into_iter().flatten() {
+            refer("waf.exclude", id, Some(print));
+        }
+        refers
     }
 }
 
@@ -244,41 +281,29 @@ impl Tables {
         }
     }
 
-    /// What a rule refers to.
-    fn references(&self, name: &str, table: &Table, sources: &Sources) -> BTreeMap<Box<str>, Fingerprint> {
-        let mut refers: BTreeMap<Box<str>, Fingerprint> = BTreeMap::new();
-        let named = ["allow", "deny", "except", "networks"].into_iter().flat_map(|key| strings(table, key));
-        let mut networks: BTreeSet<String> = named.collect();
-        if let Some(Value::String(when)) = table.get("when") {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            networks.extend(when.split(|c: char| !is_name(c)).map(str::to_owned));
+    /// The fingerprints of what rules refer to, each made once.
+    fn prints(&self, sources: &Sources) -> Prints {
+        let mut prints = Prints::default();
+        for name in self.networks.keys() {
+            let print = self.network(name, sources, &mut BTreeSet::new());
+            prints.networks.insert(name.clone(), print);
         }
-        for network in networks.iter().filter(|network| self.networks.contains_key(*network)) {
-            let print = self.network(network, sources, &mut BTreeSet::new());
-            refers.insert(format!("network {network}").into(), print);
+        for role in self.roles.keys().map(String::as_str).chain(["anyone", "authenticated"]) {
+            let holders = self.holders(role).into_iter().map(Value::String).collect();
+            prints.roles.insert(role.to_owned(), of(&Value::Array(holders)));
         }
-        for role in ["roles", "except_roles"].into_iter().flat_map(|key| strings(table, key)) {
-            let holders: Vec<Value> = self.holders(&role).into_iter().map(Value::String).collect();
-            let mut bytes = Vec::new();
-            encode(&Value::Array(holders), &mut bytes);
-            refers.insert(format!("role {role}").into(), fingerprint(&bytes));
-        }
-        for route in strings(table, "routes") {
-            let Some(table) = self.routes.get(&route) else { continue };
+        for (name, table) in &self.routes {
             let about = table.iter().filter(|(key, _)| ROUTE_SCOPE.contains(&key.as_str()));
             let about: Table = about.map(|(key, value)| (key.clone(), value.clone())).collect();
-            let mut bytes = Vec::new();
-            encode(&Value::Table(about), &mut bytes);
-            refers.insert(format!("route {route}").into(), fingerprint(&bytes));
+            prints.routes.insert(name.clone(), of(&Value::Table(about)));
         }
         for (id, exclude) in &self.excludes {
-            if strings(exclude, "rules").any(|rule| rule == name) {
-                let mut bytes = Vec::new();
-                encode(&Value::Table(plain(exclude)), &mut bytes);
-                refers.insert(format!("waf.exclude {id}").into(), fingerprint(&bytes));
+            let print = of(&Value::Table(plain(exclude)));
+            for rule in strings(exclude, "rules") {
+                prints.excludes.entry(rule).or_default().push((id.clone(), print));
             }
         }
-        refers
+        prints
     }
 
     /// The roles that count as this one: itself, and all that inherit it.
@@ -428,6 +453,12 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
             }
         }
     }
+}
+
+fn of(value: &Value) -> Fingerprint {
+    let mut bytes = Vec::new();
+    encode(value, &mut bytes);
+    fingerprint(&bytes)
 }
 
 fn fingerprint(bytes: &[u8]) -> Fingerprint {

@@ -16,6 +16,10 @@ pub struct Concerns {
 impl Waf {
     /// Which gates have rules that look at this request. Whatever they would see, no others do.
     pub fn concerns(&self, facts: &Facts<'_>) -> Concerns {
+        if self.program.is_some() {
+            // A program decides by itself what it looks at, and when.
+            return Concerns { head: true, body: true };
+        }
         let Some(engine) = &self.engine else { return Concerns::default() };
         let [head, body] = [&engine.head, &engine.body]
             .map(|gate| !gate.rules.is_empty() && !gate.heads(&gate.active(facts)).is_empty());

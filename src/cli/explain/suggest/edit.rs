@@ -11,7 +11,7 @@ use crate::audit::Line;
 use crate::cli::explain::account::Account;
 use crate::cli::explain::written;
 use crate::config::{Setup, load};
-use crate::decision::{Builtin, Denial, RuleRef, Stage};
+use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
 use crate::facts::Identity;
 use crate::policy::source::Sources;
 
@@ -33,6 +33,11 @@ pub(super) struct Proposal {
 pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
     if &*line.stage == "waf" && &*line.decision == "deny" {
         return exclusion(account, line);
+    }
+    if &*line.stage == "authn" && &*line.decision == "deny" {
+        let reason = line.reason.as_ref().and_then(|reason| reason.parse::<Reason>().ok());
+        let check = reason.map_or("look at the credential", |reason| reason.info().check);
+        return Err(format!("No entry of the policy makes this credential valid. {}.", capitalised(check)));
     }
     let Some(denial) = account.denial() else {
         return Err("The policy as it is now lets the request pass.".to_owned());
@@ -130,9 +135,10 @@ fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String>
 
 /// A deny beats every grant, so the caller must be exempt from it.
 fn exemption(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
-    let declared = |name: &&Box<str>| account.policy().roles.get(name).is_some();
+    let declared = |name: &&str| account.policy().roles.get(name).is_some();
     let who = account.identity.as_ref().and_then(|identity| identity.who());
-    let roles: Vec<&Box<str>> = who.iter().flat_map(|who| &who.holder.roles).filter(declared).collect();
+    let roles = who.iter().flat_map(|who| &who.holder.roles).map(|role| &**role);
+    let roles: Vec<&str> = roles.filter(declared).collect();
     let [first, ..] = &roles[..] else {
         return Err("A deny refuses this, and the caller has no role that could be exempt from it. Narrow the rule, or let it end with `until`.".to_owned());
     };
@@ -152,7 +158,7 @@ fn exemption(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String>
 fn address(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
     let ip = account.admitted.client.ip.to_string();
     let key = match denial.reason {
-        crate::decision::Reason::IpDenied => "except",
+        Reason::IpDenied => "except",
         _ => "allow",
     };
     let found = changed(account, denial, key, &ip);

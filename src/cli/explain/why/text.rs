@@ -159,9 +159,10 @@ fn rule(story: &Story<'_>) -> String {
             out.push_str(&fill("  ", &text));
         }
     }
-    let changed = match &story.line.rule_changed {
-        Some(at) => format!("It last changed at {}.", printable(at)),
-        None => "Nothing is known of its last change.".to_owned(),
+    let changed = match (&story.line.rule_changed, story.rule()) {
+        (Some(at), _) => format!("It last changed at {}.", printable(at)),
+        (None, Some(RuleRef::Builtin(_))) => return out,
+        (None, _) => "Nothing is known of its last change.".to_owned(),
     };
     out.push_str(&fill("  ", &changed));
     out
