@@ -35,6 +35,15 @@ done < <(grep -E '^curl .*# [0-9]{3} ' README.md)
 
 [ "$count" -eq 5 ] || { echo "the README has $count curl lines with an answer, not 5"; exit 1; }
 
+# The API that the README asks knows of the refusals above, and the page is there.
+command=$(grep -E "^curl 'http://127.0.0.1:9901/" README.md)
+if eval "$command -s" | grep -q '"rule":"ip/office-only"' && curl -fs http://127.0.0.1:9901/ | grep -q '<h1>Decisions</h1>'; then
+  echo "ok: $command"
+else
+  echo "FAILED: $command"
+  failed=1
+fi
+
 # The refusal that the README shows in full, apart from ids and the date. Its body is broken into lines.
 plain() { tr -d '\r' | sed -E 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/ID/g; s/^date: .*/date/'; }
 command=$(grep -E '^curl .*# [0-9]{3} ' README.md | tail -n 1)

@@ -14,7 +14,6 @@ use super::oracle::Question;
 use super::records::{Filter, newest_first};
 use super::{AdminState, bans, input, live, openapi, page, rules, status, verbose};
 use crate::serve::{Lifecycle, Trigger};
-use crate::upstream::Condition;
 
 /// What may be asked with which methods, and what a caller needs for it. The description under
 /// `/api/openapi.json` is held to this table by a test.
@@ -137,8 +136,8 @@ async fn answer(
         ("/api/decisions", _) => decisions(state, query, headers),
         ("/api/decisions/{id}", _) => {
             let id = path.rsplit('/').next().unwrap_or("");
-            match page::one::document(state, id) {
-                Some(document) => json(StatusCode::OK, &document),
+            match page::one::record(state, id).await {
+                Some(text) => whole(StatusCode::OK, "application/json", text.into()),
                 None => problem(StatusCode::NOT_FOUND, page::one::not_found(state, id)),
             }
         }
@@ -166,16 +165,8 @@ async fn answer(
 }
 
 fn metrics(state: &AdminState) -> Answer {
-    let upstreams = state.installer.upstreams();
-    let counts = upstreams.iter().flat_map(|upstream| {
-        Condition::ALL.into_iter().map(|condition| {
-            let count = upstream.servers.iter().filter(|(_, is)| *is == condition).count();
-            (upstream.name.as_str(), condition.name(), count)
-        })
-    });
-    state.metrics.upstream_servers(counts);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    whole(StatusCode::OK, kind, state.metrics.render().into())
+    whole(StatusCode::OK, kind, state.installer.exposition().into())
 }
 
 fn decisions(state: &AdminState, query: &str, headers: &HeaderMap) -> Answer {
@@ -220,8 +211,8 @@ enum ReloadAnswer {
 
 async fn reload(state: &Arc<AdminState>, caller: &Caller) -> Answer {
     state.changes.note(caller, "asked for a reload");
-    let installer = Arc::clone(&state.installer);
-    match tokio::task::spawn_blocking(move || installer.reload(Trigger::Api)).await {
+    let (installer, by) = (Arc::clone(&state.installer), caller.to_string());
+    match tokio::task::spawn_blocking(move || installer.reload_for(Trigger::Api, Some(&by))).await {
         Ok(Ok(version)) => {
             json(StatusCode::OK, &ReloadAnswer::Done { reloaded: true, policy: version.to_string() })
         }

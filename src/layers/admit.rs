@@ -103,6 +103,8 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let decision_id = context.ids.borrow_mut().next(now);
     let request_id =
         request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
+    #[cfg(feature = "otlp")]
+    let span = super::spans::begin(context, &parts.headers);
     let verbose = installed.snapshot.verbose.as_ref();
     let trace = verbose.and_then(|verbose| verbose.begin(policy, &admitted, now));
     let judged = Judged {
@@ -111,7 +113,12 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         version: parts.version,
         decision_id,
         request_id,
+        #[cfg(feature = "otlp")]
+        trace_id: span.map(|span| super::judged::TraceId(span.trace)),
+        #[cfg(not(feature = "otlp"))]
         trace_id: None,
+        #[cfg(feature = "otlp")]
+        span,
         admitted,
         port: peer.address.port(),
         identity: Identity::Nobody,

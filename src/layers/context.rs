@@ -16,6 +16,7 @@ use super::secured::Secured;
 use super::verbose::Verbose;
 use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
+use crate::decision::{Change, RuleRef};
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) recorder: Arc<Recorder>,
     /// The values that the policy's conditions look at, with their names in the record.
     pub(crate) recorded: Arc<[(String, Fact)]>,
+    /// When each written rule last changed, as far as that is known.
+    pub(crate) changes: Arc<[Option<Change>]>,
     /// The texts that the configuration was made of.
     pub(crate) sources: Arc<Sources>,
     /// For which requests trails are kept; mostly none.
@@ -76,6 +79,9 @@ pub(crate) struct Context {
     pub(crate) draining: Cell<bool>,
     /// Set while a request that panicked is being dropped.
     pub(crate) panicked: Cell<bool>,
+    /// Where spans go, if they are made.
+    #[cfg(feature = "otlp")]
+    pub(crate) spans: Option<crate::otlp::Spans>,
 }
 
 /// What all threads share.
@@ -93,6 +99,9 @@ pub(crate) struct Shared {
     pub(crate) passwords: Arc<Semaphore>,
     /// How well the upstreams' servers are.
     pub(crate) board: Arc<Board>,
+    /// Where spans go, if they are made.
+    #[cfg(feature = "otlp")]
+    pub(crate) spans: Option<crate::otlp::Spans>,
 }
 
 /// Key sets that some request missed a key of. Requests ask; whoever fetches decides when.
@@ -185,6 +194,15 @@ impl Snapshot {
             recorded,
             sources: Arc::new(sources),
             verbose: None,
+            changes: Arc::default(),
+        }
+    }
+
+    /// The last change of a rule, as far as this installation knows it.
+    pub(crate) fn change(&self, rule: RuleRef) -> Option<Change> {
+        match rule {
+            RuleRef::Written(written) => self.changes.get(written.0 as usize).copied().flatten(),
+            RuleRef::Builtin(_) => None,
         }
     }
 }
@@ -207,6 +225,8 @@ impl Context {
             passwords: Arc::clone(&shared.passwords),
             draining: Cell::new(false),
             panicked: Cell::new(false),
+            #[cfg(feature = "otlp")]
+            spans: shared.spans.clone(),
         })
     }
 
@@ -251,6 +271,8 @@ impl Context {
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
             board: Arc::default(),
+            #[cfg(feature = "otlp")]
+            spans: None,
         };
         Context::new(&shared, log.handle())
     }

@@ -56,6 +56,9 @@ pub(crate) struct Judged {
     pub(crate) request_id: HeaderValue,
     /// W3C trace context that is passed on.
     pub(crate) trace_id: Option<TraceId>,
+    /// The span that is made of it, where spans are.
+    #[cfg(feature = "otlp")]
+    pub(crate) span: Option<crate::otlp::Begun>,
     /// Target, client, route.
     pub(crate) admitted: Admitted,
     /// The port of the other end of the connection.

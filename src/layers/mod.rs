@@ -19,6 +19,9 @@ mod judged;
 mod record;
 mod refused;
 mod secured;
+#[cfg(feature = "otlp")]
+mod spans;
+mod traceparent;
 mod verbose;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
@@ -32,4 +35,5 @@ pub(crate) use inspect::inspect;
 pub(crate) use judged::{Inbound, Judged, Payload, Reply, TraceId, Verdicts};
 pub(crate) use refused::{record_head, turn_away};
 pub(crate) use secured::{Secured, Shown, certificate_rule};
+pub(crate) use traceparent::{TRACEPARENT, Traceparent, id as trace_id};
 pub(crate) use verbose::{Trails, Verbose};

@@ -16,7 +16,7 @@ use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::{descriptors, keys, tls};
+use super::{descriptors, keys, rises, tls};
 use crate::audit::Log;
 use crate::config::Settings;
 use crate::layers::{Context, Shared};
@@ -90,13 +90,17 @@ where
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    descriptors::take(settings.connections);
+    let room = descriptors::take(settings.connections);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone(), Arc::clone(&log)).await?;
+    #[cfg(feature = "otlp")]
+    let (spans, telemetry) = telemetry(&installer, &settings)?;
     let shared = shared(&installer, &metrics, threads)?;
-    let admission = Admission::new();
+    #[cfg(feature = "otlp")]
+    let shared = Shared { spans, ..shared };
+    let admission = Admission::new(room);
     let tickets = tls::tickets()?;
     let mut workers = Vec::with_capacity(threads);
     for index in 0..threads {
@@ -116,6 +120,7 @@ where
     let beside = tokio::spawn(beside);
     let losses = tokio::spawn(count_losses(Arc::clone(&log), Arc::clone(&metrics)));
     let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    let rises = tokio::spawn(rises::watch(Arc::clone(&installer), Arc::clone(&metrics)));
     let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
     signals.until_term(&installer, &log).await;
 
@@ -139,8 +144,13 @@ where
             joined.await.unwrap_or(false)
         }
     };
+    #[cfg(feature = "otlp")]
+    if let Some(telemetry) = telemetry {
+        telemetry.end().await;
+    }
     losses.abort();
     files.abort();
+    rises.abort();
     fetching.abort();
     beside.abort();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(70) })
@@ -158,7 +168,25 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
         keys_wanted: Arc::default(),
         passwords: Arc::new(Semaphore::new(threads * 2)),
         board: installer.board(),
+        #[cfg(feature = "otlp")]
+        spans: None,
     })
+}
+
+/// Begins to send traces and metrics, if the configuration says where to.
+#[cfg(feature = "otlp")]
+fn telemetry(
+    installer: &Arc<Installer>,
+    settings: &crate::config::Settings,
+) -> Result<(Option<crate::otlp::Spans>, Option<crate::otlp::Exporting>), StartError> {
+    let Some(otlp) = &settings.otlp else { return Ok((None, None)) };
+    let metrics = otlp.interval.map(|every| {
+        let installer = Arc::clone(installer);
+        (every, Box::new(move || installer.exposition()) as crate::otlp::Exposition)
+    });
+    let (spans, exporting) = crate::otlp::start(otlp.endpoint.clone(), &otlp.service, otlp.sample, metrics)
+        .map_err(|error| StartError::System(io::Error::other(error)))?;
+    Ok((spans, Some(exporting)))
 }
 
 /// How many verified credentials are remembered.

@@ -18,7 +18,7 @@ use super::choose::Tried;
 use super::cluster::Cluster;
 use super::dial::Wanted;
 use super::fault::Fault;
-use super::link::{Failure, Link};
+use super::link::{Failure, Link, Unanswered};
 use super::multiplex::Stream;
 use super::server::{Channel, Flight, Server};
 use super::{echo, upgrade};
@@ -143,6 +143,7 @@ async fn attempts(
         };
         let (unsent, fault) = match failure {
             Failure::Unsent(request, fault) => (Some(*request), fault),
+            Failure::Unanswered(_) => (None, Fault::Reset),
             Failure::Broken(fault) => (None, fault),
         };
         if fault.is_of_server() && terms.fate.end() == BodyEnd::Well {
@@ -217,22 +218,21 @@ async fn send(
         if !link.is_usable().await {
             continue;
         }
-        let spare = if now.duration_since(link.idle_since) > RACE { spare(&request) } else { None };
-        let outcome = over_link(link, request, terms, flight, room, now).await;
-        let failure = match outcome {
+        match over_link(link, Asked::First(request), terms, flight, room, now).await {
             Ok(response) => return Ok(Forwarded::Answer(response)),
-            Err(failure) => failure,
-        };
-        request = match (failure, spare) {
-            (Failure::Unsent(request, _), _) => *request,
-            // The upstream closed a rested connection just as we wrote to it. It answered nothing,
-            // and asking again does no harm.
-            (Failure::Broken(Fault::Reset), Some(spare)) => spare,
-            (Failure::Broken(fault), _) => return Err(Failure::Broken(fault)),
-        };
-        flight = Flight::new(server);
-        // A second rested connection may be as stale as the first; a new one is not.
-        break;
+            // The server closed a connection that rested just as we wrote to it. It answered nothing, and
+            // asking again does no harm. A second such connection may be as stale as the first; a new one
+            // is not.
+            Err(Failure::Unanswered(unanswered)) => {
+                return repeat(server, unanswered, terms, room).await.map(Forwarded::Answer);
+            }
+            Err(Failure::Unsent(unsent, _)) => {
+                request = *unsent;
+                flight = Flight::new(server);
+                break;
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     if let Some(stream) = server.multiplex.stream() {
         match over_stream(stream, request, terms, flight, room).await {
@@ -245,33 +245,52 @@ async fn send(
     }
     let connected = server.connect(terms.connect_patience(), terms.client, Wanted::Any).await;
     let answered = match connected {
-        Ok(Channel::Link(link)) => over_link(link, request, terms, flight, room, Instant::now()).await,
+        Ok(Channel::Link(link)) => {
+            over_link(link, Asked::First(request), terms, flight, room, Instant::now()).await
+        }
         Ok(Channel::Stream(stream)) => over_stream(stream, request, terms, flight, room).await,
         Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
     };
     answered.map(Forwarded::Answer)
 }
 
-/// A copy of the request for a second try on a connection that rested long enough for its server to
-/// have closed it, where one is safe: no body, and a method without effect.
-fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if harmless && matches!(request.body(), RequestBody::Empty) { copy_of(request) } else { None }
+/// Sends a request once more, on a connection of its own.
+async fn repeat(
+    server: &Rc<Server>,
+    unanswered: Unanswered,
+    terms: &Terms,
+    room: &mut Option<Room>,
+) -> Result<Response<ResponseBody>, Failure> {
+    let flight = Flight::new(server);
+    match server.connect(terms.connect_patience(), terms.client, Wanted::Http1).await {
+        Ok(Channel::Link(link)) => {
+            over_link(link, Asked::Again(unanswered), terms, flight, room, Instant::now()).await
+        }
+        Ok(Channel::Stream(_)) => Err(Failure::Broken(Fault::Reset)),
+        Err(fault) => Err(Failure::Broken(fault)),
+    }
 }
 
-/// A close that came earlier than this would have been seen when the connection was taken.
-const RACE: Duration = Duration::from_millis(50);
+/// What is asked over a connection.
+enum Asked {
+    First(Request<RequestBody>),
+    Again(Unanswered),
+}
 
 async fn over_link(
     mut link: Link,
-    request: Request<RequestBody>,
+    asked: Asked,
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
     now: Instant,
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut alarm = std::mem::take(&mut link.alarm);
-    let response = terms.in_time(&mut alarm, now, link.exchange(request)).await?;
+    let exchanged = match asked {
+        Asked::First(request) => terms.in_time(&mut alarm, now, link.exchange(request)).await,
+        Asked::Again(unanswered) => terms.in_time(&mut alarm, now, link.repeat(unanswered)).await,
+    };
+    let (mut link, response) = exchanged?;
     link.alarm = alarm;
     flight.occupy(room.take());
     // Most answers have come whole with their heads, and then the connection need not wait for a client.

@@ -120,7 +120,7 @@ async fn probe(server: &Server, health: &Health) -> Option<bool> {
         Stream::connect(dialled.io, None).await.ok()?.exchange(request).await.ok()?.status()
     } else {
         request.headers_mut().insert(header::HOST, server.authority().clone());
-        Link::new(dialled.io, None).exchange(request).await.ok()?.status()
+        Link::new(dialled.io, None).exchange(request).await.ok()?.1.status()
     };
     Some(is_good(status, &health.status))
 }

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::{Request, Response};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response};
 use http_body::Frame;
 use tokio::time::Instant;
 
@@ -33,8 +33,18 @@ pub(crate) struct Link {
 pub(super) enum Failure {
     /// Before anything was written; the request is whole.
     Unsent(Box<Request<RequestBody>>, Fault),
+    /// Something was written, and the connection ended without a byte of an answer. The request may be
+    /// sent again: it has no body, and a method without effect (RFC 9110 section 9.2.2).
+    Unanswered(Unanswered),
     /// Something was written.
     Broken(Fault),
+}
+
+/// A request that was sent and not answered, as it was sent.
+#[derive(Debug)]
+pub(super) struct Unanswered {
+    head: BytesMut,
+    method: Method,
 }
 
 impl Link {
@@ -64,8 +74,29 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub(super) async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<()>, Failure> {
-        self.connection.exchange(request).await.map_err(|broken| Failure::Broken(fault(broken)))
+    pub(super) async fn exchange(
+        mut self,
+        request: Request<RequestBody>,
+    ) -> Result<(Link, Response<()>), Failure> {
+        let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let method = Some(request.method())
+            .filter(|_| harmless && matches!(request.body(), RequestBody::Empty))
+            .cloned();
+        match (self.connection.exchange(request).await, method) {
+            (Ok(response), _) => Ok((self, response)),
+            (Err(Broken::Unanswered), Some(method)) => {
+                Err(Failure::Unanswered(Unanswered { head: self.connection.into_unanswered(), method }))
+            }
+            (Err(broken), _) => Err(Failure::Broken(fault(broken))),
+        }
+    }
+
+    /// Sends a request that another connection did not answer.
+    pub(super) async fn repeat(mut self, request: Unanswered) -> Result<(Link, Response<()>), Failure> {
+        match self.connection.repeat(request.head, &request.method).await {
+            Ok(response) => Ok((self, response)),
+            Err(broken) => Err(Failure::Broken(fault(broken))),
+        }
     }
 
     /// The body of the answer, if all of it is at hand.
@@ -86,7 +117,7 @@ impl Link {
 
 fn fault(broken: Broken) -> Fault {
     match broken {
-        Broken::Closed => Fault::Reset,
+        Broken::Unanswered | Broken::Closed => Fault::Reset,
         Broken::Malformed => Fault::Protocol,
         Broken::Body => Fault::ClientBody,
     }

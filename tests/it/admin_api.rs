@@ -129,18 +129,19 @@ fn one_decision_is_told_with_its_trail_and_whom_else_it_concerns() {
     let id = refused.header("x-request-id").expect("set").to_owned();
     operator.decisions("decision=deny", 1);
     let told = operator.read(&format!("/api/decisions/{id}"));
-    assert_eq!(told["record"]["request_id"], id);
-    assert_eq!(told["rule"]["sentence"], "No grant allows this.");
-    assert_eq!(told["same_decision"], true, "{told}");
-    assert_eq!(told["again"]["nearest"][0]["rule"], "rbac/orders-write");
+    assert_eq!((&told["request_id"], &told["rule"]), (&id.into(), &"rbac/default-deny".into()));
+    let about = &told["about"];
+    assert_eq!(about["rule"]["sentence"], "No grant allows this.");
+    assert_eq!(about["same_decision"], true, "{told}");
+    assert_eq!(about["again"]["nearest"][0]["rule"], "rbac/orders-write");
     assert_eq!(
-        told["others"],
+        about["others"],
         json!({"count": 1, "subjects": 1, "addresses": 1, "paths": 1, "scope": "only this request"})
     );
-    assert!(told["trail"].is_null());
+    assert!(about["trail"].is_null());
     let gone = get_local(operator.admin, "/api/decisions/0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11");
     assert_eq!(gone.status, 404);
-    assert!(gone.text().contains("there is no recent decision"), "{}", gone.text());
+    assert!(gone.text().contains("there is no decision"), "{}", gone.text());
 }
 
 #[test]
@@ -314,7 +315,7 @@ fn trails_are_kept_for_what_was_asked_and_no_longer() {
     let trail = |query: &str, count: usize| {
         let found = operator.decisions(query, count);
         let id = found[0]["decision_id"].as_str().expect("an id").to_owned();
-        operator.read(&format!("/api/decisions/{id}"))["trail"].clone()
+        operator.read(&format!("/api/decisions/{id}"))["about"]["trail"].clone()
     };
     get(gateway.address, "/early");
     assert!(trail("path=/early", 1).is_null());
@@ -393,6 +394,51 @@ fn whoever_may_open_the_socket_needs_no_token() {
     let answer = read_response(&mut stream, false).expect("an answer");
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert!(answer.json()["by"].as_str().is_some_and(|by| by.starts_with("user ")), "{}", answer.text());
+}
+
+#[test]
+fn a_decision_that_is_in_memory_no_more_is_found_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("kept.jsonl");
+    let config = format!("{CONFIG}\n[log]\nsink = {{ file = {log:?} }}\n");
+    let first = Gateway::start(&config);
+    let id = get(first.address, "/secret").header("x-request-id").expect("set").to_owned();
+    drop(first);
+    let gateway = Gateway::start(&config);
+    let operator = Operator::of(&gateway);
+    assert_eq!(operator.read("/api/decisions")["kept"], 0);
+    let told = operator.read(&format!("/api/decisions/{id}"));
+    assert_eq!((&told["request_id"], &told["about"]["same_decision"]), (&id.clone().into(), &true.into()));
+    assert!(get_local(operator.admin, &format!("/decisions/{id}")).text().contains("/secret"));
+}
+
+#[test]
+fn bans_and_trails_end_by_themselves() {
+    let mut gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let wanted = json!({"address": "127.0.0.1", "for": "1s"});
+    assert_eq!(operator.send("POST", "/api/bans", &wanted).status, 201);
+    assert_eq!(operator.send("PUT", "/api/log-level", &json!({"for": "1s"})).status, 200);
+    gateway.wait_for("a ban has ended");
+    gateway.wait_for("the time of full trails has ended");
+    assert_eq!(get(gateway.address, "/").status, 200);
+    assert_eq!(operator.read("/api/bans"), json!({"bans": []}));
+    assert_eq!(operator.read("/api/log-level")["verbose"], false);
+}
+
+#[test]
+fn without_a_log_there_are_no_records_and_that_is_said() {
+    let gateway = Gateway::start(&format!("{CONFIG}\n[log]\nsink = \"none\"\n"));
+    let operator = Operator::of(&gateway);
+    let refused = get(gateway.address, "/secret");
+    let id = refused.header("x-request-id").expect("set");
+    let found = operator.read("/api/decisions");
+    assert_eq!((&found["log"], &found["kept"]), (&false.into(), &0.into()), "{found}");
+    let gone = get_local(operator.admin, &format!("/api/decisions/{id}"));
+    assert!(gone.status == 404 && gone.text().contains("the decision log is off"), "{}", gone.text());
+    assert!(get_local(operator.admin, "/").text().contains("The decision log is off"));
+    // Counts go on.
+    assert_eq!(operator.read("/api/policy")["refused"], 1);
 }
 
 /// Server-sent events, one after the other.

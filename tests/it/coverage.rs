@@ -17,6 +17,7 @@ use crate::support::tables::{Table, folder, setup, tables};
 const ON_SOCKETS: &[(&str, &str)] = &[
     ("intake/malformed", include_str!("intake.rs")),
     ("intake/head-too-large", include_str!("intake.rs")),
+    ("ip/banned", include_str!("admin_api.rs")),
     ("fault/upstream-connect", include_str!("forwarding.rs")),
     ("fault/upstream-timeout", include_str!("forwarding.rs")),
     ("fault/upstream-reset", include_str!("forwarding.rs")),

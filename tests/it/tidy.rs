@@ -71,6 +71,7 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "metrics", rooms: CORE, crates: Crates::Not(CLI_ONLY) },
     Room { name: "deny", rooms: CORE, crates: Crates::Not(CLI_ONLY) },
+    Room { name: "otlp", rooms: &["decision", "facts", "policy", "metrics"], crates: Crates::Not(CLI_ONLY) },
     Room {
         name: "audit",
         rooms: &["decision", "facts", "policy", "metrics", "deny"],
@@ -89,13 +90,15 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "layers",
-        rooms: &["decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "upstream"],
+        rooms: &[
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "upstream",
+        ],
         crates: Crates::Not(CLI_ONLY),
     },
     Room {
         name: "serve",
         rooms: &[
-            "decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "layers",
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "layers",
             "upstream", "admin",
         ],
         crates: Crates::Not(CLI_ONLY),
@@ -103,7 +106,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "admin",
         rooms: &[
-            "decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "layers",
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "layers",
             "upstream", "serve",
         ],
         crates: Crates::Not(CLI_ONLY),
@@ -111,7 +114,7 @@ const ROOMS: &[Room] = &[
     Room {
         name: "cli",
         rooms: &[
-            "decision", "facts", "policy", "metrics", "deny", "audit", "state", "config", "layers",
+            "decision", "facts", "policy", "metrics", "deny", "audit", "otlp", "state", "config", "layers",
             "upstream", "serve", "admin",
         ],
         crates: Crates::Not(&[]),

@@ -180,6 +180,24 @@ fn only_what_is_safe_to_repeat_is_repeated() {
 }
 
 #[test]
+fn a_rested_connection_that_dies_under_a_request_costs_none_that_does_no_harm() {
+    for (method, status) in [("GET", 200), ("POST", 502)] {
+        let count = AtomicUsize::new(0);
+        // Every second request finds its connection closed, however shortly it rested.
+        let upstream = Upstream::answering(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+            1 => Vec::new(),
+            _ => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(),
+        });
+        // Without a budget: this is no retry of what a server failed.
+        let gateway =
+            Gateway::start(&config(&[plain(upstream.address)], "retry = { attempts = 1, budget = 0.0 }"));
+        assert_eq!(request(gateway.address, method, "/x", &[], b"").status, 200);
+        assert_eq!(request(gateway.address, method, "/x", &[], b"").status, status, "{method}");
+        assert_eq!(upstream.received().len(), if status == 200 { 3 } else { 2 });
+    }
+}
+
+#[test]
 fn a_streamed_body_is_never_sent_twice() {
     let (cutting, good) = (Upstream::answering(|_| Vec::new()), named("good"));
     let servers = [plain(cutting.address), plain(good.address)];

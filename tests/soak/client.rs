@@ -110,6 +110,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Ok(answer)
     }
 
+    /// What came and is not read yet.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Reads the head of an answer.
     pub async fn head(&mut self) -> io::Result<String> {
         let mut seen = 0;

@@ -5,6 +5,7 @@
 //! | `/wait/MS/…` | as below, after so many milliseconds |
 //! | `/drip/COUNT/MS/…` | so many chunks of one byte, with such pauses |
 //! | `/big/BYTES/…` | so many bytes |
+//! | `/fault/KIND/…` | what goes wrong by that name, see [`Fault`] |
 //! | any other | the path, so that an answer of another's can be told |
 //!
 //! A request with a body is answered with the number of its bytes; one that asks for an upgrade gets it,
@@ -22,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::client::run;
+use crate::process::until;
 
 /// The upstream. Its thread ends with the process.
 #[derive(Clone)]
@@ -34,7 +36,13 @@ pub struct Origin {
 
 impl Origin {
     pub fn start() -> Origin {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Origin::on(SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// At an address, which it may have to wait for.
+    fn on(address: SocketAddr) -> Origin {
+        let bind = || std::net::TcpListener::bind(address).ok();
+        let listener = until(Duration::from_secs(5), bind).expect("a free port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("bound");
         let origin = Origin { address, requests: Arc::default(), open: Arc::default() };
@@ -56,6 +64,19 @@ impl Origin {
         origin
     }
 
+    /// An upstream that is a process of its own, until somebody kills it: this program, started with this
+    /// argument and an address.
+    pub const ALONE: &str = "--origin";
+
+    /// Is that process.
+    pub fn alone(address: &str) -> ! {
+        let origin = Origin::on(address.parse().expect("an address"));
+        println!("{}", origin.address);
+        loop {
+            thread::park();
+        }
+    }
+
     /// What stands in `[upstream.NAME]`.
     pub fn servers(&self) -> String {
         format!("servers = [\"http://{}\"]", self.address)
@@ -69,6 +90,82 @@ impl Origin {
     /// How many connections are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
+    }
+}
+
+/// What goes wrong after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is closed, or reset, without an answer.
+    Close,
+    Reset,
+    /// In the head of the answer.
+    HalfHead,
+    /// In a body of known length.
+    HalfBody,
+    HalfBodyReset,
+    /// In a chunked body: between two chunks, or within one.
+    NoLastChunk,
+    HalfChunk,
+    /// In a body that would end with the connection.
+    OpenBodyReset,
+    /// What comes is not HTTP.
+    Garbage,
+    /// A whole answer, and the connection is closed or reset at once.
+    ThenClose,
+    ThenReset,
+    /// A whole answer, and the connection is closed in one direction only.
+    ThenHalfClose,
+}
+
+impl Fault {
+    pub const ALL: [Fault; 12] = [
+        Fault::Close,
+        Fault::Reset,
+        Fault::HalfHead,
+        Fault::HalfBody,
+        Fault::HalfBodyReset,
+        Fault::NoLastChunk,
+        Fault::HalfChunk,
+        Fault::OpenBodyReset,
+        Fault::Garbage,
+        Fault::ThenClose,
+        Fault::ThenReset,
+        Fault::ThenHalfClose,
+    ];
+
+    /// Whether the client gets a whole answer all the same.
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Fault::ThenClose | Fault::ThenReset | Fault::ThenHalfClose)
+    }
+
+    fn of(path: &str) -> Option<Fault> {
+        let name = path.strip_prefix("/fault/")?.split('/').next()?;
+        Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name)
+    }
+
+    fn sends(self, path: &str) -> Vec<u8> {
+        let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len());
+        let half = &path[..path.len() / 2];
+        let text = match self {
+            Fault::Close | Fault::Reset => String::new(),
+            Fault::HalfHead => "HTTP/1.1 200 OK\r\nContent-Le".to_owned(),
+            Fault::HalfBody | Fault::HalfBodyReset => whole[..whole.len() - half.len()].to_owned(),
+            Fault::NoLastChunk => {
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{path}\r\n", path.len())
+            }
+            Fault::HalfChunk => {
+                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{half}", path.len())
+            }
+            Fault::OpenBodyReset => format!("HTTP/1.1 200 OK\r\n\r\n{half}"),
+            Fault::Garbage => "\u{1}\u{2}nothing like HTTP\r\n\r\n".to_owned(),
+            Fault::ThenClose | Fault::ThenReset | Fault::ThenHalfClose => whole,
+        };
+        text.into_bytes()
+    }
+
+    fn resets(self) -> bool {
+        matches!(self, Fault::Reset | Fault::HalfBodyReset | Fault::OpenBodyReset | Fault::ThenReset)
     }
 }
 
@@ -90,7 +187,29 @@ async fn serve(stream: TcpStream, requests: &AtomicUsize) -> io::Result<()> {
         if asked.upgrade {
             return echo(stream).await;
         }
+        if asked.path.starts_with("/fault/Upload") {
+            // Of a body that is announced, some comes and the rest is not wanted; or nothing is.
+            if asked.path.contains("/UploadSome/") {
+                let _ = stream.fill_buf().await?;
+            }
+            return Ok(());
+        }
         let read = read_body(&mut stream, &asked).await?;
+        if let Some(fault) = Fault::of(&asked.path) {
+            stream.write_all(&fault.sends(&asked.path)).await?;
+            if fault.resets() {
+                // What was sent has arrived by then, on this machine.
+                sleep(Duration::from_millis(2)).await;
+                stream.into_inner().set_zero_linger()?;
+            } else if fault == Fault::ThenHalfClose {
+                stream.shutdown().await?;
+                while !stream.fill_buf().await?.is_empty() {
+                    let count = stream.buffer().len();
+                    stream.consume(count);
+                }
+            }
+            return Ok(());
+        }
         answer(&mut stream, &asked.path, read).await?;
     }
     Ok(())

@@ -71,7 +71,7 @@ impl Page<'_> {
         match self {
             Page::Decisions => decisions::page(state, query),
             Page::Overview => html(StatusCode::OK, render("overview.html", &decisions::overview(state))),
-            Page::One(id) => one::page(state, id, query),
+            Page::One(id) => one::page(state, id, query).await,
             Page::WhatIf => what_if::page(state, query),
             Page::Rules => whole(state, "rules.html", "/rules", &rules::document(state)),
             Page::Triage => whole(state, "triage.html", "/waf", &triage::document(state)),
@@ -160,7 +160,7 @@ fn day(time: &str) -> String {
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
-        percent if percent == 0.0 => "0 %".to_owned(),
+        0.0 => "0 %".to_owned(),
         percent if percent < 0.1 => "< 0.1 %".to_owned(),
         percent if percent < 10.0 => format!("{percent:.1} %"),
         percent => format!("{percent:.0} %"),
@@ -172,7 +172,7 @@ fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "−" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);

@@ -113,7 +113,7 @@ pub(super) fn line(record: &Value, columns: Option<usize>) -> String {
     let head = format!(
         "{time}  {} {:<6} {}",
         padded(&styled(style, decision), 8),
-        record["status"],
+        record["status"].to_string(),
         padded(&rule, 40)
     );
     let request = format!(
@@ -193,8 +193,18 @@ mod tests {
             "reason": "role_missing", "method": "DELETE", "path": "/orders/\u{1b}[2J42", "request_id": "r-1",
             "client": {"ip": "203.0.113.9"}, "identity": {"subject": "alice"},
         });
-        let text = text(&shot(4, 16), Some(&shot(1, 10)), &[record.clone()], (100, 24));
-        insta::assert_snapshot!(anstream::adapter::strip_str(&text), @"");
+        let text = text(&shot(4, 16), Some(&shot(1, 10)), std::slice::from_ref(&record), (100, 24));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text), @r"
+        portcullis top  policy 7-3f9a2c1d  connections 3  up 61 s
+        9 decisions/s, 3 refused/s; since the start 20 decided, 4 refused (20.0 %)
+
+        REFUSED/S ALLOWED/S    REFUSED    ALLOWED  RULE
+                3         0          4          0  rbac/default-deny
+                0         6          0         16  rbac/read
+
+        TIME      DECISION STATUS RULE (REASON)                            REQUEST
+        09:12:03  deny     403    rbac/default-deny (role_missing)         DELETE /orders/\u{1b}[2J42  203.0
+        ");
         let line = line(&record, None);
         assert!(anstream::adapter::strip_str(&line).to_string().ends_with("203.0.113.9 alice  r-1"));
     }

@@ -144,6 +144,14 @@ const PAGES: &[(Code, Page)] = &[
         },
     ),
     (
+        Code::SeclangIgnored,
+        Page {
+            why: "Whoever wrote the line expects something of it: a limit, a log, an engine that is off. Here it is not so.",
+            example: "[waf]\nseclang = [\"waf.conf\"]     # with the line: SecRuleEngine DetectionOnly\n",
+            mend: "Say it where the message points to, such as `[waf] mode` or `[waf.body]`, and remove the line, or allow this lint with the reason.",
+        },
+    ),
+    (
         Code::ShadowedRule,
         Page {
             why: "It is believed to protect or to explain something, and is never the one that does. With `allow` rules it usually shows a misunderstanding: every rule must let an address through, so a second list does not add to the first.",

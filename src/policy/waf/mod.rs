@@ -15,6 +15,7 @@ mod body;
 pub mod bytes;
 mod collect;
 mod compile;
+mod concerns;
 mod documented;
 pub mod ir;
 mod lints;
@@ -44,7 +45,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+pub use self::concerns::Concerns;
 pub(in crate::policy) use self::lints::lint;
+pub use self::pack::text as pack_text;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
     RawWafRule, TargetWord, TransformWord,

@@ -35,8 +35,10 @@ pub(super) struct Connection<T> {
     io: T,
     /// What has come and is not taken.
     read: BytesMut,
-    /// What is to be sent.
+    /// What is to be sent, and how much of it was. It is kept until an answer comes, since a request
+    /// that nobody has answered may have to be sent once more.
     write: BytesMut,
+    written: usize,
     /// A piece of the request's body that is sent from where it lies, behind `write`.
     piece: Bytes,
     sending: Sending,
@@ -74,7 +76,9 @@ enum Receiving {
 /// Why an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// The connection ended, or could not be used, before the answer did.
+    /// The connection ended, or could not be used, before anything of an answer came.
+    Unanswered,
+    /// The connection ended before the answer did.
     Closed,
     /// What came is no answer.
     Malformed,
@@ -96,6 +100,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             io,
             read: BytesMut::new(),
             write: BytesMut::new(),
+            written: 0,
             piece: Bytes::new(),
             sending: Sending::Nothing,
             receiving: Receiving::Nothing,
@@ -129,11 +134,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             None => Sending::Nothing,
             Some(framing) => Sending::Body(body, framing),
         };
-        self.receiving = Receiving::Head;
         let (method, mut fields) = (parts.method, parts.headers);
         // The answer's fields take the place of the request's.
         fields.clear();
-        poll_fn(|cx| self.poll_answer(cx, &method, &mut fields)).await
+        self.answer(&method, fields).await
+    }
+
+    /// Sends what another connection was asked for and did not answer.
+    pub(super) async fn repeat(&mut self, head: BytesMut, method: &Method) -> Result<Response<()>, Broken> {
+        self.write = head;
+        self.answer(method, HeaderMap::new()).await
+    }
+
+    async fn answer(&mut self, method: &Method, mut fields: HeaderMap) -> Result<Response<()>, Broken> {
+        self.receiving = Receiving::Head;
+        poll_fn(|cx| self.poll_answer(cx, method, &mut fields)).await
+    }
+
+    /// The request, on a connection that ended without an answer to it, as it was sent. Only where it
+    /// had no body: the pieces of one are gone.
+    pub(super) fn into_unanswered(self) -> BytesMut {
+        self.write
     }
 
     fn poll_answer(
@@ -163,7 +184,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
                 return Poll::Ready(self.begin_answer(method, head, fields));
             }
             match ready!(self.poll_fill(cx)) {
-                Ok(0) | Err(_) if self.read.is_empty() => return Poll::Ready(Err(Broken::Closed)),
+                Ok(0) | Err(_) if self.read.is_empty() => return Poll::Ready(Err(Broken::Unanswered)),
                 Ok(0) | Err(_) => return Poll::Ready(Err(Broken::Malformed)),
                 Ok(_) => {}
             }
@@ -194,6 +215,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
             End::Chunks => Receiving::Chunked(Chunks::default()),
             End::Close => Receiving::UntilClose,
         };
+        self.forget_sent();
         let mut response = Response::new(());
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
@@ -285,9 +307,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
 
     fn stop_sending(&mut self) {
         self.lasting = false;
-        self.write.clear();
+        self.written = self.write.len();
         self.piece = Bytes::new();
         self.sending = Sending::Refused;
+    }
+
+    /// What has been sent is not needed any more.
+    fn forget_sent(&mut self) {
+        if self.written == self.write.len() {
+            self.write.clear();
+            self.written = 0;
+        }
     }
 
     /// Reads what there is. How much it was; 0: the server has closed.
@@ -299,13 +329,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
     /// Sends what there is to send. Ready: all of the request has gone.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         loop {
-            while self.write.has_remaining() {
-                let sent = ready!(Pin::new(&mut self.io).poll_write(cx, &self.write));
-                self.write.advance(sent.ok().filter(|sent| *sent > 0).ok_or(Broken::Closed)?);
+            while let left @ [_, ..] = &self.write[self.written..] {
+                let sent = ready!(Pin::new(&mut self.io).poll_write(cx, left));
+                self.written += sent.ok().filter(|sent| *sent > 0).ok_or(Broken::Closed)?;
             }
             while self.piece.has_remaining() {
                 let sent = ready!(Pin::new(&mut self.io).poll_write(cx, &self.piece));
                 self.piece.advance(sent.ok().filter(|sent| *sent > 0).ok_or(Broken::Closed)?);
+            }
+            if matches!(self.sending, Sending::Body(..)) || !matches!(self.receiving, Receiving::Head) {
+                self.forget_sent();
             }
             let Sending::Body(body, framing) = &mut self.sending else { break };
             let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {

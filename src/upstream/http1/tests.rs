@@ -172,7 +172,7 @@ fn an_answer_that_breaks_off_is_not_taken_for_whole() {
     ] {
         assert_eq!(came(&Method::GET, answer.as_bytes(), true), Err(Broken::Closed), "{answer:?}");
     }
-    assert_eq!(came(&Method::GET, b"", true), Err(Broken::Closed));
+    assert_eq!(came(&Method::GET, b"", true), Err(Broken::Unanswered));
     assert_eq!(came(&Method::GET, b"HTTP/1.1 200 OK\r\nA: ", true), Err(Broken::Malformed));
 }
 
@@ -291,6 +291,41 @@ fn a_rested_connection_that_was_closed_or_spoken_on_is_not_used() {
         let mut connection = Connection::new(near);
         drop(far);
         assert!(!poll_fn(|cx| Poll::Ready(connection.is_usable(cx))).await);
+    });
+}
+
+#[test]
+fn a_request_that_nobody_answered_is_sent_again_as_it_was() {
+    on_this_thread(async {
+        let mut sent = Vec::new();
+        // The server reads and closes, or has closed before anything could be written.
+        for reads in [true, false] {
+            let (near, mut far) = duplex(1 << 16);
+            let mut connection = Connection::new(near);
+            let server = async move {
+                let mut bytes = vec![0; 1 << 10];
+                let count = if reads { far.read(&mut bytes).await.unwrap() } else { 0 };
+                bytes.truncate(count);
+                drop(far);
+                bytes
+            };
+            let (bytes, broken) = match reads {
+                true => tokio::join!(server, connection.exchange(get())),
+                false => (server.await, connection.exchange(get()).await),
+            };
+            assert_eq!(broken.unwrap_err(), Broken::Unanswered);
+            sent.push(bytes);
+            let (near, mut far) = duplex(1 << 16);
+            far.write_all(b"HTTP/1.1 204 N\r\n\r\n").await.unwrap();
+            let again = connection.into_unanswered();
+            let mut connection = Connection::new(near);
+            assert_eq!(connection.repeat(again, &Method::GET).await.unwrap().status(), 204);
+            assert!(connection.is_done());
+            drop(connection);
+            let mut bytes = Vec::new();
+            far.read_to_end(&mut bytes).await.unwrap();
+            assert_eq!(bytes, sent[0]);
+        }
     });
 }
 

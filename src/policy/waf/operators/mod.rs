@@ -24,6 +24,7 @@ mod lt;
 mod number;
 mod present;
 pub(super) mod regex;
+mod sql;
 mod starts_with;
 mod within;
 
