@@ -51,7 +51,6 @@ fn look(judged: &mut Judged, peer: &Peer, head: &[u8]) {
             headers.append(name, value);
         }
     }
-    drop(lines);
     let trusted = policy.proxies.trusts(peer.address.ip().to_canonical());
     if let Some(id) = request_id(&installed, &headers, trusted) {
         judged.request_id = id;

@@ -50,7 +50,8 @@ use crate::policy::diagnostic::suggest;
   portcullis explain --rule waf/942100
   portcullis explain --rules builtin")]
 #[command(override_usage = "portcullis explain [OPTIONS] TARGET
-       portcullis explain --lint CODE | --reason CODE | --rule NAME | --rules [WHICH]")]
+       portcullis explain --lint CODE | --reason CODE
+       portcullis explain --rule NAME | --rules [WHICH]")]
 #[command(group(clap::ArgGroup::new("question").required(true).args(["target", "lint", "reason", "rule", "rules"])))]
 pub(super) struct Args {
     #[command(flatten)]

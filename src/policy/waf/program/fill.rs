@@ -50,7 +50,7 @@ pub(super) fn head(facts: &Facts<'_>, values: &mut Values) {
     let mark = memchr::memchr(b'?', origin).unwrap_or(origin.len());
     let path: Vec<u8> = percent_decode(&origin[..mark]).collect();
     values.single(Collection::Path, &path);
-    let name = memchr::memchr2_iter(b'/', b'\\', &path).last().map_or(0, |at| at + 1);
+    let name = memchr::memrchr2(b'/', b'\\', &path).map_or(0, |at| at + 1);
     values.single(Collection::Basename, &path[name..]);
     let query = origin.get(mark + 1..).unwrap_or_default();
     values.single(Collection::QueryString, query);

@@ -367,7 +367,8 @@ impl Judge<'_, '_> {
                 let Some(found) = self.judge(link, text, course.transaction) else { continue };
                 let secret = self.recorder.is_secret(&value, values);
                 matched = true;
-                self.note(link, number, found, Name::Value(at), secret, score, course);
+                let found = MatchedText { name: Name::Value(at), text: found, secret };
+                self.note(link, number, found, score, course);
             }
         }
         for asked in &link.asked {
@@ -464,7 +465,7 @@ impl Judge<'_, '_> {
             course.budget.take_times(text.text.len(), link.weight())?;
             let Some(found) = self.judge(link, &text.text, course.transaction) else { continue };
             matched = true;
-            self.note(link, number, found, text.name, text.secret, score, course);
+            self.note(link, number, MatchedText { text: found, ..text }, score, course);
         }
         Ok(matched)
     }
@@ -544,16 +545,14 @@ impl Judge<'_, '_> {
         &self,
         link: &Link,
         number: usize,
-        text: Vec<u8>,
-        name: Name,
-        secret: bool,
+        matched: MatchedText,
         score: &mut i64,
         course: &mut Course<'_>,
     ) {
         if link.capture {
-            capture(link, &text, course.transaction);
+            capture(link, &matched.text, course.transaction);
         }
-        course.transaction.matched.push(MatchedText { name, text, secret });
+        course.transaction.matched.push(matched);
         self.effects(link, number, score, course);
     }
 

@@ -79,26 +79,40 @@ impl Reader<'_, '_> {
             _ => None,
         };
         let settings = &mut self.script.settings;
+        let limit = lower.parse().ok().filter(|limit| *limit <= MAX_RESPONSE);
+        let engine = match lower.as_str() {
+            "on" => Some(EngineMode::On),
+            "off" => Some(EngineMode::Off),
+            "detectiononly" => Some(EngineMode::DetectionOnly),
+            _ => None,
+        };
         let understood = match name {
-            "secruleengine" => match lower.as_str() {
-                "on" => Some(settings.engine = EngineMode::On),
-                "off" => Some(settings.engine = EngineMode::Off),
-                "detectiononly" => Some(settings.engine = EngineMode::DetectionOnly),
-                _ => None,
-            },
-            "secrequestbodyaccess" => on.map(|on| settings.request_body = on),
-            "secresponsebodyaccess" => on.map(|on| settings.response_body = on),
+            "secruleengine" => {
+                settings.engine = engine.unwrap_or(settings.engine);
+                engine.is_some()
+            }
+            "secrequestbodyaccess" => {
+                settings.request_body = on.unwrap_or(settings.request_body);
+                on.is_some()
+            }
+            "secresponsebodyaccess" => {
+                settings.response_body = on.unwrap_or(settings.response_body);
+                on.is_some()
+            }
             "secresponsebodymimetype" => {
                 settings.response_types = words.iter().map(|word| word.to_ascii_lowercase().into()).collect();
-                Some(())
+                true
             }
-            "secresponsebodymimetypesclear" => Some(settings.response_types.clear()),
-            "secresponsebodylimit" => match lower.parse() {
-                Ok(limit) if limit <= MAX_RESPONSE => Some(settings.response_limit = limit),
-                _ => None,
-            },
-            "secargumentseparator" => (lower == "&").then_some(()),
-            "seccookieformat" => (lower == "0").then_some(()),
+            "secresponsebodymimetypesclear" => {
+                settings.response_types.clear();
+                true
+            }
+            "secresponsebodylimit" => {
+                settings.response_limit = limit.unwrap_or(settings.response_limit);
+                limit.is_some()
+            }
+            "secargumentseparator" => lower == "&",
+            "seccookieformat" => lower == "0",
             _ => {
                 let known = IGNORED.iter().find(|(known, _)| {
                     *known == name || ["secaudit", "secdebug"].contains(known) && name.starts_with(known)
@@ -118,7 +132,7 @@ impl Reader<'_, '_> {
                 return;
             }
         };
-        if understood.is_none() {
+        if !understood {
             let shown = words.join(" ");
             let message =
                 format!("`{shown}` is no value of `{}` that this version can do", directive.name.text);

@@ -438,6 +438,12 @@ fn a_rule_and_its_twin_match_the_same_requests() {
 // === problems ===
 
 #[test]
+fn a_rule_that_cannot_run_may_be_taken_out_behind_it() {
+    let text = "SecRule ARGS \"a(?=b)\" \"id:8,deny\"\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"";
+    check(&program(text), Request::get("/?q=ab"), "waf (body): 9 waf_match", &["9 ARGS:q 0"]);
+}
+
+#[test]
 fn what_cannot_be_run_is_told_with_its_place() {
     problems(
         "SecRule ARGS \"a\" \"id:1\"\nSecRool ARGS\nSecRule ARGZ \"a\" \"id:2\"\nSecRule ARGS \"@rxx a\" \"id:3\"\n\
