@@ -212,7 +212,13 @@ pub fn slow(scale: Scale, report: &mut Report) {
         let _ = until(Duration::from_secs(patience + 30), || (open() == 0.0).then_some(()));
         let last = begin.elapsed().as_secs_f64();
         // Connections to upstreams are looked after once a second, and what waits in sockets takes its time.
-        report.line("C-6", format!("{what}: the last one cut"), last, "s", AtMost(patience as f64 * 2.0 + 5.0));
+        report.line(
+            "C-6",
+            format!("{what}: the last one cut"),
+            last,
+            "s",
+            AtMost(patience as f64 * 2.0 + 5.0),
+        );
         let free = until(Duration::from_secs(1), || (origin.open() == 0).then_some(()));
         report.holds("C-6", format!("{what}: the upstream is held no longer"), free.is_some());
         stop.store(true, Ordering::SeqCst);
