@@ -17,11 +17,11 @@ pub mod deny;
 pub mod facts;
 pub mod metrics;
 pub mod policy;
+pub mod state;
 
 mod admin;
 mod layers;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod serve;
-mod state;
 mod upstream;

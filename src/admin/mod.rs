@@ -62,6 +62,8 @@ pub(crate) struct AdminState {
     bans: Arc<BanDesk>,
     trails: Arc<Trails>,
     changes: Changes,
+    /// Held by whoever searches the files of the decision log.
+    searching: Semaphore,
     samples: Samples,
     oracle: Box<dyn Oracle>,
     started: Timestamp,
@@ -108,6 +110,7 @@ impl AdminState {
             bans,
             trails: Arc::default(),
             changes: Changes::default(),
+            searching: Semaphore::new(1),
             samples: Samples::default(),
             oracle,
             started: Timestamp::now(),

@@ -136,7 +136,7 @@ async fn answer(
         ("/api/decisions", _) => decisions(state, query, headers),
         ("/api/decisions/{id}", _) => {
             let id = path.rsplit('/').next().unwrap_or("");
-            match page::one::record(state, id) {
+            match page::one::record(state, id).await {
                 Some(text) => whole(StatusCode::OK, "application/json", text.into()),
                 None => problem(StatusCode::NOT_FOUND, page::one::not_found(state, id)),
             }
@@ -211,8 +211,8 @@ enum ReloadAnswer {
 
 async fn reload(state: &Arc<AdminState>, caller: &Caller) -> Answer {
     state.changes.note(caller, "asked for a reload");
-    let installer = Arc::clone(&state.installer);
-    match tokio::task::spawn_blocking(move || installer.reload(Trigger::Api)).await {
+    let (installer, by) = (Arc::clone(&state.installer), caller.to_string());
+    match tokio::task::spawn_blocking(move || installer.reload_for(Trigger::Api, Some(&by))).await {
         Ok(Ok(version)) => {
             json(StatusCode::OK, &ReloadAnswer::Done { reloaded: true, policy: version.to_string() })
         }

@@ -18,6 +18,7 @@ pub(super) fn policy(state: &AdminState) -> Answer {
 pub(super) fn document(state: &AdminState) -> Value {
     state.sample();
     let setup = state.installer.setup();
+    let snapshot = state.installer.current().load_full();
     let mut hits = state.samples.rules();
     let refused: u64 = hits.values().map(|hits| hits.refused).sum();
     let decided: u64 = hits.values().map(|hits| hits.allowed + hits.refused + hits.failed).sum();
@@ -27,6 +28,8 @@ pub(super) fn document(state: &AdminState) -> Value {
         let hits = hits.remove(&name).unwrap_or_default();
         count(rule, &hits, decided);
         rule["builtin"] = false.into();
+        let written = snapshot.policy.rules.by_name(&name);
+        rule["changed"] = json!(written.and_then(|rule| snapshot.change(rule)).map(|change| change.at));
     }
     for (name, hits) in hits {
         let builtin = Builtin::by_name(&name).map(Builtin::info);

@@ -10,12 +10,17 @@
 //! Never in a line: a token, cookie, password or body. Personal data only in its own members, as
 //! `[log]` wants it kept. Making lines is pure; only `sink` knows files, threads and the runtime.
 
+mod back;
 mod privacy;
 mod raw;
 mod record;
 mod settings;
 mod sink;
 
+pub use back::{
+    ClientLine, IdentityLine, Line, LogFile, PolicyLine, Progress, Recalled, Text, Values, files, find,
+    is_cut, is_never_recorded, time_of,
+};
 pub use privacy::Privacy;
 pub use raw::{
     ClientPrivacy, OnErrorWord, RawFileSink, RawFlush, RawLog, RawRedact, RawSink, RotateAt, SubjectWord,

@@ -20,7 +20,7 @@ use super::privacy::Privacy;
 use super::settings::{Settings, is_credential};
 use crate::decision::{BodyInspection, Notes, Outcome, RuleRef, Stage};
 use crate::deny::{NearestShape, ShadowShape, WafShape};
-use crate::facts::{Facts, Holder, Identity};
+use crate::facts::{Facts, Holder, Identity, Length};
 use crate::policy::Policy;
 use crate::policy::rbac::Nearest;
 
@@ -57,6 +57,8 @@ pub enum NamedValue<'a> {
     Text(&'a str),
     /// A claim.
     Json(&'a Value),
+    /// Something that is no one value: given twice, or no text. Recorded as `null`.
+    Unclear,
 }
 
 /// Everything else that a record tells.
@@ -160,6 +162,14 @@ impl Recorder {
             line.push(",\"route\":");
             line.string(&route.name);
         }
+        match facts.fields.length {
+            Length::None => {}
+            Length::Bytes(length) => {
+                line.push(",\"announced\":");
+                line.number(length);
+            }
+            Length::Chunked => line.push(",\"announced\":\"chunked\""),
+        }
         self.identity(facts.identity, &mut line);
         self.values(facts, named, &mut line);
         Seen { text: line.0 }
@@ -209,6 +219,7 @@ impl Recorder {
             let text = match value {
                 NamedValue::Text(text) => Some(*text),
                 NamedValue::Json(value) => value.as_str(),
+                NamedValue::Unclear => None,
             };
             // The subject is kept as `log.subject` wants it, whichever claim says it.
             let subject = text.filter(|text| {
@@ -229,6 +240,10 @@ impl Recorder {
                 (None, NamedValue::Json(value)) => {
                     member(line, name);
                     line.json(value);
+                }
+                (None, NamedValue::Unclear) => {
+                    member(line, name);
+                    line.push("null");
                 }
             }
         }

@@ -9,13 +9,19 @@ mod ban;
 mod check;
 mod completions;
 mod diagnostics;
+mod diff;
+mod difference;
 mod explain;
 mod files;
 mod hash_key;
 mod healthcheck;
+mod history;
 mod init;
 mod layout;
+mod policies;
+mod records;
 mod reload;
+mod replay;
 mod reply;
 mod request;
 mod run;
@@ -84,6 +90,11 @@ enum Verb {
     Check(check::Args),
     Explain(Box<explain::Args>),
     Test(test::Args),
+    Diff(diff::Args),
+    Replay(replay::Args),
+    Why(explain::WhyArgs),
+    Suggest(explain::SuggestArgs),
+    History(history::Args),
     Schema(schema::Args),
     Init(init::Args),
     HashKey(hash_key::Args),
@@ -114,6 +125,11 @@ impl Cli {
             Verb::Check(args) => check::check(&args, &common),
             Verb::Explain(args) => explain::explain(&args, &common),
             Verb::Test(args) => test::test(&args, &common),
+            Verb::Diff(args) => diff::diff(&args, &common),
+            Verb::Replay(args) => replay::replay(&args, &common),
+            Verb::Why(args) => explain::why(&args, &common),
+            Verb::Suggest(args) => explain::suggest_change(&args, &common),
+            Verb::History(args) => history::history(&args, &common),
             Verb::Schema(args) => schema::schema(&args),
             Verb::Init(args) => init::init(&args),
             Verb::HashKey(args) => hash_key::hash_key(&args),

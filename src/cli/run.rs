@@ -103,7 +103,13 @@ fn serve((setup, inputs): Read, path: PathBuf, overrides: Overrides) -> ExitCode
     if aws_lc_rs::rand::fill(&mut key).is_err() {
         return Reply::failure(Exit::Internal, "the system gives no random bytes").write();
     }
-    let installer = Installer::new(path, overrides, setup, inputs, Arc::clone(&metrics), key);
+    let installer = match Installer::new(path, overrides, setup, inputs, Arc::clone(&metrics), key) {
+        Ok(installer) => installer,
+        Err(error) => {
+            let why = format!("the state folder cannot be used: {error}");
+            return Reply::failure(Exit::Internal, why).write();
+        }
+    };
     let settings = Arc::clone(&installer.current().load().settings);
     let state = (Arc::clone(&installer), Arc::clone(&metrics));
     let served = serve::serve(installer, metrics, async move |lifecycle, log| {

@@ -101,12 +101,38 @@ fn read_client_tls(settings: &mut Settings, inputs: &mut Inputs, diagnostics: &m
     }
 }
 
+/// Compiles texts that were read and kept before. What was not kept, such as keys, is read now.
+pub fn recall(mut sources: Sources, now: Timestamp) -> Outcome {
+    let mut diagnostics = Diagnostics::default();
+    let mut documents = Documents::default();
+    let files: Vec<FileId> = sources.policy_files().map(|(id, _)| id).collect();
+    for file in files {
+        documents.read(file, &sources, &mut diagnostics);
+    }
+    attach(&mut sources, &mut Inputs::default(), &mut diagnostics);
+    documents.compile(sources, now, diagnostics).settled()
+}
+
 /// The operators' listener as the main file names it. Only that table is looked at, so that a
 /// running gateway can be asked while its files are broken, and quickly while they are large.
 pub fn admin(path: &Path) -> Result<Option<Admin>, String> {
     let text = read(path, MAX_POLICY)
         .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
     Ok(super::admin(&Sources::single(path.to_string_lossy(), text)))
+}
+
+/// The state folder as the main file names it. Only that table is looked at.
+pub fn state_dir(path: &Path) -> Result<Option<PathBuf>, String> {
+    let text = read(path, MAX_POLICY)
+        .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
+    Ok(super::state_dir(&Sources::single(path.to_string_lossy(), text)))
+}
+
+/// The file of the decision log as the main file names it, if it is one. Only that table is looked at.
+pub fn log_file(path: &Path) -> Result<Option<PathBuf>, String> {
+    let text = read(path, MAX_POLICY)
+        .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
+    Ok(super::log_file(&Sources::single(path.to_string_lossy(), text)))
 }
 
 /// The files that a configuration was made of, as they were when they were read. Whoever watches

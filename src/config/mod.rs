@@ -17,13 +17,16 @@ pub use settings::{Admin, ConnectionLimits, Listener, ListenerKey, Settings, Tim
 pub use tls::{Certificate, ClientAuth, Clients, Material, Served, Tls, TlsError};
 pub use upstream::Upstream;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use http::HeaderName;
 use jiff::Timestamp;
 use toml::de::{DeTable, DeValue};
 
 use self::raw::{ClientAddressWord, Included, RawAdmin, Root};
 use crate::policy::code::{Code, Severity};
-use crate::policy::decode::{Decode, Node, place};
+use crate::policy::decode::{Decode, Node, ProcessPath, place};
 use crate::policy::diagnostic::{At, Diagnostic, Diagnostics, FileId};
 use crate::policy::intake::{AddressSource, Limits};
 use crate::policy::lint::{self as policy_lint, AllowList, Allowed};
@@ -62,6 +65,20 @@ impl Outcome {
         self
     }
 
+    /// What there is to say where there is nothing to compile.
+    pub(crate) fn nothing(why: String) -> Outcome {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.push(Code::File, None, why);
+        let diagnostics = diagnostics.into_sorted();
+        Outcome {
+            setup: None,
+            sources: Sources::default(),
+            diagnostics,
+            allowed: Vec::new(),
+            allow: AllowList::default(),
+        }
+    }
+
     /// The worst there is to say.
     pub fn worst(&self) -> Option<Severity> {
         self.diagnostics.iter().map(|diagnostic| diagnostic.severity).max()
@@ -97,6 +114,26 @@ fn admin(sources: &Sources) -> Option<Admin> {
     let node = Node::new(FileId::default(), table.get_ref().get("admin")?);
     let raw = RawAdmin::decode(node, &mut Diagnostics::default())?;
     Some(Admin::new(&raw, sources))
+}
+
+/// The state folder, read from the main file's text alone, whatever else is in it.
+fn state_dir(sources: &Sources) -> Option<PathBuf> {
+    let text = sources.get(FileId::default()).map_or("", |source| &*source.text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let server = table.get_ref().get("server")?;
+    let folder = Node::new(FileId::default(), server.get_ref().get("state_dir")?);
+    let folder = ProcessPath::decode(folder, &mut Diagnostics::default())?;
+    Some(sources.resolve(FileId::default(), &folder.0).into())
+}
+
+/// The file of the decision log, read from the main file's text alone.
+fn log_file(sources: &Sources) -> Option<PathBuf> {
+    let text = sources.get(FileId::default()).map_or("", |source| &*source.text);
+    let (table, _) = DeTable::parse_recoverable(text);
+    let sink = table.get_ref().get("log")?.get_ref().get("sink")?;
+    let file = Node::new(FileId::default(), sink.get_ref().get("file")?);
+    let file = ProcessPath::decode(file, &mut Diagnostics::default())?;
+    Some(sources.resolve(FileId::default(), &file.0).into())
 }
 
 impl Default for Documents {
@@ -161,7 +198,11 @@ impl Documents {
     ) -> Outcome {
         let setup = self.root.take().and_then(|root| self.setup(root, &sources, now, &mut diagnostics));
         let setup = setup.filter(|_| self.complete && !diagnostics.has_errors());
-        let setup = setup.map(|(settings, policy)| Setup { settings, policy, sources: sources.clone() });
+        let setup = setup.map(|(settings, policy, secrets)| {
+            let mut sources = sources.clone();
+            sources.set_secrets(secrets);
+            Setup { settings, policy, sources }
+        });
         let diagnostics = diagnostics.into_sorted();
         Outcome { setup, sources, diagnostics, allowed: Vec::new(), allow: self.allow }
     }
@@ -172,7 +213,7 @@ impl Documents {
         sources: &Sources,
         now: Timestamp,
         diagnostics: &mut Diagnostics,
-    ) -> Option<(Settings, Policy)> {
+    ) -> Option<(Settings, Policy, BTreeSet<String>)> {
         if root.version.value != 1 && !diagnostics.lacks(root.place, &["version"]) {
             diagnostics
                 .push(
@@ -192,7 +233,8 @@ impl Documents {
         let files = root.policy.authn.iter().flat_map(|authn| authn.files());
         let files = files.chain(root.policy.route.iter().flat_map(|route| route.secret_files()));
         let files = files.chain(root.log.iter().filter_map(|log| log.hash_key_file.as_ref()));
-        let keys = files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
+        let keys: BTreeSet<String> =
+            files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
         let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
         lint::check(&root, &settings, policy.as_ref(), diagnostics);
@@ -200,7 +242,7 @@ impl Documents {
             policy_lint::check(&root.policy, policy, sources, now, diagnostics);
         }
         self.allow = AllowList::compile(root.policy.lint.as_ref(), diagnostics);
-        Some((settings, policy?))
+        Some((settings, policy?, keys))
     }
 }
 

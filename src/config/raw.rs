@@ -38,6 +38,8 @@ table! {
         opt admin: RawAdmin,
         /// The decision log.
         opt log: RawLog,
+        /// The policies that were in force before.
+        opt history: RawHistory,
         /// Traces and metrics for OpenTelemetry.
         opt otlp: RawOtlp,
         /// Which of our headers clients see.
@@ -103,6 +105,16 @@ table! {
         /// The folder for what must outlive a restart, such as the history of the policy; made when
         /// absent. Without one it is kept in memory.
         opt state_dir: At<ProcessPath>,
+    }
+}
+
+table! {
+    /// `[history]`: the policies that were in force before.
+    pub struct RawHistory as "[history]" {
+        /// How many are kept with their texts.
+        opt keep: At<u32>,
+        /// How much room their texts may take in `server.state_dir`, compressed.
+        opt size: At<Size>,
     }
 }
 

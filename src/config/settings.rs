@@ -9,8 +9,8 @@ use http::HeaderName;
 
 use super::otlp::Otlp;
 use super::raw::{
-    ClientCertWord, MetricsWord, RawAdmin, RawLimits, RawListener, RawProxyProtocol, RawTimeouts, RawTls,
-    RawUpstreamHeaders, RequestIdWord, Root,
+    ClientCertWord, MetricsWord, RawAdmin, RawHistory, RawLimits, RawListener, RawProxyProtocol, RawTimeouts,
+    RawTls, RawUpstreamHeaders, RequestIdWord, Root,
 };
 use super::tls::{Certificate, ClientAuth, Tls};
 use super::upstream::Upstream;
@@ -22,6 +22,7 @@ use crate::policy::diagnostic::{At, Diagnostics, Place};
 use crate::policy::ip::IpSet;
 use crate::policy::route::Patience;
 use crate::policy::source::Sources;
+use crate::state;
 
 /// Everything about the process that is not policy.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct Settings {
     pub otlp: Option<Otlp>,
     /// The folder for what outlives a restart.
     pub state_dir: Option<PathBuf>,
+    /// How much of the policy's history is kept.
+    pub history: state::Limits,
     /// Which of our headers clients see.
     pub response_headers: ResponseHeaders,
     /// The page that people in browsers get with a refusal; the one that ships with portcullis if none.
@@ -259,6 +262,7 @@ impl Settings {
             state_dir: server
                 .and_then(|server| server.state_dir.as_ref())
                 .map(|folder| sources.resolve(folder.place.file, &folder.value.0).into()),
+            history: history(root.history.as_ref(), diagnostics),
             response_headers: root
                 .response_headers
                 .as_ref()
@@ -295,6 +299,30 @@ fn log(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> audit::
         root.policy.authn.iter().flat_map(|authn| authn.credential_headers()).collect();
     audit::Settings::compile(raw, sources, &credentials, diagnostics)
 }
+
+/// How much of the policy's history is kept.
+fn history(raw: Option<&RawHistory>, diagnostics: &mut Diagnostics) -> state::Limits {
+    let mut limits = state::Limits::default();
+    if let Some(At { value, place }) = raw.and_then(|raw| raw.keep) {
+        if !(2..=MOST_POLICIES).contains(&value) {
+            let message = format!("2 to {MOST_POLICIES} policies can be kept");
+            diagnostics
+                .push(Code::BadValue, place, message)
+                .help("two are the one in force and the one before, which is what a change is read from");
+        }
+        limits.keep = value as usize;
+    }
+    if let Some(At { value, place }) = raw.and_then(|raw| raw.size) {
+        if value.0 < SMALLEST_HISTORY {
+            diagnostics.push(Code::BadValue, place, "the history needs at least 1MiB");
+        }
+        limits.size = value.0;
+    }
+    limits
+}
+
+const MOST_POLICIES: u32 = 10_000;
+const SMALLEST_HISTORY: u64 = 1 << 20;
 
 fn listeners(root: &Root, sources: &Sources, diagnostics: &mut Diagnostics) -> Vec<Listener> {
     let mut listeners: Vec<(Place, Listener)> = Vec::new();

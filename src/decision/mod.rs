@@ -19,4 +19,4 @@ pub use reason::{Reason, ReasonInfo};
 pub use rule::{RuleRef, Written};
 pub use stage::Stage;
 pub use trace::{Step, StepOutcome, Trace};
-pub use version::Version;
+pub use version::{Change, NotAVersion, Version};

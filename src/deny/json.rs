@@ -11,10 +11,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::Change;
 use super::shape::{NearestShape, ShadowShape, WafShape};
 use super::view::{FullView, RuleView, View};
 use super::words::Sentence;
+use crate::decision::Change;
 
 /// The body of a refusal.
 pub(super) fn render(view: &View<'_>) -> Bytes {

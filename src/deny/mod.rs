@@ -36,12 +36,11 @@ pub use shape::{NearestShape, ShadowShape, WafShape};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use self::accept::Format;
 use self::view::View;
-use crate::decision::{Builtin, Denial, Notes, Stage, Version};
+use crate::decision::{Builtin, Change, Denial, Notes, Stage};
 use crate::facts::{Facts, Identity};
 use crate::policy::Policy;
 use crate::policy::authn::Challenge;
@@ -119,17 +118,6 @@ pub struct ResponseHeaders {
     pub shadow: bool,
     /// `proxy-status`
     pub proxy_status: bool,
-}
-
-/// A change of a rule between two policies that this installation has accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// When the newer policy was accepted.
-    pub at: Timestamp,
-    /// The last policy without the change.
-    pub from: Version,
-    /// The first one with it.
-    pub to: Version,
 }
 
 impl Default for ResponseHeaders {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use http::Uri;
+use jiff::Timestamp;
 use smallvec::smallvec;
 use toml::de::DeTable;
 
 use super::*;
-use crate::decision::{Builtin, Reason, RuleRef, ShadowHit, WafMatch, WafNotes, Written};
+use crate::decision::{Builtin, Reason, RuleRef, ShadowHit, Version, WafMatch, WafNotes, Written};
 use crate::facts::{Body, Client, Derivation, Fields, Holder, Problem, Scheme, Target};
 use crate::policy::Frame;
 use crate::policy::decode::{Name, Part, TableReader};

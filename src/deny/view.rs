@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::words::{Detail, Hint, Hints, Needs};
-use super::{Change, Refusal, status};
-use crate::decision::{Denial, Notes, Reason, RuleRef, Stage, Version};
+use super::{Refusal, status};
+use crate::decision::{Change, Denial, Notes, Reason, RuleRef, Stage, Version};
 use crate::facts::{Client, Identity};
 use crate::policy::Policy;
 use crate::policy::disclosure::Level;

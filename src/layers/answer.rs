@@ -37,7 +37,7 @@ pub(super) fn render(
         nearest: &nearest,
         challenges: policy.authn.challenges(policy.route_authn(facts.route)).into(),
         headers: judged.installed.snapshot.settings.response_headers,
-        change: None,
+        change: judged.installed.snapshot.change(denial.rule),
         page: judged.installed.snapshot.settings.page.as_deref(),
         upstream: None,
     });

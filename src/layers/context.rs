@@ -16,6 +16,7 @@ use super::secured::Secured;
 use super::verbose::Verbose;
 use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
+use crate::decision::{Change, RuleRef};
 use crate::facts::Scheme;
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) recorder: Arc<Recorder>,
     /// The values that the policy's conditions look at, with their names in the record.
     pub(crate) recorded: Arc<[(String, Fact)]>,
+    /// When each written rule last changed, as far as that is known.
+    pub(crate) changes: Arc<[Option<Change>]>,
     /// The texts that the configuration was made of.
     pub(crate) sources: Arc<Sources>,
     /// For which requests trails are kept; mostly none.
@@ -191,6 +194,15 @@ impl Snapshot {
             recorded,
             sources: Arc::new(sources),
             verbose: None,
+            changes: Arc::default(),
+        }
+    }
+
+    /// The last change of a rule, as far as this installation knows it.
+    pub(crate) fn change(&self, rule: RuleRef) -> Option<Change> {
+        match rule {
+            RuleRef::Written(written) => self.changes.get(written.0 as usize).copied().flatten(),
+            RuleRef::Builtin(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::audit::{DecidedBy, Named, NamedValue, Record, Seen, Timing, Traffic};
 use crate::decision::{Builtin, Denial, Outcome, RuleRef, Stage};
 use crate::facts::{Body, Client, Fields, Identity, Target};
 use crate::metrics::Decided;
+use crate::policy::condition::Seen as FactSeen;
 use crate::policy::rbac::Nearest;
 use crate::policy::{Admitted, Progress};
 use crate::upstream::Fault;
@@ -122,9 +123,16 @@ impl Judged {
     fn see(&self, headers: &HeaderMap) -> Seen {
         let Snapshot { policy, recorder, recorded, .. } = &*self.installed.snapshot;
         let facts = self.facts(headers);
-        let seen = recorded.iter().filter_map(|(name, fact)| Some((name, fact.text(&facts)?)));
+        let seen = recorded.iter().filter_map(|(name, fact)| Some((name, fact.seen(&facts)?)));
         let values: SmallVec<[_; 4]> = seen.collect();
-        let named = values.iter().map(|(name, text)| Named { name, value: NamedValue::Text(text) });
+        let named = values.iter().map(|(name, value)| {
+            let value = match value {
+                FactSeen::Text(text) => NamedValue::Text(text),
+                FactSeen::Claim(claim) => NamedValue::Json(claim),
+                FactSeen::Unclear => NamedValue::Unclear,
+            };
+            Named { name, value }
+        });
         let named: SmallVec<[_; 4]> = named.collect();
         recorder.see(policy, &facts, self.version, &named)
     }
@@ -192,6 +200,10 @@ impl Judged {
                 &fresh
             }
         };
+        let deciding = match outcome {
+            Outcome::Allow(rule) => rule,
+            Outcome::Deny(denial) => denial.rule,
+        };
         line.reserve(1024);
         let record = Record {
             policy: &self.installed.snapshot.policy,
@@ -203,7 +215,7 @@ impl Judged {
             seen,
             identity: &self.identity,
             nearest,
-            rule_changed: None,
+            rule_changed: self.installed.snapshot.change(deciding).map(|change| change.at),
             status: end.status,
             grpc_status: end.grpc_status,
             decided_by: end.decided_by(),

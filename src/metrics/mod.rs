@@ -7,7 +7,7 @@ mod handles;
 
 pub use handles::{Decided, Handles};
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -210,6 +210,21 @@ impl Metrics {
     /// Notes how long ago a key set was fetched.
     pub fn key_set_age(&self, source: SourceLabel, age: Duration) {
         self.jwks_age_seconds.get_or_create_owned(&source).set(age.as_secs_f64());
+    }
+
+    /// How many requests were decided, and how many of them each rule refused. What is counted as
+    /// `other` has no rule.
+    pub fn refusals(&self) -> (u64, BTreeMap<String, u64>) {
+        let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut total, mut refused) = (0, BTreeMap::new());
+        for labels in series.iter().filter(|labels| labels.mode == "enforce") {
+            let count = self.decisions.get_or_create_owned(labels).get();
+            total += count;
+            if labels.decision == "deny" && count > 0 {
+                *refused.entry(labels.rule.clone()).or_default() += count;
+            }
+        }
+        (total, refused)
     }
 
     fn request_counter(&self, route: &str, code: u16, decided_by: &'static str) -> Counter {

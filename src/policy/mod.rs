@@ -10,9 +10,10 @@ pub mod compile;
 pub mod condition;
 pub mod decode;
 pub mod diagnostic;
+pub mod diff;
 pub mod disclosure;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod intake;
 pub mod ip;
 pub mod lint;
@@ -393,6 +394,12 @@ impl Policy {
     /// Whether a route has a credential source, so that a refused nobody can be told to log in.
     pub fn can_identify(&self, authn: AuthnWord) -> bool {
         authn != AuthnWord::Off && self.authn.has_sources()
+    }
+
+    /// Whether WAF rules can refuse this request, and are not all watched in shadow.
+    pub fn waf_enforces(&self, facts: &Facts<'_>) -> bool {
+        let shadow = |mode: Mode| mode.in_shadow(facts.now);
+        !shadow(self.waf_mode) && !self.route(facts.route).is_some_and(|route| shadow(route.mode))
     }
 
     /// What is to become of a request's body. Asked after every gate before `WafBody` has passed.

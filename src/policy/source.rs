@@ -1,6 +1,6 @@
 //! Named text: what the loader has read, and all that the core ever sees of files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use super::diagnostic::{FileId, Place};
@@ -11,6 +11,8 @@ pub struct Sources {
     texts: Vec<Source>,
     /// Files that the configuration refers to, by their resolved path.
     attached: BTreeMap<String, Attached>,
+    /// Those of them that hold keys or other secrets.
+    secrets: BTreeSet<String>,
     /// What globs of attached files stand for, by the resolved glob.
     expanded: BTreeMap<String, Vec<FileId>>,
 }
@@ -132,6 +134,24 @@ impl Sources {
             Attached::Text(id) => Some((path.as_str(), &*self.get(*id)?.text)),
             Attached::Absent | Attached::Unreadable(_) => None,
         })
+    }
+
+    /// Says which attached files hold keys or other secrets, which nobody may keep.
+    pub fn set_secrets(&mut self, secrets: BTreeSet<String>) {
+        self.secrets = secrets;
+    }
+
+    /// Whether an attached file holds keys or other secrets.
+    pub fn is_secret(&self, path: &str) -> bool {
+        self.secrets.contains(path)
+    }
+
+    /// Puts another text in the place of a policy file's.
+    pub fn replace(&mut self, id: FileId, text: impl Into<Arc<str>>) {
+        if let Some(source) = self.texts.get_mut(id.0 as usize) {
+            source.text = text.into();
+            source.lines = OnceLock::new();
+        }
     }
 
     /// The file that `path`, written in the file `from`, refers to.

@@ -69,7 +69,7 @@ where
             tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address, control));
         };
         tokio::select! {
-            () = accept_all(async || listener.accept().await, take) => {}
+            () = accept_all(async || self::accept(&listener, &acceptor.admission).await, take) => {}
             () = stop => {}
         }
         let queued = poll_fn(|cx| {
@@ -228,6 +228,14 @@ where
         }
         None
     }
+}
+
+/// Takes a connection, unless the descriptors that are left are for the upstreams of those who are here.
+async fn accept(listener: &TcpListener, admission: &Admission) -> io::Result<(TcpStream, SocketAddr)> {
+    if admission.is_crowded() {
+        return Err(io::Error::other("the descriptors that are left are for upstreams"));
+    }
+    listener.accept().await
 }
 
 /// Takes whatever comes, for ever. What cannot be accepted, for want of descriptors most likely, stays

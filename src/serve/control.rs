@@ -16,7 +16,7 @@ use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::{descriptors, keys, tls};
+use super::{descriptors, keys, rises, tls};
 use crate::audit::Log;
 use crate::config::Settings;
 use crate::layers::{Context, Shared};
@@ -90,7 +90,7 @@ where
         0 => thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    descriptors::take(settings.connections);
+    let room = descriptors::take(settings.connections);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
@@ -100,7 +100,7 @@ where
     let shared = shared(&installer, &metrics, threads)?;
     #[cfg(feature = "otlp")]
     let shared = Shared { spans, ..shared };
-    let admission = Admission::new();
+    let admission = Admission::new(room);
     let tickets = tls::tickets()?;
     let mut workers = Vec::with_capacity(threads);
     for index in 0..threads {
@@ -120,6 +120,7 @@ where
     let beside = tokio::spawn(beside);
     let losses = tokio::spawn(count_losses(Arc::clone(&log), Arc::clone(&metrics)));
     let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    let rises = tokio::spawn(rises::watch(Arc::clone(&installer), Arc::clone(&metrics)));
     let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
     signals.until_term(&installer, &log).await;
 
@@ -149,6 +150,7 @@ where
     }
     losses.abort();
     files.abort();
+    rises.abort();
     fetching.abort();
     beside.abort();
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::from(70) })

@@ -6,8 +6,9 @@ use crate::config::ConnectionLimits;
 
 /// Takes as many descriptors as the system grants without asking further, and warns if that is less than
 /// the connections may come to need. The lower limit that a process begins with is there for programs
-/// that use `select`.
-pub(super) fn take(limits: ConnectionLimits) {
+/// that use `select`. How many clients there is room for, each with an upstream: were clients taken until
+/// there is no descriptor left, none of them could be served.
+pub(super) fn take(limits: ConnectionLimits) -> u32 {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, ..limit };
@@ -24,7 +25,26 @@ pub(super) fn take(limits: ConnectionLimits) {
              connections beyond them wait until others end"
         );
     }
+    limit.current.map_or(u32::MAX, room)
+}
+
+/// How many clients so many descriptors are enough for.
+fn room(granted: u64) -> u32 {
+    u32::try_from(granted.saturating_sub(OWN) / 2).unwrap_or(u32::MAX).max(LEAST)
 }
 
 /// Besides a client and an upstream for each connection: listeners, logs, runtimes, operators.
 const OWN: u64 = 128;
+
+/// A few clients are tried in any case.
+const LEAST: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_client_has_an_upstream() {
+        assert_eq!([0, 64, 256, 1024, u64::MAX].map(room), [LEAST, LEAST, 64, 448, u32::MAX]);
+    }
+}

@@ -46,6 +46,8 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
 /// Counts open connections of all threads, in total and by address.
 #[derive(Debug)]
 pub(super) struct Admission {
+    /// How many the system has room for.
+    room: u32,
     total: AtomicU32,
     by_address: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -78,9 +80,14 @@ impl Full {
 }
 
 impl Admission {
-    /// Nobody yet.
-    pub(super) fn new() -> Arc<Admission> {
-        Arc::new(Admission { total: AtomicU32::new(0), by_address: Mutex::default() })
+    /// Nobody yet, and room for so many.
+    pub(super) fn new(room: u32) -> Arc<Admission> {
+        Arc::new(Admission { room, total: AtomicU32::new(0), by_address: Mutex::default() })
+    }
+
+    /// Whether there is no room for more, so that those who come have to wait outside.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.total.load(Ordering::Relaxed) >= self.room
     }
 
     /// Counts a connection, if there is room for it.
@@ -142,7 +149,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let admission = Admission::new();
+        let admission = Admission::new(3);
         let limits = ConnectionLimits { total: 3, per_address: 2 };
         let enter = |text| admission.enter(limits).and_then(|seat| seat.of(address(text), limits));
         let a = enter("192.0.2.1").expect("room");

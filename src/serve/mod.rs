@@ -6,6 +6,7 @@
 
 mod accept;
 mod bans;
+mod chronicle;
 mod connection;
 mod control;
 mod descriptors;
@@ -16,6 +17,7 @@ mod listen;
 mod proxy;
 mod proxy_protocol;
 mod reload;
+mod rises;
 mod shown;
 mod slots;
 mod stack;

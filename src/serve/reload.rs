@@ -4,6 +4,7 @@
 //! process's own log, in the status and in the metric. What cannot change while running is reported
 //! as `restart_required`, and the rest applies.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
+use super::chronicle::{Chapter, Chronicle};
 use crate::audit::SinkSettings;
 use crate::config::load::{Inputs, load};
 use crate::config::raw::ServerText;
@@ -24,6 +26,7 @@ use crate::policy::diagnostic::Diagnostic;
 use crate::policy::ip::Bans;
 use crate::policy::source::Sources;
 use crate::policy::{Policy, World};
+use crate::state::{Counts, Origin};
 use crate::upstream::{Board, Condition};
 
 /// What the command line sets over the file, also at every reload.
@@ -63,6 +66,8 @@ pub(crate) struct Installer {
     started: Settings,
     /// Keys the hashes in the decision log.
     key: [u8; 32],
+    /// What was in force before.
+    chronicle: Chronicle,
     /// Held by a reload from its first look at the files on, so that none overtakes another.
     turn: Mutex<()>,
     /// The configuration in force as a whole, once somebody wanted it explained.
@@ -77,6 +82,8 @@ struct State {
     inputs: Inputs,
     last: Attempt,
     restart_required: Vec<&'static str>,
+    /// What had been counted when the policy in force came.
+    counted: Counts,
 }
 
 #[derive(Clone, Debug)]
@@ -142,19 +149,24 @@ impl Installer {
         inputs: Inputs,
         metrics: Arc<Metrics>,
         key: [u8; 32],
-    ) -> Arc<Installer> {
+    ) -> io::Result<Arc<Installer>> {
         let now = Timestamp::now();
         let setup = overrides.apply(setup);
         let started = setup.settings.clone();
-        let snapshot = Snapshot::new(setup, World::default(), 1, &key);
-        metrics.policy_installed(1);
+        let chronicle = Chronicle::open(&started)?;
+        let origin = Origin { at: now, trigger: Trigger::Start.name(), by: None };
+        let Chapter { version: Version { generation, .. }, changes } = chronicle.begin(&setup, origin);
+        let mut snapshot = Snapshot::new(setup, World::default(), generation, &key);
+        snapshot.changes = changes;
+        metrics.policy_installed(generation);
         let state = State {
             installed_at: now,
             inputs,
             last: Attempt { at: now, trigger: Trigger::Start, errors: Vec::new() },
             restart_required: Vec::new(),
+            counted: Counts::default(),
         };
-        Arc::new(Installer {
+        Ok(Arc::new(Installer {
             path,
             overrides,
             current: Arc::new(ArcSwap::from_pointee(snapshot)),
@@ -162,10 +174,11 @@ impl Installer {
             board: Arc::default(),
             started,
             key,
+            chronicle,
             turn: Mutex::new(()),
             setup: Mutex::default(),
             state: Mutex::new(state),
-        })
+        }))
     }
 
     /// Where the configuration in force is found by those who judge by it.
@@ -240,25 +253,48 @@ impl Installer {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody may have asked for a reload since the change was seen.
         if self.inputs().changed() {
-            let _ = self.load_and_install(Trigger::File);
+            let _ = self.load_and_install(Trigger::File, None);
         }
     }
 
     /// Loads the configuration anew and puts it in force. Blocks while it compiles.
     pub(crate) fn reload(&self, trigger: Trigger) -> Result<Version, ReloadError> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.load_and_install(trigger)
+        self.reload_for(trigger, None)
     }
 
-    fn load_and_install(&self, trigger: Trigger) -> Result<Version, ReloadError> {
+    /// The same, for somebody of whom something is known.
+    pub(crate) fn reload_for(&self, trigger: Trigger, by: Option<&str>) -> Result<Version, ReloadError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.load_and_install(trigger, by)
+    }
+
+    /// What had been counted when the policy in force came.
+    pub(super) fn counted(&self) -> Counts {
+        self.lock().counted.clone()
+    }
+
+    /// What was in force before.
+    pub(crate) fn chronicle(&self) -> &Chronicle {
+        &self.chronicle
+    }
+
+    fn load_and_install(&self, trigger: Trigger, by: Option<&str>) -> Result<Version, ReloadError> {
         let now = Timestamp::now();
+        let origin = Origin { at: now, trigger: trigger.name(), by };
         let (outcome, inputs) = load(&self.path, now);
+        let errors = refusals(&outcome);
+        let setup = outcome.setup.filter(|_| errors.is_empty());
+        // On the disk before anything is judged by it.
+        let ready = setup.map(|setup| {
+            let setup = self.overrides.apply(setup);
+            let chapter = self.chronicle.replace(&self.current.load().policy, &setup, origin);
+            (setup, chapter)
+        });
         let mut state = self.lock();
         state.inputs = inputs;
-        let errors = refusals(&outcome);
         state.last = Attempt { at: now, trigger, errors: errors.clone() };
-        let setup = outcome.setup.filter(|_| errors.is_empty());
-        let Some(setup) = setup else {
+        let Some((setup, Chapter { version: Version { generation, .. }, changes })) = ready else {
+            self.chronicle.refuse(&errors, origin);
             self.metrics.policy_reload_success.set(0);
             tracing::error!(
                 trigger = trigger.name(),
@@ -268,18 +304,19 @@ impl Installer {
             );
             return Err(ReloadError { errors });
         };
-        let setup = self.overrides.apply(setup);
         state.restart_required = self.restart_required(&setup.settings);
         self.metrics.restart_required.set(i64::from(!state.restart_required.is_empty()));
         let old = self.current.load();
         let changed = old.policy.version.hash != setup.policy.version.hash;
-        let generation = old.policy.version.generation + u64::from(changed);
         // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
         let mut snapshot = Snapshot::new(setup, old.world.clone(), generation, &self.key);
+        snapshot.changes = changes;
         snapshot.verbose = old.verbose.clone();
         let version = snapshot.policy.version;
         if changed {
             state.installed_at = now;
+            let (total, refused) = self.metrics.refusals();
+            state.counted = Counts { total, refused };
             self.metrics.policy_installed(generation);
             tracing::info!(trigger = trigger.name(), policy = %version, "a new policy is in force");
         } else {
@@ -361,6 +398,8 @@ impl Installer {
             (old.threads != new.threads, "server.threads"),
             (old.admin != new.admin, "admin"),
             (old.log.sink != new.log.sink, "log.sink"),
+            (old.state_dir != new.state_dir, "server.state_dir"),
+            (old.history != new.history, "history"),
             (old.otlp != new.otlp, "otlp"),
         ];
         checks.into_iter().filter(|(differs, _)| *differs).map(|(_, key)| key).collect()

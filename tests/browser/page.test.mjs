@@ -243,3 +243,27 @@ describe("WAF triage", () => {
     });
   });
 });
+
+describe("history", () => {
+  it("shows what each policy changed for whom, and what was refused", async () => {
+    const own = await startGateway();
+    try {
+      await own.reconfigure((text) => text.replace('methods = ["DELETE"]', 'methods = ["DELETE", "PUT"]'));
+      await own.reconfigure((text) => text.replace("[waf]", "[wav]"));
+      const { page, problems } = await openPage(browser.context, own.page);
+      await page.goto(`${own.page}/history`);
+      await page.getByText("rbac/orders-write changed").waitFor();
+      await page.getByText("Who gained or lost what").click();
+      await page.getByRole("row", { name: /orders-admin gained.*PUT/ }).waitFor();
+      await page.getByText(/unknown|wav/).first().waitFor();
+      await page.getByRole("heading", { name: /^Refused/ }).waitFor();
+      const { violations } = await new AxeBuilder({ page }).withTags(LEVEL_AA).analyze();
+      assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), []);
+      await page.goto(`${own.page}/rules`);
+      await page.getByRole("row", { name: /rbac\/orders-write/ }).getByText(/20\d\d-/).waitFor();
+      assert.deepEqual(problems, []);
+    } finally {
+      await own.stop();
+    }
+  });
+});

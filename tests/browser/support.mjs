@@ -3,7 +3,7 @@
 // Everything listens on loopback port 0. Nothing sleeps: each step waits for what it can see.
 
 import { spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -99,10 +99,12 @@ path = "/orders/{*rest}"
 
 const KEY = { "x-api-key": "demo-reader-key" };
 
-export const startGateway = async () => {
+export const startGateway = async () => startWith(CONFIG);
+
+const startWith = async (text) => {
   const folder = await mkdtemp(join(tmpdir(), "portcullis-"));
   const config = join(folder, "portcullis.toml");
-  await writeFile(config, CONFIG);
+  await writeFile(config, text);
   const env = { ...process.env, NO_COLOR: "1", PORTCULLIS_LOG: "info" };
   const child = spawn(PROGRAM, ["run", "--config", config], { cwd: folder, env, stdio: ["ignore", "ignore", "pipe"] });
   const said = [];
@@ -118,6 +120,7 @@ export const startGateway = async () => {
     });
   });
   child.removeAllListeners("exit");
+  const status = async () => (await fetch(`http://${found.admin}/api/status`)).json();
   const gateway = {
     ...found,
     page: `http://${found.admin}`,
@@ -129,6 +132,13 @@ export const startGateway = async () => {
         const answer = await (await fetch(`http://${found.admin}/api/decisions?${query}`)).json();
         if (answer.matched >= count) return answer.decisions;
       }
+    },
+    // Replaces the configuration as an editor does, and waits until the gateway has looked at it.
+    reconfigure: async (change) => {
+      const before = (await status()).reload.at;
+      await writeFile(`${config}.new`, change(text));
+      await rename(`${config}.new`, config);
+      while ((await status()).reload.at === before);
     },
     stop: async () => {
       const ended = new Promise((resolve) => child.once("exit", resolve));

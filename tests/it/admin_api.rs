@@ -141,7 +141,7 @@ fn one_decision_is_told_with_its_trail_and_whom_else_it_concerns() {
     assert!(about["trail"].is_null());
     let gone = get_local(operator.admin, "/api/decisions/0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11");
     assert_eq!(gone.status, 404);
-    assert!(gone.text().contains("there is no recent decision"), "{}", gone.text());
+    assert!(gone.text().contains("there is no decision"), "{}", gone.text());
 }
 
 #[test]
@@ -394,6 +394,22 @@ fn whoever_may_open_the_socket_needs_no_token() {
     let answer = read_response(&mut stream, false).expect("an answer");
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert!(answer.json()["by"].as_str().is_some_and(|by| by.starts_with("user ")), "{}", answer.text());
+}
+
+#[test]
+fn a_decision_that_is_in_memory_no_more_is_found_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("kept.jsonl");
+    let config = format!("{CONFIG}\n[log]\nsink = {{ file = {log:?} }}\n");
+    let first = Gateway::start(&config);
+    let id = get(first.address, "/secret").header("x-request-id").expect("set").to_owned();
+    drop(first);
+    let gateway = Gateway::start(&config);
+    let operator = Operator::of(&gateway);
+    assert_eq!(operator.read("/api/decisions")["kept"], 0);
+    let told = operator.read(&format!("/api/decisions/{id}"));
+    assert_eq!((&told["request_id"], &told["about"]["same_decision"]), (&id.clone().into(), &true.into()));
+    assert!(get_local(operator.admin, &format!("/decisions/{id}")).text().contains("/secret"));
 }
 
 #[test]

@@ -117,6 +117,29 @@ fn without_descriptors_connections_wait_and_operators_are_let_in() {
 }
 
 #[test]
+fn with_few_descriptors_whoever_is_taken_is_served() {
+    let upstream = Upstream::start();
+    let threads = "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 2\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut gateway = Gateway::start_after("ulimit -n 100", folder, &config(&upstream, threads));
+    let open = |number: usize| {
+        let mut stream = TcpStream::connect(gateway.address).expect("the system takes connections");
+        let head = format!("GET /{number} HTTP/1.1\r\nHost: app.test\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("sent");
+        stream
+    };
+    let waiting: Vec<TcpStream> = (0..100).map(open).collect();
+    gateway.wait_for("connections cannot be accepted");
+    // As many as can have an upstream each; the others wait, and are no errors.
+    let first = gateway.records(8);
+    drop(waiting);
+    wait_until(|| (get(gateway.address, "/x").status == 200).then_some(()));
+    for record in first.into_iter().chain(gateway.records(9)) {
+        assert_eq!(record["decision"], "allow", "{record}");
+    }
+}
+
+#[test]
 fn a_body_that_does_not_come_is_not_waited_for() {
     let upstream = Upstream::start();
     let gateway =

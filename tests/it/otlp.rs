@@ -117,7 +117,7 @@ fn a_span_tells_the_decision_and_continues_the_trace_to_the_upstream() {
     assert_eq!(attribute(denied, "portcullis.reason")["stringValue"], "no_matching_grant");
     assert_eq!(denied["status"], json!({}), "a refusal is no failure");
     let failed = by_rule(&spans, "fault/upstream-connect");
-    assert_eq!(failed["status"], json!({ "code": 2, "message": "upstream_connect" }));
+    assert_eq!(failed["status"], json!({ "code": 2, "message": "upstream_refused" }));
     assert!(failed["parentSpanId"].is_null());
     let all = Value::from(spans.clone()).to_string();
     assert!(!all.contains("alice") && !all.contains("127.0.0.1:"), "{all}");

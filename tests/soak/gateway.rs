@@ -213,11 +213,16 @@ impl Gateway {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// How many records came, once there are this many or it has been too long.
+    /// How many records came, once there are this many or no more have come for a second.
     pub fn records(&self, expected: usize) -> usize {
         let count = || self.records.whole.load(Ordering::SeqCst);
-        let _ = until(Duration::from_secs(10), || (count() >= expected).then_some(()));
-        count()
+        loop {
+            let before = count();
+            let reached = until(Duration::from_secs(1), || (count() >= expected).then_some(()));
+            if reached.is_some() || count() == before {
+                return count();
+            }
+        }
     }
 
     /// How many of them were not whole.

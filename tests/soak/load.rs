@@ -1,5 +1,6 @@
 //! Clients that ask again and again, at a pace, and check every answer.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub sent: usize,
     /// Those that were allowed.
     pub allowed: usize,
+    /// How often each status came.
+    pub statuses: BTreeMap<u16, usize>,
     /// What was wrong with answers, or why there were none.
     pub wrong: Vec<String>,
     pub times: Vec<Duration>,
@@ -40,6 +43,9 @@ pub struct Outcome {
 /// What a client asks for, by the number of the request, and what is wrong with the answer.
 pub trait Script: Send + Sync + 'static {
     fn path(&self, number: usize) -> String;
+    fn request(&self, path: &str) -> Vec<u8> {
+        get(path)
+    }
     fn check(&self, path: &str, answer: &Answer) -> Result<(), String>;
 }
 
@@ -101,9 +107,10 @@ async fn client(
         let path = script.path(sent.fetch_add(1, Ordering::SeqCst));
         let begin = Instant::now();
         outcome.sent += 1;
-        match client.ask(&get(&path)).await {
+        match client.ask(&script.request(&path)).await {
             Ok(answer) => {
                 outcome.times.push(begin.elapsed());
+                *outcome.statuses.entry(answer.status).or_default() += 1;
                 if answer.field("x-portcullis-decision") == Some("allow") {
                     outcome.allowed += 1;
                 }
@@ -128,6 +135,9 @@ impl Outcome {
         self.sent += other.sent;
         self.allowed += other.allowed;
         self.wrong.append(&mut other.wrong);
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
         self.times.append(&mut other.times);
     }
 }

@@ -31,11 +31,19 @@ mod origin;
 mod process;
 mod report;
 
+mod clock;
+mod cost;
 mod crowd;
+mod descriptors;
+mod files;
+mod keys;
+mod named;
 mod reload;
 mod shutdown;
+mod sink;
 mod stalls;
 mod streams;
+mod token;
 mod upstreams;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +76,13 @@ const FIGURES: &[Figure] = &[
     Figure { name: "upstream-stalls", about: "upstreams that fall silent (C-12)", run: stalls::stalls },
     Figure { name: "slow", about: "clients that read or send slowly (C-6)", run: streams::slow },
     Figure { name: "stream", about: "a gibibyte each way", run: streams::gibibyte },
+    Figure { name: "descriptors", about: "more clients than descriptors (C-13)", run: descriptors::scarce },
+    Figure { name: "log", about: "a decision log that takes nothing (C-14)", run: sink::troubled },
+    Figure { name: "clock", about: "a clock that jumps (C-15)", run: clock::jumps },
+    Figure { name: "keys", about: "key sets that are not to be had (C-16)", run: keys::faults },
+    Figure { name: "cost", about: "requests that cost more than their size (C-7)", run: cost::ratios },
+    Figure { name: "named", about: "every 401 and 403 names its rule (C-23)", run: named::refusals },
+    Figure { name: "files", about: "files that vanish or are half written", run: files::faults },
 ];
 
 fn main() -> ExitCode {

@@ -1,27 +1,26 @@
-//! What changed: the policies that were in force, and what operators did.
+//! What changed: the policies that were in force, those that were refused, and what operators did.
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::admin::AdminState;
+use crate::state::Entry;
 
 /// The document of `/api/history`.
 #[derive(Serialize)]
 pub(in crate::admin) struct History {
-    /// Policies, the newest first.
-    generations: Vec<Value>,
+    /// Everything that happened to the policy, the newest first: accepted and refused policies with
+    /// their differences and problems, and rules that refuse much more since.
+    history: Vec<Entry>,
     /// Changes by operators, the newest first.
     changes: Vec<crate::admin::changes::Change>,
 }
 
 /// Everything that is known.
 pub(in crate::admin) fn document(state: &AdminState) -> History {
-    let status = state.installer.status();
-    let running = json!({
-        "generation": status.version.generation,
-        "hash": format!("{:08x}", status.version.hash),
-        "installed_at": status.installed_at,
-        "rules": status.rules,
-    });
-    History { generations: vec![running], changes: state.changes.all() }
+    let shown = |entry: &&Entry| entry.at().is_some();
+    let newest = |entries: &[Entry]| entries.iter().rev().filter(shown).take(MOST).cloned().collect();
+    History { history: state.installer.chronicle().entries(newest), changes: state.changes.all() }
 }
+
+/// More is for the command, which reads the files.
+const MOST: usize = 200;

@@ -71,7 +71,7 @@ impl Page<'_> {
         match self {
             Page::Decisions => decisions::page(state, query),
             Page::Overview => html(StatusCode::OK, render("overview.html", &decisions::overview(state))),
-            Page::One(id) => one::page(state, id, query),
+            Page::One(id) => one::page(state, id, query).await,
             Page::WhatIf => what_if::page(state, query),
             Page::Rules => whole(state, "rules.html", "/rules", &rules::document(state)),
             Page::Triage => whole(state, "triage.html", "/waf", &triage::document(state)),

@@ -1,6 +1,7 @@
 //! One decision: what was decided and why, what would let it pass, and whom else it concerns.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
@@ -12,12 +13,13 @@ use super::{framed, member, whole};
 use crate::admin::AdminState;
 use crate::admin::answer::{Answer, html};
 use crate::admin::input::pairs;
-use crate::admin::records::{Kept, newest_first};
+use crate::admin::records::{Kept, newest_first, parse};
+use crate::audit;
 use crate::decision::{Builtin, Reason};
 
 /// Renders the page of a decision. A query asks what would happen with something changed.
-pub(super) fn page(state: &AdminState, id: &str, query: &str) -> Answer {
-    let Some(mut document) = document(state, id) else {
+pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answer {
+    let Some(mut document) = document(state, id).await else {
         let shown = json!({ "id": id, "why": not_found(state, id) });
         return html(StatusCode::NOT_FOUND, framed(state, "one.html", "", &json!({ "missing": shown })));
     };
@@ -36,14 +38,14 @@ pub(in crate::admin) fn not_found(state: &AdminState, id: &str) -> String {
         return "the decision log is off (`[log] sink = \"none\"`), so there are no records".to_owned();
     }
     format!(
-        "there is no recent decision `{id}`: it is older than what is kept in memory, or another gateway made it; the decision log has it"
+        "there is no decision `{id}`: it is neither in memory nor in the files of the decision log; another gateway may have made it"
     )
 }
 
 /// The record of a decision as it was written, with everything there is to tell besides as its last
 /// member, `about`. Whoever reads the log reads this too.
-pub(in crate::admin) fn record(state: &AdminState, id: &str) -> Option<String> {
-    let mut about = document(state, id)?;
+pub(in crate::admin) async fn record(state: &Arc<AdminState>, id: &str) -> Option<String> {
+    let mut about = document(state, id).await?;
     let about = about.as_object_mut()?;
     about.remove("record");
     let line = about.remove("line")?;
@@ -51,10 +53,17 @@ pub(in crate::admin) fn record(state: &AdminState, id: &str) -> Option<String> {
     Some(format!("{members},\"about\":{}}}\n", json!(about)))
 }
 
-/// Everything there is to tell about a decision that is kept.
-fn document(state: &AdminState, id: &str) -> Option<Value> {
+/// Everything there is to tell about a decision, if it is in memory or in the log's files.
+async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     let kept = newest_first(&state.recent);
-    let found = kept.iter().find(|kept| kept.is(id))?;
+    let older;
+    let found = match kept.iter().find(|kept| kept.is(id)) {
+        Some(found) => found,
+        None => {
+            older = in_files(state, id).await?;
+            &older
+        }
+    };
     let record = &found.value;
     let reason = found.text("/reason").and_then(|code| code.parse::<Reason>().ok()).map(Reason::info);
     // Judged again from what the record keeps, by the policy in force.
@@ -83,10 +92,36 @@ fn document(state: &AdminState, id: &str) -> Option<Value> {
     }))
 }
 
+/// A record that is in memory no more, from the files of the log. One search at a time, aside.
+async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<Kept> {
+    let log = state.installer.log_file()?;
+    let _turn = state.searching.acquire().await.ok()?;
+    let wanted = id.to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        audit::files(&log).and_then(|files| audit::find(&files, &wanted, &mut |_| {}))
+    });
+    match found.await {
+        Ok(Ok(line)) => parse(&line?).next(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the decision log cannot be searched");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 /// The rule as the policy in force has it.
 fn rule(state: &AdminState, name: &str) -> Value {
     let setup = state.installer.setup();
+    let snapshot = state.installer.current().load_full();
+    let change = snapshot.policy.rules.by_name(name).and_then(|rule| snapshot.change(rule));
     let written = state.oracle.rules(&setup).into_iter().find(|rule| rule["rule"] == name);
+    let written = written.map(|mut rule| {
+        rule["changed"] = json!(change.map(|change| {
+            json!({ "at": change.at, "from": change.from.to_string(), "to": change.to.to_string() })
+        }));
+        rule
+    });
     written.unwrap_or_else(|| match Builtin::by_name(name).map(Builtin::info) {
         Some(info) => json!({ "rule": name, "builtin": true, "sentence": info.text }),
         None => json!({ "rule": name, "gone": true }),

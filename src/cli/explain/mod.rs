@@ -5,28 +5,38 @@
 
 mod account;
 mod asked;
+mod beside;
 mod curl;
 mod json;
 mod pages;
 mod question;
+mod recorded;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod text;
 mod what_if;
+mod why;
 mod written;
 
 pub(super) use question::Verbs;
+pub(super) use suggest::{Args as SuggestArgs, show as suggest_change};
+pub(super) use why::{Args as WhyArgs, why};
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 
 use super::layout::printable;
 use super::reply::{Exit, Reply, WARN, styled};
-use super::{Common, Format, files};
+use super::{Common, Format, files, policies};
 use crate::config::Setup;
 use crate::decision::{Outcome, Reason};
+use crate::policy::Caller;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::suggest;
 
@@ -37,10 +47,11 @@ use crate::policy::diagnostic::suggest;
   portcullis explain https://api.example.com/orders --token-file token.txt
   portcullis explain /admin --ip 203.0.113.9 --what-if-ip 192.0.2.7
   portcullis explain --reason role_missing
+  portcullis explain --rule waf/942100
   portcullis explain --rules builtin")]
 #[command(override_usage = "portcullis explain [OPTIONS] TARGET
-       portcullis explain --lint CODE | --reason CODE | --rules [WHICH]")]
-#[command(group(clap::ArgGroup::new("question").required(true).args(["target", "lint", "reason", "rules"])))]
+       portcullis explain --lint CODE | --reason CODE | --rule NAME | --rules [WHICH]")]
+#[command(group(clap::ArgGroup::new("question").required(true).args(["target", "lint", "reason", "rule", "rules"])))]
 pub(super) struct Args {
     #[command(flatten)]
     asked: asked::RequestArgs,
@@ -53,6 +64,15 @@ pub(super) struct Args {
     /// The same request by somebody who also has this role, side by side; repeatable.
     #[arg(long, value_name = "ROLE", requires = "target")]
     what_if_role: Vec<String>,
+    /// The same request with the bearer token of this file, side by side; repeatable.
+    #[arg(long, value_name = "FILE", requires = "target")]
+    what_if_token: Vec<PathBuf>,
+    /// The same request at this time, side by side; repeatable.
+    #[arg(long, value_name = "TIME", requires = "target")]
+    what_if_at: Vec<Timestamp>,
+    /// The same request by another policy, side by side: a file, or a generation of the history.
+    #[arg(long, value_name = "POLICY", requires = "target", allow_hyphen_values = true)]
+    what_if_policy: Vec<String>,
     /// Exit with 1 when the request is refused.
     #[arg(long, requires = "target")]
     exit_code: bool,
@@ -62,6 +82,9 @@ pub(super) struct Args {
     /// Explain a reason that refusals and the log carry.
     #[arg(long, value_name = "CODE", value_parser = PossibleValuesParser::new(Reason::ALL.iter().map(|reason| reason.info().code)), hide_possible_values = true)]
     reason: Option<String>,
+    /// Show a rule of the configuration: where it stands, its text, and a WAF rule in TOML and SecLang.
+    #[arg(long, value_name = "NAME")]
+    rule: Option<String>,
     /// List rules: those of the configuration, or those that are built in.
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "written")]
     rules: Option<WhichRules>,
@@ -95,6 +118,9 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
     if rules.is_some() {
         return pages::written_rules(&setup, *format);
     }
+    if let Some(name) = &args.rule {
+        return pages::rule(&setup, name, *format);
+    }
     // Whole seconds, so that `--at` with the time that was shown gives the same answer.
     let second = || Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let now = args.at.unwrap_or_else(second);
@@ -107,15 +133,54 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Outcome::Deny(_) if args.exit_code => Exit::Findings,
         Outcome::Deny(_) | Outcome::Allow(_) => Exit::Fine,
     };
+    let others = match others(args, &asked, common) {
+        Ok(others) => others,
+        Err(reply) => return reply,
+    };
+    let beside: Vec<_> = others.iter().map(|other| beside::judge(&account, &asked, now, other)).collect();
     let reply = match format {
-        Format::Text => Reply::text(exit, text::render(&account, common)),
-        Format::Json => Reply::json(exit, &json::document(&account)),
+        Format::Text => Reply::text(exit, text::render(&account, common) + &beside::text(&beside)),
+        Format::Json if beside.is_empty() => Reply::json(exit, &json::document(&account)),
+        Format::Json => match serde_json::to_value(json::document(&account)) {
+            Ok(mut document) => {
+                document["side_by_side"] = beside::json(&beside);
+                Reply::json(exit, &document)
+            }
+            Err(error) => Reply::failure(Exit::Internal, error),
+        },
     };
     let warnings = asked.warnings.iter().map(|warning| (*warning).to_owned());
     let unknown = asked.roles.iter().chain(&args.what_if_role).filter_map(|role| no_such_role(&setup, role));
     warnings.chain(unknown).fold(reply, |reply, warning| {
         reply.with_err(format_args!("{}: {warning}\n", styled(WARN, "warning")))
     })
+}
+
+/// The tokens, times and policies to compare with.
+fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<beside::Other>, Reply> {
+    let mut others = Vec::new();
+    for file in &args.what_if_token {
+        let token = files::read_secret(file).map_err(|why| Reply::failure(Exit::Usage, why))?;
+        let value = HeaderValue::from_bytes(&[b"Bearer ", &token[..]].concat());
+        let unfit = |_| Reply::failure(Exit::Usage, "the secret cannot stand in a header field");
+        let mut request = asked.request.clone();
+        request.headers.insert(AUTHORIZATION, value.map_err(unfit)?);
+        let asked = asked::Asked {
+            request,
+            caller: Caller::FromHeaders,
+            body: asked.body.clone(),
+            key_header: None,
+            assumed: Vec::new(),
+            roles: Vec::new(),
+            warnings: Vec::new(),
+        };
+        others.push(beside::Other::Token(file.clone(), asked));
+    }
+    others.extend(args.what_if_at.iter().map(|at| beside::Other::At(*at)));
+    for policy in &args.what_if_policy {
+        others.push(beside::Other::Policy(Box::new(policies::find(policy, common)?)));
+    }
+    Ok(others)
 }
 
 /// A role that the configuration does not declare counts for nothing, which is rarely meant.

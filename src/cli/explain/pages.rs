@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::written;
 use crate::cli::Format;
 use crate::cli::layout::{fill, padded, printable};
 use crate::cli::reply::{Exit, FAINT, Reply, STRONG, styled};
 use crate::config::Setup;
-use crate::decision::{Builtin, Kind, Reason};
+use crate::decision::{Builtin, Kind, Reason, RuleRef};
 use crate::policy::code::Code;
+use crate::policy::diagnostic::suggest;
 use crate::policy::lint as policy_lint;
 use crate::policy::mode::Mode;
 use crate::policy::rules::RuleInfo;
@@ -48,6 +50,68 @@ pub(super) fn lint(code: Code, format: Format) -> Reply {
                 "mend": page.map(|page| page.mend),
             }),
         ),
+    }
+}
+
+/// A rule of the configuration.
+pub(super) fn rule(setup: &Setup, name: &str, format: Format) -> Reply {
+    let rules = &setup.policy.rules;
+    let written = match rules.by_name(name) {
+        Some(RuleRef::Written(written)) => written,
+        Some(RuleRef::Builtin(builtin)) => return builtin_rule(builtin, format),
+        None => {
+            let near = suggest(name, rules.iter().map(|(_, info)| &*info.name));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Reply::failure(Exit::Usage, format!("there is no rule `{}`{near}", printable(name)));
+        }
+    };
+    let info = rules.get(written);
+    let lines = written::lines(&setup.sources, info.place);
+    let id = info.name.split_once('/').map_or(&*info.name, |(_, id)| id);
+    let twins = setup.policy.waf.twins(written, id);
+    match format {
+        Format::Text => {
+            let mut out = format!("{} at {}\n", styled(STRONG, &info.name), printable(&info.at));
+            for text in [&info.reason, &info.remediation].into_iter().flatten() {
+                out.push_str(&fill("", text));
+            }
+            out.push('\n');
+            for (number, line) in &lines {
+                out.push_str(&format!("{} {}\n", styled(FAINT, format!("{number:>5}")), printable(line)));
+            }
+            if let Some((toml, seclang)) = &twins {
+                for (title, text) in [("In TOML", toml), ("In SecLang", seclang)] {
+                    out.push_str(&format!("\n{}\n\n", styled(STRONG, title)));
+                    text.lines().for_each(|line| out.push_str(&format!("    {}\n", printable(line))));
+                }
+            }
+            Reply::text(Exit::Fine, out)
+        }
+        Format::Json => Reply::json(
+            Exit::Fine,
+            &json!({
+                "rule": info.name,
+                "at": info.at,
+                "reason": info.reason,
+                "remediation": info.remediation,
+                "text": lines.iter().map(|(_, line)| line).collect::<Vec<_>>(),
+                "toml": twins.as_ref().map(|(toml, _)| toml),
+                "seclang": twins.as_ref().map(|(_, seclang)| seclang),
+            }),
+        ),
+    }
+}
+
+fn builtin_rule(rule: Builtin, format: Format) -> Reply {
+    let info = rule.info();
+    match format {
+        Format::Text => Reply::text(
+            Exit::Fine,
+            format!("{} (built in)\n{}", styled(STRONG, info.name), fill("", info.text)),
+        ),
+        Format::Json => {
+            Reply::json(Exit::Fine, &json!({ "rule": info.name, "builtin": true, "text": info.text }))
+        }
     }
 }
 

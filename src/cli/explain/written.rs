@@ -14,15 +14,21 @@ pub(super) fn lines(sources: &Sources, place: Place) -> Vec<(u32, String)> {
     let Some(source) = sources.get(place.file) else { return Vec::new() };
     let text = &*source.text;
     let start = text.floor_char_boundary(place.start as usize);
-    let (table, _) = DeTable::parse_recoverable(text);
-    let end = table.get_ref().iter().find_map(|(_, value)| find(value, start, text));
+    // A program's rules know where they end.
+    let end = if source.program {
+        None
+    } else {
+        let (table, _) = DeTable::parse_recoverable(text);
+        table.get_ref().iter().find_map(|(_, value)| find(value, start, text))
+    };
+    let most = if source.program { MAX_PROGRAM_LINES } else { MAX_LINES };
     let end = text.floor_char_boundary(end.unwrap_or(0).max(place.end as usize));
     let first = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let last = text[end..].find('\n').map_or(text.len(), |at| end + at);
     let number = sources.line_column(place).line;
     let mut lines: Vec<(u32, String)> = Vec::new();
     for (line, number) in text[first..last].lines().zip(number..) {
-        if lines.len() == MAX_LINES {
+        if lines.len() == most {
             lines.push((number, "…".to_owned()));
             break;
         }
@@ -67,6 +73,9 @@ fn end_of(table: &DeTable<'_>, text: &str) -> usize {
 
 /// How many lines of a rule are shown.
 const MAX_LINES: usize = 24;
+
+/// The same for SecLang, which has a line for every action.
+const MAX_PROGRAM_LINES: usize = 120;
 
 /// How much of a line is shown.
 const MAX_WIDTH: usize = 400;

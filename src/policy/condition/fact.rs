@@ -40,6 +40,17 @@ impl Fact {
     }
 }
 
+/// What a request has where a condition looks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen<'a> {
+    /// A header field or query parameter.
+    Text(Cow<'a, str>),
+    /// A claim.
+    Claim(&'a Json),
+    /// Something that is no one value: it is given twice, or it is no text.
+    Unclear,
+}
+
 /// A fact's value. A `null` in a claim counts as no value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value<'a> {
@@ -108,20 +119,33 @@ impl Fact {
         }
     }
 
-    /// The value as text, for the record: claims that are no text as JSON. None if the request has
-    /// no such value, or two, or it is a credential.
-    pub fn text<'a>(&self, facts: &Facts<'a>) -> Option<Cow<'a, str>> {
+    /// What a request has there, for the record, from which a condition must be judged again in the
+    /// same way. None if it has nothing there, or a credential.
+    pub fn seen<'a>(&self, facts: &Facts<'a>) -> Option<Seen<'a>> {
         if self.is_secret() {
             return None;
         }
-        match self.read(facts).ok()? {
-            Value::Text(text) => Some(text),
-            Value::Number(number) => Some(number.to_string().into()),
-            Value::Bool(value) => Some(value.to_string().into()),
-            Value::Time(time) => Some(time.to_string().into()),
-            Value::Array(items) => serde_json::to_string(items).ok().map(Cow::Owned),
-            Value::Object => None,
+        match self.read(facts) {
+            Err(Unknown::Absent) => None,
+            Err(Unknown::Twice | Unknown::Unreadable) => Some(Seen::Unclear),
+            Ok(value) => match (self.claim(facts), value) {
+                (Some(claim), _) => Some(Seen::Claim(claim)),
+                (None, Value::Text(text)) => Some(Seen::Text(text)),
+                // Headers and query parameters are texts; nothing else is recorded.
+                (None, _) => None,
+            },
         }
+    }
+
+    /// The claim that it is, as it stands in the token.
+    fn claim<'a>(&self, facts: &Facts<'a>) -> Option<&'a Json> {
+        let Fact::Claim(path) = self else { return None };
+        let (first, rest) = path.split_first()?;
+        let mut value = facts.identity.who()?.holder.claims.get(&**first)?;
+        for name in rest {
+            value = value.get(&**name)?;
+        }
+        Some(value)
     }
 }
 

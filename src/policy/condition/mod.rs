@@ -16,7 +16,7 @@ mod query;
 mod tests;
 
 pub use expression::Truth;
-pub use fact::Fact;
+pub use fact::{Fact, Seen};
 
 use std::ops::Range;
 
@@ -120,6 +120,32 @@ impl Condition {
         self.expression.evaluate(facts, &positions.0)
     }
 
+    /// What it comes to whatever the unknown facts are (which the facts must lack); none if that
+    /// depends on them. `client`: whether the client's address is unknown.
+    pub fn evaluate_blind(
+        &self,
+        facts: &Facts<'_>,
+        positions: &Positions,
+        unknown: &dyn Fn(&Fact) -> bool,
+        client: bool,
+    ) -> Option<Truth> {
+        let present = |fact: &Fact| self.expression.asks_for_presence(fact);
+        let client = client && self.expression.uses_client();
+        if client || self.facts.iter().any(|fact| unknown(fact) && present(fact)) {
+            return None;
+        }
+        // An outcome is definite only where it does not depend on what is absent.
+        match self.evaluate(facts, positions) {
+            Truth::Error if self.facts.iter().any(unknown) => None,
+            truth => Some(truth),
+        }
+    }
+
+    /// Whether it looks at the client's address.
+    pub fn uses_client(&self) -> bool {
+        self.expression.uses_client()
+    }
+
     /// The facts it looks at, each once; of claims, headers and query parameters the record keeps
     /// the values.
     pub fn facts(&self) -> &[Fact] {
@@ -183,6 +209,22 @@ impl Expression {
                 visit(array);
             }
             Expression::Within(_) => {}
+        }
+    }
+
+    /// Whether the bare presence of a fact is asked for.
+    fn asks_for_presence(&self, fact: &Fact) -> bool {
+        match self {
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().any(|part| part.asks_for_presence(fact))
+            }
+            Expression::Not(inner) => inner.asks_for_presence(fact),
+            Expression::Has(asked) => asked == fact,
+            Expression::Compare { .. }
+            | Expression::Affix { .. }
+            | Expression::OneOf { .. }
+            | Expression::Member { .. }
+            | Expression::Within(_) => false,
         }
     }
 

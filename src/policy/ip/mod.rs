@@ -60,6 +60,13 @@ impl Ip {
         self.never_ban.find(address)
     }
 
+    /// Whether any rule is about this request, whoever makes it.
+    pub fn concerns(&self, facts: &Facts<'_>) -> bool {
+        let mut concerned = false;
+        self.index.visit(facts.target, facts.route, |_| concerned = true);
+        concerned
+    }
+
     /// Whether any rule looked at the address of this request.
     pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
         false

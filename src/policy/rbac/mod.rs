@@ -10,6 +10,7 @@ mod explain;
 mod judge;
 mod lints;
 mod nearest;
+mod outlook;
 mod raw;
 mod roles;
 mod rule;
@@ -18,6 +19,7 @@ mod table;
 mod tests;
 
 pub use nearest::{Nearest, Unmet};
+pub use outlook::{Access, Blind, Outlook};
 pub use raw::{RawDeny, RawGrant, RawRbac};
 pub use roles::{RawRole, Roles};
 
@@ -25,7 +27,7 @@ use self::judge::Judge;
 use self::rule::{Caller, Kind, Lacks, Rule};
 use self::table::{Entry, EntryKind, Reached, Table};
 use super::compile::Compile;
-use super::condition::Fact;
+use super::condition::{Condition, Fact};
 use super::scope::{MethodMask, Scope};
 use crate::decision::{Builtin, Denial, Notes, Reason, Stage, Trace, Verdict, Written};
 use crate::facts::{Facts, Identity};
@@ -172,6 +174,16 @@ impl Rbac {
     /// the record keeps the values of. Credentials are not among them.
     pub fn condition_facts(&self) -> &[Fact] {
         &self.condition_facts
+    }
+
+    /// The conditions of all rules.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.rules.iter().filter_map(|rule| rule.condition.as_ref())
+    }
+
+    /// Whether a condition looks at the client's address.
+    pub fn asks_for_client(&self) -> bool {
+        self.conditions().any(Condition::uses_client)
     }
 
     /// What would take a request out of a deny's reach, a sentence each, as far as the deny says it

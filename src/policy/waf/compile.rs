@@ -100,6 +100,13 @@ pub(super) struct Active<'a> {
     exclusions: Vec<&'a GateExclusion>,
 }
 
+impl Built {
+    /// What it was built of.
+    pub(super) fn meaning(&self) -> Arc<Rule> {
+        Arc::clone(&self.rule)
+    }
+}
+
 // === building ===
 
 /// Builds the operators of a rule. `None`: a problem was reported.

@@ -15,6 +15,7 @@ mod body;
 pub mod bytes;
 mod collect;
 mod compile;
+mod concerns;
 mod documented;
 pub mod ir;
 mod lints;
@@ -31,6 +32,7 @@ mod sight;
 pub mod targets;
 mod toml;
 pub mod transforms;
+mod twin;
 mod values;
 mod weigh;
 
@@ -43,7 +45,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
+pub use self::concerns::Concerns;
 pub(in crate::policy) use self::lints::lint;
+pub use self::pack::text as pack_text;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
     RawWafRule, TargetWord, TransformWord,
@@ -65,7 +69,7 @@ use super::compile::Compile;
 use super::diagnostic::At;
 use super::mode::Mode;
 use super::{Answer, AnswerPlan};
-use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict};
+use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict, Written};
 use crate::facts::{Body, Facts};
 
 /// The compiled WAF rules.
@@ -73,6 +77,8 @@ use crate::facts::{Body, Facts};
 pub struct Waf {
     engine: Option<Arc<Engine>>,
     program: Option<Arc<Program>>,
+    /// What every rule means, for people who ask.
+    meant: Arc<[(Written, Arc<ir::Rule>)]>,
     budget: u64,
     bounds: Bounds,
     /// How many bytes of a matched text are kept for the record (`log.waf_data`); none by default.
@@ -118,6 +124,11 @@ impl Waf {
         toml::distinct(&raw.exclude, cx);
         let exclusions: Vec<_> =
             raw.exclude.iter().map(|exclude| toml::exclusion(exclude, &all, cx)).collect();
+        let written =
+            entries.iter().filter_map(|(written, built)| Some((*written, built.as_ref()?.meaning())));
+        let scripted = script.items.iter().filter_map(ScriptItem::rule);
+        let scripted = scripted.map(|rule| (rule.written, Arc::new(rule.rule.clone())));
+        let meant = written.chain(scripted).collect();
         let engine = Engine::new(&entries, &exclusions, settings, cx.diagnostics);
         let engine = (!engine.is_empty()).then(|| Arc::new(engine));
         let program = (!script.items.is_empty() && script.settings.engine != EngineMode::Off).then(|| {
@@ -129,7 +140,17 @@ impl Waf {
             let mut tables = TableBudget(TABLES);
             Arc::new(program::build(&script, mine.collect(), &mut tables, cx.diagnostics))
         });
-        (Waf { engine, program, budget: settings.budget, bounds: settings.bounds, ..Waf::default() }, mode)
+        (
+            Waf {
+                engine,
+                program,
+                meant,
+                budget: settings.budget,
+                bounds: settings.bounds,
+                ..Waf::default()
+            },
+            mode,
+        )
     }
 
     /// Judges the request line, headers, cookies and query. `shadow`: the stage or the route is in
@@ -155,6 +176,12 @@ impl Waf {
         let scripted =
             Weigh { stage: Stage::Waf, shadow, notes, trace }.weigh(judged, None, program, carried);
         first_refusal(verdict, scripted)
+    }
+
+    /// A rule in TOML and in SecLang, as far as each has words for it.
+    pub fn twins(&self, wanted: Written, id: &str) -> Option<(String, String)> {
+        let (_, rule) = self.meant.iter().find(|(written, _)| *written == wanted)?;
+        Some((twin::toml(id, rule), twin::seclang(id, rule)))
     }
 
     /// Whether any rule looks at the bodies of answers.

@@ -32,6 +32,11 @@ static CORE_RULES: LazyLock<Result<Vec<PackRule>, String>> = LazyLock::new(|| re
 /// How much memory the tables of one pack may take.
 const TABLES: usize = 32 << 20;
 
+/// The text of a pack, by its name.
+pub fn text(name: &str) -> Option<&'static str> {
+    (name == PackWord::Core.word()).then_some(CORE)
+}
+
 /// A rule of a pack.
 #[derive(Debug)]
 pub(super) struct PackRule {

@@ -132,6 +132,11 @@ impl Collection {
         Collection::Body,
     ];
 
+    /// Whether TOML has a word for it.
+    pub const fn is_worded(self) -> bool {
+        (self as usize) < Collection::ALL.len()
+    }
+
     /// The word in `targets`.
     pub const fn name(self) -> &'static str {
         match self {

@@ -17,7 +17,7 @@ use crate::policy::waf::ir::{
 };
 use crate::policy::waf::matcher::{CompiledCondition, CompiledTest, Matcher, Unit};
 use crate::policy::waf::operators::{OperatorKind, OperatorProblem, TableBudget, parse};
-use crate::policy::waf::seclang::{Script, ScriptItem, ScriptRule, meets};
+use crate::policy::waf::seclang::{Script, ScriptItem, ScriptRule, meets, plain};
 use crate::policy::waf::sight::{Sight, View};
 use crate::policy::waf::targets::{Selector, Target};
 use crate::policy::waf::transforms::Transform;
@@ -149,6 +149,8 @@ struct Builder<'a, 'd> {
     diagnostics: &'d mut Diagnostics,
     /// The rules of the script, for what names them.
     rules: Vec<&'a ScriptRule>,
+    /// The number and the message of the rule that is being built, for what names them.
+    current: (u32, String),
 }
 
 /// Builds a program. `exclusions` are those of TOML, about rules by their place among the script's.
@@ -159,7 +161,8 @@ pub(in crate::policy::waf) fn build(
     diagnostics: &mut Diagnostics,
 ) -> Program {
     let rules: Vec<&ScriptRule> = script.items.iter().filter_map(ScriptItem::rule).collect();
-    let mut builder = Builder { slots: Slots::new(), tables, diagnostics, rules };
+    let current = (0, String::new());
+    let mut builder = Builder { slots: Slots::new(), tables, diagnostics, rules, current };
     let mut built: Vec<ProgramRule> = Vec::new();
     let mut positions: [usize; 5] = [0; 5];
     let mut phases: [PhaseProgram; 5] = Default::default();
@@ -276,6 +279,7 @@ impl Program {
 impl Builder<'_, '_> {
     fn rule(&mut self, script: &ScriptRule) -> ProgramRule {
         let rule = &script.rule;
+        self.current = (script.id, plain(&rule.msg));
         let links = rule.links.iter().map(|link| self.link(link, rule.place)).collect();
         let allow = rule.effects.iter().find_map(|effect| match effect {
             Effect::Allow(allowed) => Some(*allowed),
@@ -524,6 +528,20 @@ impl Builder<'_, '_> {
 
     fn piece(&mut self, variables: &[Variable], place: Place) -> Option<TextPiece> {
         let first = variables.first()?;
+        if let (VariableKind::Named(name), Selector::Name(member)) = (&first.kind, &first.selector)
+            && &**name == "RULE"
+        {
+            let text = match &**member {
+                "id" => self.current.0.to_string(),
+                "msg" => self.current.1.clone(),
+                other => {
+                    let message = format!("`%{{rule.{other}}}` is not known; there are `id` and `msg`");
+                    self.diagnostics.push(Code::Seclang, place, message);
+                    return None;
+                }
+            };
+            return Some(TextPiece::Fixed(text.as_bytes().into()));
+        }
         if matches!(first.kind, VariableKind::Texts(_)) {
             let views = variables.iter().filter_map(|variable| match &variable.kind {
                 VariableKind::Texts(target) => self.view(&[target], place),

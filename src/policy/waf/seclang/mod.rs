@@ -21,6 +21,7 @@ pub(super) mod variables;
 use std::collections::BTreeSet;
 
 use self::lex::Directive;
+pub(super) use self::rule::plain;
 use self::rule::{Defaults, Open};
 pub(super) use self::settings::{EngineMode, ScriptSettings};
 pub(super) use self::updates::meets;

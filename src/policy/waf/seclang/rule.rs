@@ -524,7 +524,7 @@ fn control(word: &Word, report: &mut Report<'_>) -> Option<Control> {
 }
 
 /// The text of a message without its macros, where rules are chosen by it.
-pub(super) fn plain(template: &Template) -> String {
+pub(in crate::policy::waf) fn plain(template: &Template) -> String {
     template
         .pieces
         .iter()

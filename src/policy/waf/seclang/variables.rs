@@ -223,6 +223,9 @@ pub(super) fn variables(name: &str, selector: Option<&str>) -> Result<Vec<Variab
         (Some(path), Meaning::Xml) => {
             return Err(format!("of XPath only `XML:/*` and `XML://@*` are run, and not `{path}`"));
         }
+        (Some(member), Meaning::Kind(VariableKind::Named(kind))) if &**kind == "RULE" => {
+            Selector::Name(member.to_ascii_lowercase().into())
+        }
         (Some(_), Meaning::Kind(VariableKind::Named(_))) => {
             return Err(format!("`{name}` is a single value and has no members"));
         }

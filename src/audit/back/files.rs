@@ -1,0 +1,279 @@
+//! The files of a log, and the lines in them.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use flate2::read::MultiGzDecoder;
+use jiff::Timestamp;
+use memchr::memmem;
+
+/// A file of the log.
+#[derive(Clone, Debug)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How long it is, as it stands on the disk.
+    pub length: u64,
+    /// When it was last written.
+    pub modified: Timestamp,
+    /// Whether it is compressed.
+    pub compressed: bool,
+}
+
+/// How far a file has been read.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Which.
+    pub path: &'a Path,
+    /// Bytes so far, as they stand on the disk.
+    pub done: u64,
+    /// Of so many.
+    pub length: u64,
+}
+
+/// The file of a log with those that were put aside, the newest first: `x`, `x.1`, `x.1.gz`,
+/// `x-20261124.gz`, whoever rotates.
+pub fn files(path: &Path) -> io::Result<Vec<LogFile>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let rest = name.strip_prefix(&own);
+        let fits = rest.is_some_and(|rest| {
+            let rest = rest.strip_suffix(".gz").unwrap_or(rest);
+            rest.is_empty()
+                || rest.starts_with(['.', '-'])
+                    && rest[1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+        });
+        if fits && let Some(file) = LogFile::at(&entry.path())? {
+            found.push(file);
+        }
+    }
+    if found.is_empty() {
+        // Says why there is none.
+        found.extend(LogFile::at(path)?);
+    }
+    found.sort_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.path.cmp(&b.path)));
+    Ok(found)
+}
+
+impl LogFile {
+    /// A file, if it is a regular one.
+    pub fn at(path: &Path) -> io::Result<Option<LogFile>> {
+        let meta = fs::metadata(path)?;
+        let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(meta.is_file().then(|| LogFile {
+            path: path.to_owned(),
+            length: meta.len(),
+            modified: Timestamp::try_from(modified).unwrap_or_default(),
+            compressed: path.extension().is_some_and(|extension| extension == "gz"),
+        }))
+    }
+
+    /// Shows every whole line to `each`, without its line break, from an offset on; the offset counts
+    /// only where the file is not compressed. `each` says whether to go on.
+    pub fn lines(
+        &self,
+        from: u64,
+        progress: &mut dyn FnMut(Progress<'_>),
+        each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        let mut told = 0;
+        let mut tell = |done: u64| {
+            if done >= told + TELL_EVERY {
+                told = done;
+                progress(Progress { path: &self.path, done, length: self.length });
+            }
+        };
+        let mut file = File::open(&self.path)?;
+        if self.compressed {
+            let counted = Counted { file, read: 0 };
+            let mut decoder = BufReader::with_capacity(CHUNK, MultiGzDecoder::new(BufReader::new(counted)));
+            let mut line = Vec::new();
+            while decoder.read_until(b'\n', &mut line)? > 0 {
+                let Some(whole) = line.strip_suffix(b"\n") else { break };
+                if !each(whole) {
+                    break;
+                }
+                line.clear();
+                tell(decoder.get_ref().get_ref().get_ref().read);
+            }
+            return Ok(());
+        }
+        io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
+        let (mut buffer, mut filled, mut done) = (vec![0; CHUNK], 0, from);
+        loop {
+            if filled == buffer.len() {
+                // A line longer than all that was read so far.
+                buffer.resize(filled * 2, 0);
+            }
+            let read = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
+            if read == 0 {
+                return Ok(());
+            }
+            filled += read;
+            done += read as u64;
+            let bytes = buffer.get(..filled).unwrap_or_default();
+            let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+            let mut start = 0;
+            for end in memchr::memchr_iter(b'\n', bytes.get(..whole).unwrap_or_default()) {
+                if !each(bytes.get(start..end).unwrap_or_default()) {
+                    return Ok(());
+                }
+                start = end + 1;
+            }
+            buffer.copy_within(whole..filled, 0);
+            filled -= whole;
+            tell(done);
+        }
+    }
+
+    /// Shows the lines that were written since a time; where that is not known, more than those.
+    pub fn lines_since(
+        &self,
+        time: Timestamp,
+        progress: &mut dyn FnMut(Progress<'_>),
+        each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        if self.modified < time {
+            return Ok(());
+        }
+        let from = if self.compressed { 0 } else { self.offset(time)? };
+        self.lines(from, progress, each)
+    }
+
+    /// Shows the lines that contain a text, from one offset of an uncompressed file to another.
+    pub(super) fn lines_with(
+        &self,
+        needle: &[u8],
+        from: u64,
+        to: u64,
+        each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        let file = File::open(&self.path)?;
+        let finder = memmem::Finder::new(needle);
+        let mut buffer = vec![0; CHUNK];
+        let mut at = from;
+        let mut behind = from;
+        while at < to {
+            let read = file.read_at(&mut buffer, at)?;
+            if read == 0 {
+                break;
+            }
+            for found in finder.find_iter(buffer.get(..read).unwrap_or_default()) {
+                let found = at + found as u64;
+                // A line may have the text twice.
+                if found < behind || found >= to {
+                    continue;
+                }
+                let (line, end) = line_around(&file, found)?;
+                behind = end;
+                if !each(&line) {
+                    return Ok(());
+                }
+            }
+            // A text that stands across two chunks is found in the next.
+            at += (read.saturating_sub(needle.len() - 1)).max(1) as u64;
+            if read < buffer.len() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the records of a time begin in an uncompressed file: none before it was written then or
+    /// later. Records are written in the order of their ends, and say when they began, so a record that
+    /// took long stands behind younger ones; looking at many at once passes over those.
+    pub(super) fn offset(&self, time: Timestamp) -> io::Result<u64> {
+        let file = File::open(&self.path)?;
+        let wanted = format!("{time:.6}");
+        let (mut low, mut high) = (0, self.length);
+        let mut block = vec![0; BLOCK];
+        while high - low > BLOCK as u64 {
+            let middle = low + (high - low) / 2;
+            let read = file.read_at(&mut block, middle)?;
+            match newest(block.get(..read).unwrap_or_default()) {
+                Some(newest) if *newest < *wanted.as_bytes() => low = middle,
+                Some(_) => high = middle,
+                None => return Ok(0),
+            }
+        }
+        // At the beginning of a line.
+        let read = file.read_at(&mut block, low)?;
+        let first =
+            memchr::memchr(b'\n', block.get(..read).unwrap_or_default()).map_or(0, |at| at as u64 + 1);
+        Ok(if low == 0 { 0 } else { low + first })
+    }
+}
+
+/// The newest time that lines which begin in a block say.
+fn newest(block: &[u8]) -> Option<&[u8]> {
+    let starts = memchr::memchr_iter(b'\n', block).map(|at| at + 1);
+    let times = starts.filter_map(|at| block.get(at..)?.strip_prefix(b"{\"ts\":\"")?.get(..TIME));
+    times.max()
+}
+
+/// The whole line that an offset is in, and where the next begins.
+fn line_around(file: &File, at: u64) -> io::Result<(Vec<u8>, u64)> {
+    let mut start = at;
+    let mut piece = vec![0; 4096];
+    let begin = loop {
+        let from = start.saturating_sub(piece.len() as u64);
+        let length = (start - from) as usize;
+        let part = piece.get_mut(..length).unwrap_or_default();
+        file.read_exact_at(part, from)?;
+        if let Some(found) = memchr::memrchr(b'\n', part) {
+            break from + found as u64 + 1;
+        }
+        if from == 0 {
+            break 0;
+        }
+        start = from;
+    };
+    let mut line = Vec::new();
+    let mut next = begin;
+    loop {
+        let read = file.read_at(&mut piece, next)?;
+        let part = piece.get(..read).unwrap_or_default();
+        if let Some(end) = memchr::memchr(b'\n', part) {
+            line.extend_from_slice(part.get(..end).unwrap_or_default());
+            return Ok((line, next + end as u64 + 1));
+        }
+        if read == 0 {
+            return Ok((line, next));
+        }
+        line.extend_from_slice(part);
+        next += read as u64;
+    }
+}
+
+/// A file that knows how much of it was read.
+struct Counted {
+    file: File,
+    read: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
+/// Large enough that a system call is not felt, small enough for a cache.
+const CHUNK: usize = 1 << 20;
+
+/// Some dozens of records.
+const BLOCK: usize = 64 << 10;
+
+/// `2026-11-24T10:00:00.123456Z`
+const TIME: usize = 27;
+
+/// Bytes between two reports.
+const TELL_EVERY: u64 = 8 << 20;

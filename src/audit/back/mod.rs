@@ -1,0 +1,16 @@
+//! The decision log read back: one record by its id, the records of a time, or all of them.
+//!
+//! Reads what the gateway writes while it does, and what was put aside, also compressed by others.
+//! Records are borrowed from the bytes they stand in, so that a day of them can be read in seconds.
+
+mod files;
+mod find;
+mod line;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use files::{LogFile, Progress, files};
+pub use find::{find, time_of};
+pub use line::{ClientLine, IdentityLine, Line, PolicyLine, Text};
+pub use request::{Recalled, Values, is_cut, is_never_recorded};

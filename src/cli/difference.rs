@@ -1,0 +1,112 @@
+//! A difference between two policies in words: for `diff`, `history` and `why`.
+
+use std::collections::BTreeMap;
+
+use super::layout::{count, fill, list, padded, printable};
+use super::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
+use crate::state::{CellLine, DifferenceLine};
+
+/// How many lines of one kind people are shown.
+const MOST: usize = 40;
+
+/// The difference, as paragraphs.
+pub(super) fn render(difference: &DifferenceLine) -> String {
+    let DifferenceLine { rules, definitions, cells, more_cells, complete } = difference;
+    let mut out = String::new();
+    let heading = |out: &mut String, text: &str| out.push_str(&format!("{}\n", styled(STRONG, text)));
+    if rules.is_empty() && definitions.is_empty() && cells.is_empty() {
+        return "Nothing differs in meaning.\n".to_owned();
+    }
+    if !rules.is_empty() {
+        heading(&mut out, "Rules");
+        for rule in rules.iter().take(MOST) {
+            let because: Vec<&str> =
+                rule.because.iter().map(|name| &**name).filter(|name| *name != "itself").collect();
+            let because = match because.is_empty() {
+                true => String::new(),
+                false => format!(" {}", styled(FAINT, format!("through {}", list(&because, " and ")))),
+            };
+            out.push_str(&fill(&mark(&rule.change), &format!("{}{because}", printable(&rule.rule))));
+        }
+        out.push_str(&more(rules.len(), "rule"));
+    }
+    if !definitions.is_empty() {
+        heading(&mut out, "Definitions");
+        for name in definitions.iter().take(MOST) {
+            out.push_str(&fill(&mark(&name.change), &printable(&name.name)));
+        }
+        out.push_str(&more(definitions.len(), "definition"));
+    }
+    if !cells.is_empty() {
+        heading(&mut out, "Roles");
+        let grouped = grouped(cells);
+        for (what, roles) in grouped.iter().take(MOST) {
+            out.push_str(&cell(what, roles));
+        }
+        out.push_str(&more(grouped.len() + more_cells, "line"));
+    }
+    if !complete {
+        out.push_str(&fill(
+            "  ",
+            "The policies are too large to compare all that roles may do; this is a part.",
+        ));
+    }
+    out
+}
+
+fn more(number: usize, word: &str) -> String {
+    match number.checked_sub(MOST).filter(|more| *more > 0) {
+        Some(more) => format!("  … and {} more; `--format json` lists all\n", count(more, word)),
+        None => String::new(),
+    }
+}
+
+fn mark(change: &str) -> String {
+    let style = match change {
+        "added" | "gained" => GOOD,
+        "removed" | "lost" => BAD,
+        _ => WARN,
+    };
+    format!("  {} ", padded(&styled(style, change), 8))
+}
+
+/// What changed alike for several roles, once.
+fn grouped(cells: &[CellLine]) -> Vec<(CellLine, Vec<&str>)> {
+    let mut order: Vec<(CellLine, Vec<&str>)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for line in cells {
+        let what = CellLine { role: "".into(), ..line.clone() };
+        let key = format!("{what:?}");
+        match places.get(&key).and_then(|place| order.get_mut(*place)) {
+            Some((_, roles)) => roles.push(&line.role),
+            None => {
+                places.insert(key, order.len());
+                order.push((what, vec![&line.role]));
+            }
+        }
+    }
+    order
+}
+
+/// One line about roles: what they may do now, or no longer.
+fn cell(what: &CellLine, roles: &[&str]) -> String {
+    let hosts = match what.hosts.is_empty() {
+        true => String::new(),
+        false => {
+            let hosts: Vec<&str> =
+                what.hosts.iter().map(|host| if **host == *"*" { "other hosts" } else { host }).collect();
+            format!(" on {}", list(&hosts, " and "))
+        }
+    };
+    let under = match (what.from.as_str(), what.to.as_str()) {
+        (_, "sometimes") if what.change == "gained" => ", under conditions",
+        ("sometimes", _) if what.change == "gained" => ", without the conditions of before",
+        (_, "sometimes") if what.change == "lost" => ", now only under conditions",
+        ("sometimes", "sometimes") => ", under other conditions than before",
+        _ => "",
+    };
+    let request = format!("{} {}{hosts}{under}", what.methods.join(" "), printable(&what.path));
+    let by: Vec<&str> = what.rules.iter().map(|rule| &**rule).collect();
+    let whom = format!("for {}, by {}", list(roles, " and "), list(&by, " and "));
+    fill(&mark(&what.change), &request) + &fill(&" ".repeat(11), &styled(FAINT, printable(&whom)))
+}

@@ -1,0 +1,63 @@
+//! A recorded request, asked about again: from its record into an [`Asked`].
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header;
+
+use super::asked::Asked;
+use crate::audit::{Line, Recalled};
+use crate::cli::request::Request;
+use crate::policy::{Caller, Policy};
+
+/// What a record tells of its request, and in `assumed` what it does not. None if it is no request.
+pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled)> {
+    let identity = line.identity();
+    let recalled = line.recall(identity.as_ref(), &line.values())?;
+    let mut assumed = Vec::new();
+    if !recalled.has_path {
+        assumed.push("the path is not kept as it was".to_owned());
+    }
+    let via_proxy = !matches!(&*line.client.via, "peer" | "unreadable");
+    let unknown = || {
+        assumed.push("the client's address is not kept as it was".to_owned());
+        IpAddr::from(Ipv4Addr::UNSPECIFIED)
+    };
+    let ip = recalled.ip.unwrap_or_else(unknown);
+    if !recalled.has_subject {
+        assumed.push("the subject is not kept as it was".to_owned());
+    }
+    if policy.waf.inspects_bodies() || policy.routes.read_headers().next().is_some() {
+        let text = "query, body and most header fields are not kept, so rules about them see nothing";
+        assumed.push(text.to_owned());
+    }
+    let state = identity.as_ref().map_or("none", |identity| &*identity.state);
+    if !matches!(state, "valid" | "none") {
+        assumed.push(format!("the credential, which was {state}, is not kept; nobody is shown instead"));
+    }
+    let mut headers = recalled.headers.clone();
+    let host = headers.remove(header::HOST);
+    let request = Request {
+        method: recalled.method.clone(),
+        target: recalled.uri.clone(),
+        fragment: false,
+        version: recalled.version,
+        scheme: recalled.scheme,
+        host,
+        headers,
+        body: Bytes::new(),
+        peer: recalled.peer.filter(|_| via_proxy),
+        ip,
+        certificate: None,
+    };
+    let caller = recalled.holder.as_ref().map_or(Caller::FromHeaders, |holder| {
+        let mut holder = (**holder).clone();
+        let subject = holder.subject.to_string();
+        holder.claims.entry("sub").or_insert_with(|| subject.into());
+        Caller::Assumed(Arc::new(holder))
+    });
+    let roles = recalled.holder.iter().flat_map(|holder| &holder.roles).map(ToString::to_string).collect();
+    let asked = Asked { request, caller, body: None, key_header: None, assumed, roles, warnings: Vec::new() };
+    Some((asked, recalled))
+}

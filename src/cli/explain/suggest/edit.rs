@@ -1,0 +1,242 @@
+//! The narrowest change of a policy that would have let a request pass, as TOML.
+//!
+//! A grant or an exclusion is a table of its own, which may stand in any file. Addresses and exempt
+//! roles stand in the rule that refuses, so there the rule is shown as it would be.
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use toml::Value;
+
+use crate::audit::Line;
+use crate::cli::explain::account::Account;
+use crate::cli::explain::written;
+use crate::config::{Setup, load};
+use crate::decision::{Builtin, Denial, RuleRef, Stage};
+use crate::facts::Identity;
+use crate::policy::source::Sources;
+
+/// A change that is proposed.
+pub(super) struct Proposal {
+    /// What it is, in words.
+    pub(super) what: String,
+    /// What is to be written.
+    pub(super) toml: String,
+    /// Where: nothing for a table that may stand anywhere, else the place of the rule.
+    pub(super) at: Option<String>,
+    /// The texts with the change.
+    pub(super) sources: Sources,
+    /// Whether it can be tried here that the request passes then. What a WAF rule saw is not kept.
+    pub(super) can_be_tried: bool,
+}
+
+/// The proposal for a refusal, or why there is none.
+pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
+    if &*line.stage == "waf" && &*line.decision == "deny" {
+        return exclusion(account, line);
+    }
+    let Some(denial) = account.denial() else {
+        return Err("The policy as it is now lets the request pass.".to_owned());
+    };
+    match (denial.stage, denial.rule) {
+        (Stage::Rbac, rule) if rule == Builtin::DefaultDeny.into() => Ok(grant(account, line)),
+        (Stage::Rbac, RuleRef::Written(_)) => exemption(account, denial),
+        (Stage::Ip, RuleRef::Written(_)) => address(account, denial),
+        (Stage::Ip, RuleRef::Builtin(_)) => Err("A ban is no policy: `portcullis unban` ends it.".to_owned()),
+        (Stage::Waf | Stage::WafBody, _) => exclusion(account, line),
+        (Stage::Authn, _) => Err(format!(
+            "No entry of the policy makes this credential valid. {}.",
+            capitalised(denial.reason.info().check)
+        )),
+        (Stage::Route, _) => Err("No route serves this; which upstream should is for you to say.".to_owned()),
+        (Stage::Intake, _) => Err(
+            "The request itself is at fault. `portcullis why` says whether a route may take such requests (`accept`)."
+                .to_owned(),
+        ),
+        (Stage::Fault | Stage::Rbac, _) => Err("No rule of the policy refused this.".to_owned()),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// An id that says where it comes from.
+fn id(line: &Line<'_>) -> String {
+    let tail: String = line.decision_id.chars().rev().filter(char::is_ascii_hexdigit).take(8).collect();
+    format!("for-{}", tail.chars().rev().collect::<String>().to_ascii_lowercase())
+}
+
+/// The scope of just this request.
+fn scope(account: &Account<'_>) -> String {
+    let target = &account.admitted.target;
+    format!(
+        "methods = [{}]\nhost = {}\npath = {}\n",
+        quoted(target.method.as_str()),
+        quoted(target.host()),
+        quoted(target.decoded_path())
+    )
+}
+
+/// The texts with one more file.
+fn with_table(account: &Account<'_>, table: &str) -> Sources {
+    let mut sources = account.setup.sources.clone();
+    sources.add_policy("suggestion.toml", table);
+    sources
+}
+
+fn grant(account: &Account<'_>, line: &Line<'_>) -> Proposal {
+    let (whom, what) = match &account.identity {
+        Some(Identity::Valid(who)) => {
+            let subject = &who.holder.subject;
+            (format!("subjects = [{}]", quoted(subject)), format!("A grant for {subject} alone"))
+        }
+        _ => ("roles = [\"anyone\"]".to_owned(), "A grant for everybody, since nobody was shown".to_owned()),
+    };
+    let toml = format!("[[rbac.grant]]\nid = {}\n{whom}\n{}", quoted(&id(line)), scope(account));
+    let sources = with_table(account, &toml);
+    Proposal { what, toml, at: None, sources, can_be_tried: true }
+}
+
+fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
+    let waf: Json = line.waf.and_then(|waf| serde_json::from_str(waf.get()).ok()).unwrap_or_default();
+    let matched = waf.get("matched").and_then(Json::as_array);
+    let enforced = matched.into_iter().flatten().filter(|found| found.get("shadow").is_none());
+    let text = |found: &Json, key: &str| found.get(key).and_then(Json::as_str).map(quoted);
+    let (mut targets, mut rules): (Vec<String>, Vec<String>) =
+        enforced.filter_map(|found| Some((text(found, "target")?, text(found, "rule")?))).unzip();
+    for list in [&mut targets, &mut rules] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    if rules.is_empty() {
+        return Err("The record names no WAF rule that matched, so there is nothing to exclude.".to_owned());
+    }
+    let toml = format!(
+        "[[waf.exclude]]\nid = {}\n{}targets = [{}]\nrules = [{}]\n",
+        quoted(&id(line)),
+        scope(account),
+        targets.join(", "),
+        rules.join(", ")
+    );
+    let sources = with_table(account, &toml);
+    let what = "An exclusion for just this request and what matched".to_owned();
+    Ok(Proposal { what, toml, at: None, sources, can_be_tried: false })
+}
+
+/// A deny beats every grant, so the caller must be exempt from it.
+fn exemption(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
+    let declared = |name: &&Box<str>| account.policy().roles.get(name).is_some();
+    let who = account.identity.as_ref().and_then(|identity| identity.who());
+    let roles: Vec<&Box<str>> = who.iter().flat_map(|who| &who.holder.roles).filter(declared).collect();
+    let [first, ..] = &roles[..] else {
+        return Err("A deny refuses this, and the caller has no role that could be exempt from it. Narrow the rule, or let it end with `until`.".to_owned());
+    };
+    // Of several roles, the one that fewest share is not known; the first that lets it pass is taken.
+    let tried = roles.iter().map(|role| changed(account, denial, "except_roles", role));
+    let passes = |proposal: &Proposal| {
+        let now = account.sample.now;
+        load::recall(proposal.sources.clone(), now).setup.is_some_and(|setup| allows(account, &setup, now))
+    };
+    let found =
+        tried.into_iter().flatten().find(passes).or_else(|| changed(account, denial, "except_roles", first));
+    found.ok_or_else(|| {
+        "The rule that refuses is not written so that it can be shown with an exemption.".to_owned()
+    })
+}
+
+fn address(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
+    let ip = account.admitted.client.ip.to_string();
+    let key = match denial.reason {
+        crate::decision::Reason::IpDenied => "except",
+        _ => "allow",
+    };
+    let found = changed(account, denial, key, &ip);
+    found.ok_or_else(|| {
+        "The rule that refuses is not written so that it can be shown with one more address.".to_owned()
+    })
+}
+
+/// The rule that refuses, with one more entry in a list of it.
+fn changed(account: &Account<'_>, denial: &Denial, key: &str, entry: &str) -> Option<Proposal> {
+    let RuleRef::Written(rule) = denial.rule else { return None };
+    let info = account.policy().rules.get(rule);
+    let source = account.setup.sources.get(info.place.file)?;
+    let lines = written::lines(&account.setup.sources, info.place);
+    let (first, last) = (lines.first()?.0 as usize, lines.last()?.0 as usize);
+    let all: Vec<&str> = source.text.split_inclusive('\n').collect();
+    let own = all.get(first - 1..last)?.concat();
+    let fresh = add_entry(&own, key, entry)?;
+    let text = [all.get(..first - 1)?.concat(), fresh.clone(), all.get(last..)?.concat()].concat();
+    let mut sources = account.setup.sources.clone();
+    sources.replace(info.place.file, text);
+    Some(Proposal {
+        what: format!("`{}` with {entry} in `{key}`", info.name),
+        toml: fresh,
+        at: Some(info.at.to_string()),
+        sources,
+        can_be_tried: true,
+    })
+}
+
+/// A table with one more entry in a list, or with a list of it.
+fn add_entry(table: &str, key: &str, entry: &str) -> Option<String> {
+    let is_key = |line: &&str| {
+        line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let mut out = String::new();
+    let mut done = false;
+    for line in table.split_inclusive('\n') {
+        match line.find('[').filter(|_| !done && is_key(&line)) {
+            Some(at) => {
+                done = true;
+                let (before, behind) = line.split_at(at + 1);
+                let comma = if behind.trim_start().starts_with(']') { "" } else { ", " };
+                out.push_str(&format!("{before}{}{comma}{behind}", quoted(entry)));
+            }
+            None if !done && is_key(&line) => return None,
+            None => out.push_str(line),
+        }
+    }
+    if !done {
+        if !out.ends_with('\n') {
+            out.push('\n');
+        }
+        out.push_str(&format!("{key} = [{}]\n", quoted(entry)));
+    }
+    // Only what is still one table of one rule.
+    out.parse::<toml::Table>().ok().map(|_| out)
+}
+
+/// Whether another policy lets the request of an account pass.
+pub(super) fn allows(account: &Account<'_>, setup: &Setup, now: Timestamp) -> bool {
+    let sample = crate::policy::Sample { now, ..account.sample.clone() };
+    let decision = setup.policy.decide(&sample, &crate::cli::request::world(setup), None);
+    matches!(decision.outcome, crate::decision::Outcome::Allow(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_put_into_the_list_or_a_list_is_made() {
+        let rule = "[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\n";
+        assert_eq!(
+            add_entry(rule, "allow", "192.0.2.7").as_deref(),
+            Some("[[ip.rule]]\nid = \"a\"\nallow = [\"192.0.2.7\", \"office\"]\n")
+        );
+        assert_eq!(
+            add_entry(rule, "except", "192.0.2.7").as_deref(),
+            Some("[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\nexcept = [\"192.0.2.7\"]\n")
+        );
+        let lines = "[[ip.rule]]\nid = \"a\"\nallow = [\n  \"office\",\n]";
+        let want = "[[ip.rule]]\nid = \"a\"\nallow = [\"x\", \n  \"office\",\n]";
+        assert_eq!(add_entry(lines, "allow", "x").as_deref(), Some(want));
+        assert_eq!(add_entry("a = { allow = [] }\nallow = \"b\"\n", "allow", "x"), None);
+    }
+}

@@ -1,0 +1,178 @@
+//! `suggest`: the narrowest change that would have let a recorded request pass, for review, with what
+//! else it would open. Nothing is applied.
+
+mod edit;
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use self::edit::Proposal;
+use super::account::Account;
+use super::recorded;
+use crate::audit::Line;
+use crate::cli::admin::Whom;
+use crate::cli::layout::{count, fill, printable};
+use crate::cli::policies::{self, Past};
+use crate::cli::replay::{Finding, Judges, Report};
+use crate::cli::reply::{Exit, Reply, STRONG, WARN, styled};
+use crate::cli::{Common, Format, diagnostics, records};
+use crate::config::{Setup, load};
+
+/// Show the narrowest change of the policy that would let a recorded request pass.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: portcullis suggest 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11
+
+It is printed for review and never applied. What else it would open is found by
+replaying the log of the last day (--hours) through the changed policy.")]
+pub(in crate::cli) struct Args {
+    /// The id of the request or of the decision.
+    id: String,
+    /// The decision log [default: that of the configuration, with what was put aside].
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// How many hours of the log are replayed.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    hours: u32,
+    #[command(flatten)]
+    whom: Whom,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Suggests.
+pub(in crate::cli) fn show(args: &Args, common: &Common) -> Reply {
+    match run(args, common) {
+        Ok(reply) | Err(reply) => reply,
+    }
+}
+
+fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
+    let id = args.id.trim().trim_start_matches("urn:uuid:");
+    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let unreadable =
+        || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
+    let line = Line::read(&record).ok_or_else(unreadable)?;
+    let setup = policies::find("current", common)?.setup;
+    let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
+    if !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject {
+        let why = "the record keeps path, address or subject only in part (`[log]`), so nothing narrow can be suggested";
+        return Err(Reply::failure(Exit::Findings, why));
+    }
+    let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let proposal = edit::propose(&account, &line).map_err(|why| nothing(args, &why))?;
+    let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
+    let Some(changed) = outcome.setup.take() else {
+        let text = diagnostics::text(&outcome, common);
+        return Err(Reply::failure(Exit::Internal, "the suggestion is no valid policy").with_err(text));
+    };
+    if proposal.can_be_tried && !edit::allows(&account, &changed, recalled.now) {
+        let why =
+            format!("{} would not be enough: something else refuses the request as well.", proposal.what);
+        return Err(nothing(args, &why));
+    }
+    let (report, own) = opened(args, &setup, &changed, &line, common)?;
+    Ok(match args.format {
+        Format::Json => Reply::json(
+            Exit::Fine,
+            &json!({
+                "what": proposal.what,
+                "toml": proposal.toml,
+                "at": proposal.at,
+                "tried": proposal.can_be_tried,
+                "hours": args.hours,
+                "opens": report.flipped().saturating_sub(own),
+                "replay": report.json(&changed.policy),
+            }),
+        ),
+        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, &report, own, &changed)),
+    })
+}
+
+fn nothing(args: &Args, why: &str) -> Reply {
+    match args.format {
+        Format::Json => Reply::json(Exit::Findings, &json!({ "toml": null, "why": why })),
+        Format::Text => Reply::text(Exit::Findings, fill("", &printable(why))),
+    }
+}
+
+/// What the change would open, of what was asked lately; and how much of it is this very request.
+fn opened(
+    args: &Args,
+    setup: &Setup,
+    changed: &Setup,
+    line: &Line<'_>,
+    common: &Common,
+) -> Result<(Report, u64), Reply> {
+    let mut report = Report::default();
+    let mut own = 0;
+    let Some(path) = records::log_path(args.log.as_deref(), common)? else { return Ok((report, own)) };
+    let since = Timestamp::now() - SignedDuration::from_hours(i64::from(args.hours));
+    // Records of other policies say less; those of the one that is changed are taken as they are.
+    let past = Past::of(common).unwrap_or_default();
+    let mut judges = Judges::new(changed, None, &past);
+    judges.know(setup);
+    let mut teller = records::Teller::default();
+    for file in records::log_files(&path)?.iter().rev() {
+        let read = file.lines_since(since, &mut |progress| teller.tell(progress), &mut |text| {
+            let Some(read) = Line::read(text) else { return true };
+            if read.at().is_none_or(|at| at < since) {
+                return true;
+            }
+            let (finding, _) = judges.judge(&read);
+            own +=
+                u64::from(matches!(finding, Finding::Allowed(_)) && *read.decision_id == *line.decision_id);
+            report.add(&read, finding, &changed.policy);
+            true
+        });
+        read.map_err(|error| records::cannot_read(&file.path, &error))?;
+    }
+    teller.done();
+    Ok((report, own))
+}
+
+fn text(args: &Args, proposal: &Proposal, report: &Report, own: u64, changed: &Setup) -> String {
+    let mut out = fill("", &format!("{}, for review; nothing is applied:", printable(&proposal.what)));
+    out.push('\n');
+    for line in proposal.toml.lines() {
+        out.push_str(&format!("    {}\n", printable(line)));
+    }
+    out.push('\n');
+    out.push_str(&match &proposal.at {
+        Some(at) => fill("", &format!("It replaces the rule at {}.", printable(at))),
+        None => fill("", "It may stand in any file of the policy."),
+    });
+    if !proposal.can_be_tried {
+        out.push_str(&fill("", "What the rules saw is not kept, so it could not be tried."));
+    }
+    let more = report.flipped().saturating_sub(own);
+    let number = usize::try_from(more).unwrap_or(usize::MAX);
+    let hours = count(usize::try_from(args.hours).unwrap_or(0), "hour");
+    let text = match (report.records, more) {
+        (0, _) => {
+            format!("The log has no record of the last {hours}, so what else it would open is not known.")
+        }
+        (records, 0) => format!("Of {records} requests of the last {hours}, it would open no other."),
+        (records, _) => format!(
+            "{} Of {records} requests of the last {hours}, it would also open {}:",
+            styled(WARN, "Mind:"),
+            count(number, "refused request")
+        ),
+    };
+    out.push_str(&format!("\n{}", fill("", &text)));
+    if more > 0 {
+        out.push_str(&report.text(&changed.policy));
+    }
+    let untold = report.untold();
+    if untold > 0 && more == 0 {
+        let text = format!("Of {untold} it cannot be told, since their records lack what rules look at.");
+        out.push_str(&fill("", &text));
+    }
+    out.push_str(&format!(
+        "\n{}\n",
+        styled(STRONG, "Try it: `portcullis replay --with FILE` with the changed file.")
+    ));
+    out
+}

@@ -1,0 +1,57 @@
+//! The same as a JSON document: the record, what is known around it, and the document of `explain`.
+//!
+//! | field | |
+//! | --- | --- |
+//! | `record` | the record as it stands in the log |
+//! | `judged_by` | the policy of the trail: `kept`, `files`, or `other` if that of then is not to be had |
+//! | `agrees` | whether the trail comes to the recorded decision |
+//! | `change` | the last change before it that may be the cause |
+//! | `hour` | how much the same rule refused around then |
+//! | `conclusion` | what follows from that |
+//! | `explained` | as `explain --format json` |
+//! | `case` | a case for `portcullis test`, as TOML |
+
+use serde_json::{Value, json};
+
+use super::super::json as explained;
+use super::{JudgedBy, Story, case};
+
+/// The document of a story.
+pub(super) fn document(story: &Story<'_>) -> Value {
+    let line = story.line;
+    let text =
+        |raw: &serde_json::value::RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
+    json!({
+        "record": {
+            "ts": &*line.ts,
+            "request_id": &*line.request_id,
+            "decision_id": &*line.decision_id,
+            "decision": &*line.decision,
+            "stage": &*line.stage,
+            "rule": &*line.rule,
+            "rule_at": line.rule_at.as_deref(),
+            "rule_changed": line.rule_changed.as_deref(),
+            "reason": line.reason.as_deref(),
+            "status": line.status,
+            "policy": format!("{}-{}", line.policy.generation, &*line.policy.hash),
+            "method": &*line.method,
+            "host": &*line.host,
+            "path": &*line.path,
+            "route": line.route.as_deref(),
+            "client": &*line.client.ip,
+            "identity": text(line.raw_identity),
+            "waf": line.waf.map(text),
+        },
+        "judged_by": match story.judged_by {
+            JudgedBy::Kept => "kept",
+            JudgedBy::Files => "files",
+            JudgedBy::Other => "other",
+        },
+        "agrees": story.agrees,
+        "change": story.change,
+        "hour": story.hour,
+        "conclusion": story.hour.as_ref().map(|hour| hour.conclusion()),
+        "explained": explained::document(story.account),
+        "case": case::toml(line, story.recalled, story.account),
+    })
+}

@@ -1,0 +1,173 @@
+//! `why`: one decision that was made, from its id to what would help.
+//!
+//! The record says what was decided and by which rule. The trail is made anew, by the policy of then
+//! where it is kept, from what the record tells of the request; where that is not enough to come to the
+//! same decision, it is said.
+
+mod case;
+mod change;
+mod hour;
+mod json;
+mod text;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use self::change::ChangeFound;
+use self::hour::Hour;
+use super::account::Account;
+use super::asked::Asked;
+use super::recorded;
+use crate::audit::{Line, Recalled};
+use crate::cli::admin::Whom;
+use crate::cli::layout::printable;
+use crate::cli::policies::{self, Past};
+use crate::cli::reply::{Exit, Reply};
+use crate::cli::{Common, Format, records};
+use crate::config::Setup;
+use crate::decision::{Outcome, RuleRef, Version};
+use crate::facts::Identity;
+
+/// Tell why a request was decided as it was, and what would help.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis why 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11
+  portcullis why 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11 --log decisions.jsonl.3.gz
+
+The id is the one of x-request-id, or of the refusal's `instance`.")]
+pub(in crate::cli) struct Args {
+    /// The id of the request or of the decision.
+    id: String,
+    /// The decision log [default: that of the configuration, with what was put aside].
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    #[command(flatten)]
+    whom: Whom,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// A decision, and everything that is known about it.
+struct Story<'a> {
+    line: &'a Line<'a>,
+    recalled: &'a Recalled,
+    account: &'a Account<'a>,
+    /// By which policy the trail was made: the one of then, or another.
+    judged_by: JudgedBy,
+    /// Whether the trail comes to the recorded decision.
+    agrees: bool,
+    hour: Option<Hour>,
+    change: Option<ChangeFound>,
+}
+
+/// The policy that a trail was made by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum JudgedBy {
+    /// The one that decided, from the history.
+    Kept,
+    /// The files are as they were then.
+    Files,
+    /// The files as they are now, since the policy of then is not kept.
+    Other,
+}
+
+/// Tells.
+pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
+    match story(args, common) {
+        Ok(reply) | Err(reply) => reply,
+    }
+}
+
+fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
+    let id = args.id.trim().trim_start_matches("urn:uuid:");
+    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let unreadable =
+        || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
+    let line = Line::read(&record).ok_or_else(unreadable)?;
+    let past = Past::of(common).unwrap_or_default();
+    let (setup, judged_by) = policy(line.policy(), &past, common)?;
+    let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
+    let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let now = Timestamp::now();
+    let log = records::log_path(args.log.as_deref(), common)?;
+    let hour = log.and_then(|log| hour::look(&log, &line, recalled.now, now).ok());
+    let story = Story {
+        change: changed(&past, &line, &account, &asked, &recalled),
+        line: &line,
+        recalled: &recalled,
+        agrees: agrees(&line, &account),
+        account: &account,
+        judged_by,
+        hour: hour.filter(|_| &*line.decision != "allow"),
+    };
+    Ok(match args.format {
+        Format::Text => Reply::text(Exit::Fine, text::render(&story, common)),
+        Format::Json => Reply::json(Exit::Fine, &json::document(&story)),
+    })
+}
+
+/// The policy that decided, as far as it is to be had.
+fn policy(version: Option<Version>, past: &Past, common: &Common) -> Result<(Setup, JudgedBy), Reply> {
+    let kept = version.and_then(|version| past.version(version)).and_then(|kept| past.compile(kept).ok());
+    if let Some(setup) = kept {
+        return Ok((setup, JudgedBy::Kept));
+    }
+    let setup = policies::find("current", common)?.setup;
+    let same = version.is_some_and(|version| version.hash == setup.policy.version.hash);
+    Ok((setup, if same { JudgedBy::Files } else { JudgedBy::Other }))
+}
+
+/// Whether the trail came to what was recorded.
+fn agrees(line: &Line<'_>, account: &Account<'_>) -> bool {
+    let rule = account.name(account.decision.rule());
+    match (&account.decision.outcome, &*line.decision) {
+        // That the upstream failed is no decision, and it failed only those that may pass.
+        (Outcome::Allow(_), "error") => true,
+        (Outcome::Allow(_), "allow") | (Outcome::Deny(_), "deny") => *line.rule == *rule,
+        _ => false,
+    }
+}
+
+fn changed(
+    past: &Past,
+    line: &Line<'_>,
+    account: &Account<'_>,
+    asked: &Asked,
+    recalled: &Recalled,
+) -> Option<ChangeFound> {
+    let mut roles: Vec<&str> = asked.roles.iter().map(String::as_str).collect();
+    if matches!(account.identity, Some(Identity::Valid(_))) {
+        roles.push("authenticated");
+    }
+    roles.push("anyone");
+    let segments: Vec<&str> = account.admitted.target.segments().collect();
+    // What was taken from a role is the cause of a refusal for want of a grant, and of no other.
+    let roles = if line.rule.starts_with("rbac/") { roles } else { Vec::new() };
+    change::look(past, &line.rule, recalled.method.as_str(), &segments, &roles, recalled.now)
+}
+
+impl Story<'_> {
+    /// The lines of the rule that decided, from the policy at hand: none if it has no such rule.
+    fn rule(&self) -> Option<RuleRef> {
+        self.account.policy().rules.by_name(&self.line.rule)
+    }
+
+    /// How the trail was made.
+    fn judged(&self) -> String {
+        let policy = match self.line.policy() {
+            Some(version) => version.to_string(),
+            None => "an unknown policy".to_owned(),
+        };
+        match self.judged_by {
+            JudgedBy::Kept => {
+                format!("made anew by {policy}, which decided then, as it is kept in the history")
+            }
+            JudgedBy::Files => format!("made anew by the files, which are {policy}, which decided then"),
+            JudgedBy::Other => {
+                format!("made anew by the files as they are now; {policy}, which decided then, is not kept")
+            }
+        }
+    }
+}

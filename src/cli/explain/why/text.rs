@@ -1,0 +1,200 @@
+//! What there is to tell about a decision, for the person on the phone: what happened, the likely cause,
+//! what would help; then everything that `explain` tells.
+
+use super::super::text as explained;
+use super::super::written;
+use super::{Story, case};
+use crate::cli::Common;
+use crate::cli::layout::{fill, list, printable};
+use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
+use crate::decision::{Reason, RuleRef};
+
+/// The whole story, or with `--quiet` its beginning.
+pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
+    let mut out = happened(story);
+    out.push_str(&cause(story));
+    out.push_str(&around(story));
+    if common.quiet {
+        return out;
+    }
+    out.push_str(&rule(story));
+    out.push_str(&help(story));
+    out.push_str(&heading("The decision, step by step"));
+    out.push_str(&fill("  ", &format!("This is {}.", story.judged())));
+    if !story.agrees {
+        let text = format!(
+            "It comes to another decision than the record, which says {} by {}: the record does not tell everything that was looked at.",
+            &*story.line.decision,
+            printable(&story.line.rule)
+        );
+        out.push_str(&fill(&format!("  {} ", styled(WARN, "Mind:")), &text));
+    }
+    out.push('\n');
+    out.push_str(&explained::render(story.account, common));
+    out.push_str(&heading("A case for `portcullis test`"));
+    for line in case::toml(story.line, story.recalled, story.account).lines() {
+        out.push_str(&format!("  {}\n", printable(line)));
+    }
+    out
+}
+
+fn heading(words: &str) -> String {
+    format!("\n{}\n", styled(STRONG, words))
+}
+
+fn happened(story: &Story<'_>) -> String {
+    let line = story.line;
+    let word = match &*line.decision {
+        "allow" => styled(GOOD, "Allowed"),
+        "deny" => styled(BAD, "Refused"),
+        _ => styled(BAD, "Failed"),
+    };
+    let identity = line.identity();
+    let who = match identity.as_ref().map(|identity| (&*identity.state, &identity.subject)) {
+        Some(("valid", Some(subject))) => printable(subject).into_owned(),
+        Some(("none", _)) | None => "nobody in particular".to_owned(),
+        Some((state, _)) => format!("somebody whose credential was {state}"),
+    };
+    let reason = line.reason.as_ref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
+    let at = line.rule_at.as_ref().map(|at| format!(", then at {}", printable(at))).unwrap_or_default();
+    let text = format!(
+        "{} {} by {who} from {} got {} by {}{reason}{at}, policy {}-{}, at {}.",
+        printable(&line.method),
+        printable(&line.path),
+        printable(&line.client.ip),
+        line.status,
+        styled(STRONG, printable(&line.rule)),
+        line.policy.generation,
+        printable(&line.policy.hash),
+        printable(&line.ts),
+    );
+    fill(&format!("{word}: "), &text)
+}
+
+/// The likely cause: a change shortly before, else what the reason usually comes from.
+fn cause(story: &Story<'_>) -> String {
+    if &*story.line.decision == "allow" {
+        return String::new();
+    }
+    let mut out = heading("Likely cause");
+    if let Some(change) = &story.change {
+        let who = match &change.by {
+            Some(by) => format!("by {}, {}", change.trigger, printable(by)),
+            None => format!("by {}", change.trigger),
+        };
+        let text = format!(
+            "The policy changed {} before this, at {:.0}, {who}, to {}:",
+            change.before(),
+            change.at,
+            change.policy
+        );
+        out.push_str(&fill("  ", &text));
+        for rule in &change.rules {
+            let because: Vec<&str> = rule.because.iter().map(|name| &**name).collect();
+            let because = match because.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", list(&because, " and ")),
+            };
+            out.push_str(&fill("  - ", &format!("{} was {}{because}", printable(&rule.rule), rule.change)));
+        }
+        for cell in &change.lost {
+            let rules: Vec<&str> = cell.rules.iter().map(|rule| &**rule).collect();
+            let text = format!(
+                "{} lost {} {}, through {}",
+                cell.role,
+                cell.methods.join(" "),
+                printable(&cell.path),
+                list(&rules, " and ")
+            );
+            out.push_str(&fill("  - ", &text));
+        }
+        out.push_str(&fill(
+            "    ",
+            &styled(FAINT, format!("`portcullis history {}` shows all of it", generation(&change.policy))),
+        ));
+    }
+    let reason = story.line.reason.as_ref().and_then(|reason| reason.parse::<Reason>().ok());
+    if let Some(info) = reason.map(Reason::info) {
+        let or = if story.change.is_some() { "Or: " } else { "" };
+        for cause in info.causes.iter().take(if story.change.is_some() { 1 } else { 2 }) {
+            out.push_str(&fill("  ", &format!("{or}{cause}.")));
+        }
+        out.push_str(&fill("  Look: ", info.check));
+    }
+    out
+}
+
+fn generation(policy: &str) -> &str {
+    policy.split('-').next().unwrap_or(policy)
+}
+
+fn around(story: &Story<'_>) -> String {
+    let Some(hour) = &story.hour else { return String::new() };
+    let mut out = heading("Who else");
+    let text = format!("From {:.0} to {:.0} the same rule refused {}.", hour.from, hour.to, hour.words());
+    out.push_str(&fill("  ", &text));
+    out.push_str(&fill("  ", hour.conclusion()));
+    out
+}
+
+/// The deciding rule as it stands in the policy at hand.
+fn rule(story: &Story<'_>) -> String {
+    let account = story.account;
+    let mut out = heading("The rule");
+    match story.rule() {
+        Some(RuleRef::Written(rule)) => {
+            let info = account.policy().rules.get(rule);
+            out.push_str(&fill("  ", &format!("{} in {}", info.name, printable(&info.at))));
+            for (number, line) in written::lines(&account.setup.sources, info.place) {
+                let gutter = styled(FAINT, format_args!("{number:>6} |"));
+                out.push_str(format!("{gutter} {}", printable(&line)).trim_end());
+                out.push('\n');
+            }
+        }
+        Some(RuleRef::Builtin(rule)) => {
+            out.push_str(&fill("  ", &format!("{} is built in. {}", rule.info().name, rule.info().text)));
+        }
+        None => {
+            let text = format!("{} is not in the policy at hand.", printable(&story.line.rule));
+            out.push_str(&fill("  ", &text));
+        }
+    }
+    let changed = match &story.line.rule_changed {
+        Some(at) => format!("It last changed at {}.", printable(at)),
+        None => "Nothing is known of its last change.".to_owned(),
+    };
+    out.push_str(&fill("  ", &changed));
+    out
+}
+
+/// For how long, and whom to ask.
+fn help(story: &Story<'_>) -> String {
+    let account = story.account;
+    let Some(denial) = account.denial() else { return String::new() };
+    let mut out = heading("For how long, and whom to ask");
+    let text = match (denial.until, denial.temporary()) {
+        (Some(until), _) => format!("It ends by itself at {until}."),
+        (None, true) => "The same request may pass later without a change.".to_owned(),
+        (None, false) => {
+            "It stays so until somebody changes the policy, the roles or the request.".to_owned()
+        }
+    };
+    out.push_str(&fill("  ", &text));
+    let rule = account
+        .info(denial.rule)
+        .or_else(|| account.nearest.first().map(|near| account.policy().rules.get(near.rule)));
+    let contact = rule.and_then(|rule| rule.contact.as_deref()).or(account.policy().contact.as_deref());
+    let contact = match contact {
+        Some(contact) => format!("Ask {}.", printable(contact)),
+        None => "Neither the rule nor `[contact]` says whom to ask.".to_owned(),
+    };
+    out.push_str(&fill("  ", &contact));
+    if story.recalled.has_path {
+        let id = printable(&story.line.request_id);
+        let text = format!(
+            "`portcullis suggest {id}` shows the narrowest change of the policy that would let it pass."
+        );
+        out.push_str(&fill("  ", &text));
+    }
+    out
+}

@@ -1,0 +1,187 @@
+//! `history`: the policies that were in force, those that were refused, and what came of them.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::admin::Whom;
+use super::layout::{count, fill, padded, printable};
+use super::policies::Past;
+use super::reply::{BAD, Exit, FAINT, GOOD, Reply, STRONG, WARN, styled};
+use super::{Common, Format, difference};
+use crate::state::{self, Accepted, DifferenceLine, Entry};
+
+/// Show the policies that were in force, and those that were refused.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  portcullis history
+  portcullis history 7
+  portcullis history 7 --text
+
+It is read from `[server] state_dir`; without one, a running gateway is asked.")]
+pub(super) struct Args {
+    /// One generation in full: how it differs from the one before.
+    generation: Option<u64>,
+    /// The texts of that generation.
+    #[arg(long, requires = "generation")]
+    text: bool,
+    /// The most entries that are listed; the newest are.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    lines: usize,
+    #[command(flatten)]
+    whom: Whom,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Shows the history.
+pub(super) fn history(args: &Args, common: &Common) -> Reply {
+    let past = match Past::of(common) {
+        Ok(past) => past,
+        Err(reply) => return reply,
+    };
+    let entries = match past.is_kept() {
+        true => past.entries.clone(),
+        false => match asked(args, common) {
+            Ok(entries) => entries,
+            Err(reply) => return reply,
+        },
+    };
+    match args.generation {
+        Some(generation) => one(args, generation, &past, &entries),
+        None => list(args, &entries),
+    }
+}
+
+/// What a running gateway says.
+fn asked(args: &Args, common: &Common) -> Result<Vec<Entry>, Reply> {
+    let failed = |why: String| {
+        let hint = "the configuration has no `[server] state_dir`, so a running gateway was asked";
+        Reply::failure(Exit::Findings, format!("{why}\n{hint}"))
+    };
+    let answer = args.whom.find(false, common)?.ask(Method::GET, "/api/history", None).map_err(failed)?;
+    if !answer.status.is_success() {
+        return Err(failed(format!("{}: {}", answer.status, answer.text().trim_end())));
+    }
+    let mut body: Value = serde_json::from_slice(&answer.body)
+        .map_err(|error| failed(format!("the answer is no JSON: {error}")))?;
+    let entries = body.get_mut("history").map(Value::take).unwrap_or_default();
+    let mut entries: Vec<Entry> = serde_json::from_value(entries)
+        .map_err(|error| failed(format!("the answer is no history: {error}")))?;
+    entries.reverse();
+    Ok(entries)
+}
+
+fn list(args: &Args, entries: &[Entry]) -> Reply {
+    let shown: Vec<&Entry> = entries.iter().filter(|entry| entry.at().is_some()).collect();
+    let shown = shown.get(shown.len().saturating_sub(args.lines)..).unwrap_or_default();
+    match args.format {
+        Format::Json => Reply::json(Exit::Fine, &json!({ "history": shown })),
+        Format::Text if shown.is_empty() => Reply::text(Exit::Fine, "Nothing yet.\n"),
+        Format::Text => Reply::text(Exit::Fine, shown.iter().map(|entry| line(entry)).collect::<String>()),
+    }
+}
+
+/// An entry in a line or two.
+fn line(entry: &Entry) -> String {
+    let by = |trigger: &str, by: &Option<String>| match by {
+        Some(by) => format!("by {trigger}, {}", printable(by)),
+        None => format!("by {trigger}"),
+    };
+    let at = entry.at().map(|at| format!("{at:.0}")).unwrap_or_default();
+    let (word, what) = match entry {
+        Entry::Accepted(accepted) => {
+            let Accepted { trigger, difference, .. } = &**accepted;
+            let by = styled(FAINT, by(trigger, &accepted.by));
+            (styled(GOOD, accepted.version()), format!("{} {by}", summary(difference.as_ref())))
+        }
+        Entry::Refused(refused) => {
+            let first = refused.errors.first().map_or("", String::as_str);
+            let by = styled(FAINT, by(&refused.trigger, &refused.by));
+            let more = match refused.errors.len() + refused.more {
+                0 | 1 => String::new(),
+                number => format!(" and {}", count(number - 1, "more problem")),
+            };
+            (styled(BAD, "refused"), format!("{}{more} {by}", printable(first)))
+        }
+        Entry::Jump(jump) => {
+            let percent = |share: f64| format!("{:.1} %", share * 100.0);
+            let text = format!(
+                "{} refuses {} of all requests since {}, {} before",
+                printable(&jump.rule),
+                percent(jump.after),
+                printable(&jump.policy),
+                percent(jump.before)
+            );
+            (styled(WARN, "jump"), text)
+        }
+        Entry::Earlier { .. } => return String::new(),
+    };
+    fill(&format!("{at}  {} ", padded(&word, 14)), &what)
+}
+
+/// What changed, in a few words.
+fn summary(difference: Option<&DifferenceLine>) -> String {
+    let Some(difference) = difference else { return "the first policy that is known".to_owned() };
+    let cells = |change: &str| difference.cells.iter().filter(|cell| cell.change == change).count();
+    let parts: Vec<String> = [
+        (difference.rules.len(), "rule"),
+        (difference.definitions.len(), "definition"),
+        (cells("gained"), "gain"),
+        (cells("lost"), "loss"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(
+        |(number, word)| {
+            if word == "loss" && number > 1 { format!("{number} losses") } else { count(number, word) }
+        },
+    )
+    .collect();
+    match parts.is_empty() {
+        true => "nothing that has a meaning".to_owned(),
+        false => parts.join(", "),
+    }
+}
+
+/// One generation.
+fn one(args: &Args, generation: u64, past: &Past, entries: &[Entry]) -> Reply {
+    let found = entries.iter().rev().filter_map(Entry::accepted).find(|known| known.generation == generation);
+    let Some(accepted) = found else {
+        return Reply::failure(Exit::Usage, format!("generation {generation} is not kept"));
+    };
+    if args.text {
+        return texts(past, accepted);
+    }
+    if args.format == Format::Json {
+        return Reply::json(Exit::Fine, &Entry::Accepted(Box::new(accepted.clone())));
+    }
+    let mut out = line(&Entry::Accepted(Box::new(accepted.clone())));
+    if let Some(found) = &accepted.difference {
+        out.push_str(&difference::render(found));
+    }
+    out.push_str(&format!("{}\n", styled(STRONG, "Files")));
+    for file in &accepted.files {
+        out.push_str(&fill("  ", &printable(&file.name)));
+    }
+    Reply::text(Exit::Fine, out)
+}
+
+/// The texts of a generation, one behind the other.
+fn texts(past: &Past, accepted: &Accepted) -> Reply {
+    if !past.is_kept() {
+        let why = "the configuration has no `[server] state_dir`, so no texts are kept";
+        return Reply::failure(Exit::Usage, why);
+    }
+    match state::sources(past.folder(), accepted) {
+        Ok(sources) => {
+            let texts =
+                sources.policy_files().map(|(_, source)| format!("# {}\n{}\n", source.name, source.text));
+            Reply::exact(Exit::Fine, texts.collect::<String>())
+        }
+        Err(error) => Reply::failure(
+            Exit::Internal,
+            format!("generation {} cannot be read: {error}", accepted.generation),
+        ),
+    }
+}

@@ -1,0 +1,140 @@
+//! Policies as commands name them: a file, a generation of the history, or the one of `--config`.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::layout::printable;
+use super::reply::{Exit, Reply};
+use super::{Common, diagnostics, files};
+use crate::config::{Outcome, Setup, load};
+use crate::decision::Version;
+use crate::state::{self, Accepted, Entry};
+
+/// What is kept of earlier policies.
+#[derive(Debug, Default)]
+pub(super) struct Past {
+    folder: PathBuf,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A policy with the words for it.
+#[derive(Debug)]
+pub(super) struct Named {
+    /// `new.toml`, `7-3f9a2c1d`.
+    pub(super) name: String,
+    pub(super) setup: Setup,
+}
+
+impl Past {
+    /// The history beside the configuration; empty where none is kept.
+    pub(super) fn of(common: &Common) -> Result<Past, Reply> {
+        let path = files::config_path(common)?;
+        let folder = load::state_dir(&path).map_err(|why| Reply::failure(Exit::Config, why))?;
+        let Some(folder) = folder else { return Ok(Past::default()) };
+        let entries = state::read(&folder).map_err(|error| {
+            let name = printable(&folder.to_string_lossy()).into_owned();
+            Reply::failure(Exit::Config, format!("the history in `{name}` cannot be read: {error}"))
+        })?;
+        Ok(Past { folder, entries })
+    }
+
+    /// The folder that it is kept in.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether there is a place where it is kept.
+    pub(super) fn is_kept(&self) -> bool {
+        !self.folder.as_os_str().is_empty()
+    }
+
+    /// The policies that were in force, the oldest first.
+    pub(super) fn accepted(&self) -> impl DoubleEndedIterator<Item = &Accepted> {
+        self.entries.iter().filter_map(Entry::accepted)
+    }
+
+    /// The policy of a generation; with a hash, only if it is that one.
+    pub(super) fn generation(&self, generation: u64, hash: Option<u32>) -> Option<&Accepted> {
+        let same = |accepted: &&Accepted| {
+            accepted.generation == generation && hash.is_none_or(|hash| accepted.version().hash == hash)
+        };
+        self.accepted().rev().find(same)
+    }
+
+    /// The policy that decisions name: by generation and hash, else by hash alone, since another
+    /// process may have counted otherwise.
+    pub(super) fn version(&self, version: Version) -> Option<&Accepted> {
+        let hash = |accepted: &&Accepted| accepted.version().hash == version.hash;
+        self.generation(version.generation, Some(version.hash)).or_else(|| self.accepted().rev().find(hash))
+    }
+
+    /// A kept policy, compiled as it was then. Keys are read as they are now.
+    pub(super) fn compile(&self, accepted: &Accepted) -> Result<Setup, Outcome> {
+        let sources = match state::sources(&self.folder, accepted) {
+            Ok(sources) => sources,
+            Err(error) => {
+                let why = format!("generation {} is not kept whole: {error}", accepted.generation);
+                return Err(Outcome::nothing(why));
+            }
+        };
+        let mut outcome = load::recall(sources, accepted.at);
+        match outcome.setup.take() {
+            Some(mut setup) => {
+                setup.policy.version = accepted.version();
+                Ok(setup)
+            }
+            None => Err(outcome),
+        }
+    }
+}
+
+/// The policy that an argument means: `7`, `7-3f9a2c1d`, `-1` for the one before the last, `current` for
+/// that of `--config`, or a file.
+pub(super) fn find(text: &str, common: &Common) -> Result<Named, Reply> {
+    if text == "current" {
+        let setup = files::usable(common)?;
+        return Ok(Named { name: "the current files".to_owned(), setup });
+    }
+    let number = text.parse::<i64>().ok();
+    let version = text.parse::<Version>().ok();
+    if (number.is_none() && version.is_none()) || Path::new(text).exists() {
+        return file(text, common);
+    }
+    let past = Past::of(common)?;
+    if !past.is_kept() {
+        let why = format!("there is no generation `{text}`: the configuration has no `[server] state_dir`");
+        return Err(Reply::failure(Exit::Usage, why));
+    }
+    let accepted = match (number, version) {
+        (Some(back), _) if back < 0 => {
+            usize::try_from(back.unsigned_abs()).ok().and_then(|back| past.accepted().rev().nth(back))
+        }
+        (Some(number), _) => past.generation(number.unsigned_abs(), None),
+        (None, Some(version)) => past.generation(version.generation, Some(version.hash)),
+        (None, None) => None,
+    };
+    let Some(accepted) = accepted else {
+        let known: Vec<String> = past.accepted().map(|known| known.generation.to_string()).collect();
+        let known = match (known.first(), known.last()) {
+            (Some(first), Some(last)) => format!("{first} to {last} are kept"),
+            _ => "none is kept yet".to_owned(),
+        };
+        return Err(Reply::failure(Exit::Usage, format!("there is no generation `{text}`: {known}")));
+    };
+    let setup = past.compile(accepted).map_err(|outcome| broken(&outcome, common))?;
+    Ok(Named { name: accepted.version().to_string(), setup })
+}
+
+/// The policy of a file.
+pub(super) fn file(text: &str, common: &Common) -> Result<Named, Reply> {
+    let (mut outcome, _) = load::load(Path::new(text), Timestamp::now());
+    match outcome.setup.take() {
+        Some(setup) => Ok(Named { name: printable(text).into_owned(), setup }),
+        None => Err(broken(&outcome, common)),
+    }
+}
+
+fn broken(outcome: &Outcome, common: &Common) -> Reply {
+    Reply::text(Exit::Config, "").with_err(diagnostics::text(outcome, common))
+}

@@ -1,0 +1,405 @@
+//! For each role, the requests that it gains or loses: role by method, host and path.
+//!
+//! Paths are compared by classes, not one by one. The patterns of both policies, with all their
+//! intersections, cut all paths into classes: to a class belongs what its pattern covers and no more
+//! exact one does. No rule tells two paths of a class apart, so one made-up path stands for all of
+//! them, and the comparison is exact. Hosts are treated alike. Only classes that a changed rule or
+//! route touches are looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use jiff::Timestamp;
+
+use super::meaning::{Meaning, RuleScope};
+use crate::decision::Written;
+use crate::facts::{Body, Holder, Identity, Scheme};
+use crate::policy::Policy;
+use crate::policy::rbac::{Access, Blind};
+use crate::policy::route::AuthnWord;
+use crate::policy::scope::{HostPattern, PathPattern, Segment};
+
+/// What holders of a role may do otherwise than before.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellChange {
+    /// Whoever has this role and no other.
+    pub role: Box<str>,
+    /// The hosts; `*` stands for all that neither policy names. None listed: any.
+    pub hosts: Vec<Box<str>>,
+    /// The paths: what this pattern covers, and no other of [`Cells::patterns`] that is more exact.
+    pub path: PathPattern,
+    /// The methods.
+    pub methods: Vec<Box<str>>,
+    /// Before.
+    pub from: Access,
+    /// After.
+    pub to: Access,
+    /// The rules by which it is so now, or was so: what was gained or lost came by them.
+    pub rules: Vec<Box<str>>,
+}
+
+/// The comparison of what roles may do.
+#[derive(Clone, Debug, Default)]
+pub struct Cells {
+    /// What changed, by role, host and path.
+    pub changes: Vec<CellChange>,
+    /// The patterns that cut the paths into classes.
+    pub patterns: Vec<PathPattern>,
+    /// Whether everything was looked at. Where policies are very large, only a part is.
+    pub complete: bool,
+}
+
+/// A policy with what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// What it means.
+    pub meaning: &'a Meaning,
+}
+
+/// How much is compared at most.
+const MAX_PATTERNS: usize = 4_000;
+const MAX_QUESTIONS: usize = 1_000_000;
+
+/// Compares what roles may do. `rules` and `routes`: those that changed.
+pub(super) fn compare(
+    old: Side<'_>,
+    new: Side<'_>,
+    rules: &BTreeSet<Box<str>>,
+    routes: &BTreeSet<Box<str>>,
+    now: Timestamp,
+) -> Cells {
+    let mut space = Space { complete: true, ..Space::default() };
+    for side in [old, new] {
+        for (name, scope) in &side.meaning.scopes {
+            space.add(side.policy, scope, rules.contains(name));
+        }
+        for (_, route) in side.policy.routes.iter() {
+            let touched = routes.contains(&route.name);
+            space.put(&route.path, touched);
+            space.hosts.extend(route.host.clone().map(Some));
+        }
+    }
+    let patterns = space.close();
+    let roles: BTreeSet<&str> =
+        [old, new].iter().flat_map(|side| side.policy.roles.iter().map(|(_, name)| name)).collect();
+    let methods = methods(old.policy, new.policy);
+    let mut asked = 0;
+    let mut changes = Vec::new();
+    'all: for path in &patterns {
+        let Some(made_up) = example(path, &patterns) else { continue };
+        for host in &space.hosts {
+            let request = Request::new(host.as_ref(), &made_up);
+            for role in &roles {
+                let mut found: BTreeMap<Found, Vec<Box<str>>> = BTreeMap::new();
+                for method in &methods {
+                    asked += 1;
+                    if asked > MAX_QUESTIONS {
+                        space.complete = false;
+                        break 'all;
+                    }
+                    let (before, after) =
+                        (request.ask(old, method, role, now), request.ask(new, method, role, now));
+                    if let Some(change) = Found::between(&before, &after, old, new) {
+                        found.entry(change).or_default().push(method.as_str().into());
+                    }
+                }
+                changes.extend(found.into_iter().map(|(found, methods)| CellChange {
+                    role: (*role).into(),
+                    hosts: vec![host.as_ref().map_or_else(|| "*".into(), |host| host.to_string().into())],
+                    path: path.clone(),
+                    methods,
+                    from: found.from,
+                    to: found.to,
+                    rules: found.rules,
+                }));
+            }
+        }
+    }
+    let mut changes = merge_hosts(changes, space.hosts.len());
+    let written = |shape: PathPattern| space.written.get(&shape).cloned().unwrap_or(shape);
+    for change in &mut changes {
+        change.path = written(change.path.clone());
+    }
+    changes.sort();
+    Cells { changes, patterns: patterns.into_iter().map(written).collect(), complete: space.complete }
+}
+
+/// What changed alike on several hosts, said once.
+fn merge_hosts(mut changes: Vec<CellChange>, hosts: usize) -> Vec<CellChange> {
+    let key = |change: &CellChange| CellChange { hosts: Vec::new(), ..change.clone() };
+    changes.sort_by_cached_key(key);
+    let mut merged: Vec<CellChange> = Vec::new();
+    for change in changes {
+        match merged.last_mut() {
+            Some(last) if key(last) == key(&change) => last.hosts.extend(change.hosts),
+            _ => merged.push(change),
+        }
+    }
+    for change in merged.iter_mut().filter(|change| change.hosts.len() == hosts) {
+        change.hosts.clear();
+    }
+    merged
+}
+
+/// The patterns that matter.
+#[derive(Default)]
+struct Space {
+    /// By shape, with whether a changed rule or route bears it.
+    paths: BTreeMap<PathPattern, bool>,
+    /// Shapes as somebody wrote them.
+    written: BTreeMap<PathPattern, PathPattern>,
+    /// None: any host that has no name here.
+    hosts: BTreeSet<Option<HostPattern>>,
+    complete: bool,
+}
+
+impl Space {
+    fn add(&mut self, policy: &Policy, scope: &RuleScope, touched: bool) {
+        self.hosts.insert(None);
+        self.hosts.extend(scope.hosts.iter().filter_map(|text| HostPattern::parse(text)).map(Some));
+        let paths = scope.paths.iter().filter_map(|text| PathPattern::parse(text).ok());
+        let mut paths: Vec<PathPattern> = paths.collect();
+        if paths.is_empty() {
+            let routes =
+                policy.routes.iter().filter(|(_, route)| scope.routes.iter().any(|id| **id == *route.name));
+            paths.extend(routes.map(|(_, route)| route.path.clone()));
+        }
+        if paths.is_empty() {
+            paths.extend(PathPattern::parse("/{*rest}"));
+        }
+        paths.iter().for_each(|path| self.put(path, touched));
+    }
+
+    fn put(&mut self, path: &PathPattern, touched: bool) {
+        let shape = shape(path);
+        self.written.entry(shape.clone()).or_insert_with(|| path.clone());
+        *self.paths.entry(shape).or_default() |= touched;
+    }
+
+    /// The classes that something changed about: the touched patterns, what they have in common with
+    /// all others, and what these have in common.
+    fn close(&mut self) -> Vec<PathPattern> {
+        let touched: Vec<&PathPattern> =
+            self.paths.iter().filter(|(_, touched)| **touched).map(|(path, _)| path).collect();
+        let meets =
+            |path: &PathPattern| touched.iter().filter_map(|other| intersection(path, other)).collect();
+        let met: Vec<Vec<PathPattern>> = self.paths.keys().map(meets).collect();
+        let mut closed: BTreeSet<PathPattern> = met.into_iter().flatten().collect();
+        let mut fresh: Vec<PathPattern> = closed.iter().cloned().collect();
+        while let Some(path) = fresh.pop() {
+            if closed.len() > MAX_PATTERNS {
+                self.complete = false;
+                break;
+            }
+            let more: Vec<_> = closed.iter().filter_map(|other| intersection(&path, other)).collect();
+            for pattern in more {
+                if closed.insert(pattern.clone()) {
+                    fresh.push(pattern);
+                }
+            }
+        }
+        closed.into_iter().take(MAX_PATTERNS).collect()
+    }
+}
+
+/// A change, without the methods that it is about.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Found {
+    from: Access,
+    to: Access,
+    rules: Vec<Box<str>>,
+}
+
+/// What a policy says of a request.
+struct Said {
+    access: Access,
+    /// What allows, and what forbids, or may.
+    allows: Vec<Written>,
+    forbids: Vec<Written>,
+}
+
+impl Found {
+    fn between(before: &Said, after: &Said, old: Side<'_>, new: Side<'_>) -> Option<Found> {
+        let (from, to) = (before.access, after.access);
+        let names = |side: Side<'_>, rules: &[Written]| -> Vec<Box<str>> {
+            rules.iter().map(|rule| side.policy.rules.get(*rule).name.clone()).collect()
+        };
+        let rules = match from.cmp(&to) {
+            // Gained by grants that are there now, or by a deny that no longer is.
+            std::cmp::Ordering::Less => {
+                let mut rules = fresh(names(new, &after.allows), &names(old, &before.allows), old, new);
+                rules.extend(fresh(names(old, &before.forbids), &names(new, &after.forbids), old, new));
+                rules
+            }
+            std::cmp::Ordering::Greater => {
+                let mut rules = fresh(names(old, &before.allows), &names(new, &after.allows), old, new);
+                rules.extend(fresh(names(new, &after.forbids), &names(old, &before.forbids), old, new));
+                rules
+            }
+            std::cmp::Ordering::Equal if from == Access::Sometimes => {
+                let all = |side: Side<'_>, said: &Said| -> BTreeSet<Box<str>> {
+                    names(side, &said.allows).into_iter().chain(names(side, &said.forbids)).collect()
+                };
+                let (was, is) = (all(old, before), all(new, after));
+                let differs = |name: &&Box<str>| {
+                    !(was.contains(*name) && is.contains(*name))
+                        || old.meaning.rules.get(*name) != new.meaning.rules.get(*name)
+                };
+                let rules: Vec<_> = was.union(&is).filter(differs).cloned().collect();
+                if rules.is_empty() {
+                    return None;
+                }
+                rules
+            }
+            std::cmp::Ordering::Equal => return None,
+        };
+        Some(Found { from, to, rules })
+    }
+}
+
+/// Those of the first that are not among the second, or mean something else there.
+fn fresh(names: Vec<Box<str>>, known: &[Box<str>], old: Side<'_>, new: Side<'_>) -> Vec<Box<str>> {
+    let changed = |name: &Box<str>| old.meaning.rules.get(name) != new.meaning.rules.get(name);
+    names.into_iter().filter(|name| !known.contains(name) || changed(name)).collect()
+}
+
+/// A request that stands for a class.
+struct Request {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Request {
+    fn new(host: Option<&HostPattern>, path: &[&str]) -> Request {
+        let mut text = String::new();
+        for segment in path {
+            text.push('/');
+            for byte in segment.bytes() {
+                // Writing into a string cannot fail.
+                let _ = match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    true => write!(text, "{}", char::from(byte)),
+                    false => write!(text, "%{byte:02X}"),
+                };
+            }
+        }
+        if text.is_empty() {
+            text.push('/');
+        }
+        let host = match host {
+            None => "unnamed.invalid".to_owned(),
+            Some(HostPattern::Exact(name)) => name.to_string(),
+            Some(HostPattern::Below(suffix)) => format!("{NOWHERE}{suffix}"),
+        };
+        let mut headers = HeaderMap::new();
+        headers.extend(HeaderValue::try_from(host).ok().map(|host| (header::HOST, host)));
+        Request { uri: text.parse().unwrap_or_default(), headers }
+    }
+
+    /// What a policy says of it, asked by who has the role.
+    fn ask(&self, side: Side<'_>, method: &Method, role: &str, now: Timestamp) -> Said {
+        let policy = side.policy;
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let admitted = policy.admit(method, Scheme::Https, &self.uri, Version::HTTP_11, &self.headers, peer);
+        let known = role != "anyone" && policy.route_authn(admitted.route) != AuthnWord::Off;
+        let identity = match known {
+            true => {
+                let holder = Holder { roles: vec![role.into()], ..Holder::default() };
+                Identity::Valid(Arc::new(policy.roles.who(Arc::new(holder))))
+            }
+            false => Identity::Nobody,
+        };
+        let facts = policy.facts(&admitted, &self.headers, &identity, &Body::Absent, now);
+        let blind = Blind { client: true, holder: known, time: true, conditions: true, ..Blind::NOT };
+        let outlook = policy.rbac.outlook(&facts, blind);
+        let access = outlook.access();
+        let join = |mut certain: Vec<Written>, possible: Vec<Written>| {
+            certain.extend(possible);
+            certain
+        };
+        Said {
+            access,
+            allows: join(outlook.grants, outlook.possible_grants),
+            forbids: join(outlook.denies, outlook.possible_denies),
+        }
+    }
+}
+
+/// A path that a pattern covers and none that is more exact; none if there is no such path.
+fn example<'p>(pattern: &'p PathPattern, all: &[PathPattern]) -> Option<Vec<&'p str>> {
+    let text = |segment: &'p Segment| match segment {
+        Segment::Any(_) => NOWHERE,
+        Segment::Literal(text) => text,
+    };
+    let mut path: Vec<&str> = pattern.segments().iter().map(text).collect();
+    let exact =
+        |other: &&PathPattern| *other != pattern && intersection(pattern, other).as_ref() == Some(other);
+    let within: Vec<&PathPattern> = all.iter().filter(exact).collect();
+    let longest = within.iter().map(|other| other.segments().len()).max().unwrap_or(0);
+    loop {
+        if !within.iter().any(|other| other.matches(path.iter().copied())) {
+            return Some(path);
+        }
+        if pattern.rest().is_none() || path.len() > longest {
+            return None;
+        }
+        path.push(NOWHERE);
+    }
+}
+
+/// A segment that no policy names.
+const NOWHERE: &str = "zz-portcullis-anything";
+
+/// The methods that differ to rules.
+fn methods(old: &Policy, new: &Policy) -> Vec<Method> {
+    let mut methods = vec![
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    for method in old.rbac.extension_methods().into_iter().chain(new.rbac.extension_methods()) {
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+/// A pattern whose names say only where they stand, so that equal ones are equal.
+fn shape(pattern: &PathPattern) -> PathPattern {
+    intersection(pattern, pattern).unwrap_or_else(|| pattern.clone())
+}
+
+/// What two patterns both cover.
+pub(super) fn intersection(a: &PathPattern, b: &PathPattern) -> Option<PathPattern> {
+    let (mine, theirs) = (a.segments(), b.segments());
+    let longest = mine.len().max(theirs.len());
+    if (mine.len() < longest && a.rest().is_none()) || (theirs.len() < longest && b.rest().is_none()) {
+        return None;
+    }
+    let mut text = String::new();
+    for at in 0..longest {
+        let literal = match (mine.get(at), theirs.get(at)) {
+            (Some(Segment::Literal(one)), Some(Segment::Literal(other))) if one != other => return None,
+            (Some(Segment::Literal(literal)), _) | (_, Some(Segment::Literal(literal))) => Some(literal),
+            _ => None,
+        };
+        text.push('/');
+        match literal {
+            Some(literal) => text.push_str(literal),
+            None => text.push_str(&format!("{{{}}}", at + 1)),
+        }
+    }
+    if a.rest().is_some() && b.rest().is_some() {
+        text.push_str("/{*rest}");
+    }
+    PathPattern::parse(if text.is_empty() { "/" } else { &text }).ok()
+}

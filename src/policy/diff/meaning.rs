@@ -1,0 +1,436 @@
+//! What each rule and each definition of a configuration means, as a fingerprint.
+//!
+//! Comments, places and the order of keys do not count, and neither do the words for people
+//! (`reason`, `remediation`, `contact`, `public_id`). What a rule refers to does: a network that it
+//! names, the roles that share a role of it, the routes that it is about, the exclusions that name it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use toml::{Table, Value};
+
+use crate::policy::diagnostic::FileId;
+use crate::policy::rules::Rules;
+use crate::policy::source::{Attached, Sources};
+use crate::policy::waf;
+
+/// Equal for equal meanings, and for no others that anybody will meet: half of a SHA-256.
+pub type Fingerprint = u128;
+
+/// The meaning of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Meaning {
+    /// By full name.
+    pub rules: BTreeMap<Box<str>, RuleMeaning>,
+    /// Everything that is not a rule, by a name such as `network office` or `[limits]`.
+    pub definitions: BTreeMap<Box<str>, Fingerprint>,
+    /// Whom and what the rules of `[rbac]` are about, by full name.
+    pub(super) scopes: BTreeMap<Box<str>, RuleScope>,
+}
+
+/// The meaning of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleMeaning {
+    /// Of what it says itself.
+    pub own: Fingerprint,
+    /// Of what it refers to, by the names of [`Meaning::definitions`].
+    pub refers: BTreeMap<Box<str>, Fingerprint>,
+}
+
+/// The scope keys of a rule as written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RuleScope {
+    pub(super) paths: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    pub(super) routes: Vec<String>,
+}
+
+/// The tables of all files, put together.
+#[derive(Default)]
+struct Tables {
+    /// The tables of rules with their stage, and of `[rbac]` which list they stand in.
+    rules: Vec<(&'static str, Table)>,
+    networks: BTreeMap<String, (FileId, Value)>,
+    roles: BTreeMap<String, BTreeSet<String>>,
+    routes: BTreeMap<String, Table>,
+    excludes: BTreeMap<String, Table>,
+    /// Further definitions: a name and its value.
+    others: Vec<(String, Value)>,
+}
+
+impl Meaning {
+    /// The meaning of a configuration that was read without errors. `rules`: those of its policy, some
+    /// of which do not stand in TOML.
+    pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
+        let mut tables = Tables::default();
+        for (file, source) in sources.policy_files() {
+            if let Ok(table) = source.text.parse::<Table>() {
+                tables.take(file, table);
+            }
+        }
+        let mut meaning = Meaning::default();
+        for (kind, table) in std::mem::take(&mut tables.rules) {
+            meaning.add_rule(kind, &table, &tables, sources);
+        }
+        for (_, info) in rules.iter() {
+            if !meaning.rules.contains_key(&info.name) {
+                let text = sources.get(info.place.file).map_or("", |source| &*source.text);
+                let own = text.get(info.place.start as usize..info.place.end as usize).unwrap_or(text);
+                let own = RuleMeaning { own: fingerprint(own.as_bytes()), refers: BTreeMap::new() };
+                meaning.rules.insert(info.name.clone(), own);
+            }
+        }
+        meaning.define(&tables, sources);
+        meaning
+    }
+
+    fn add_rule(&mut self, kind: &'static str, table: &Table, tables: &Tables, sources: &Sources) {
+        let Some(Value::String(id)) = table.get("id") else { return };
+        let stage = kind.split('.').next().unwrap_or(kind);
+        let name = format!("{stage}/{id}").into_boxed_str();
+        let mut own = Vec::new();
+        encode(&Value::String(kind.to_owned()), &mut own);
+        encode(&Value::Table(plain(table)), &mut own);
+        let refers = tables.references(&name, table, sources);
+        if stage == "rbac" {
+            let texts = |one: &str, many: &str| strings(table, one).chain(strings(table, many)).collect();
+            let scope = RuleScope {
+                paths: texts("path", "paths"),
+                hosts: texts("host", "hosts"),
+                routes: strings(table, "routes").collect(),
+            };
+            self.scopes.insert(name.clone(), scope);
+        }
+        self.rules.insert(name, RuleMeaning { own: fingerprint(&own), refers });
+    }
+
+    fn define(&mut self, tables: &Tables, sources: &Sources) {
+        let of = |value: &Value| {
+            let mut bytes = Vec::new();
+            encode(value, &mut bytes);
+            fingerprint(&bytes)
+        };
+        let mut put = |name: String, print: Fingerprint| {
+            self.definitions.insert(name.into(), print);
+        };
+        for name in tables.networks.keys() {
+            put(format!("network {name}"), tables.network(name, sources, &mut BTreeSet::new()));
+        }
+        for (name, inherits) in &tables.roles {
+            let inherits = inherits.iter().cloned().map(Value::String).collect();
+            put(format!("role {name}"), of(&Value::Array(inherits)));
+        }
+        for (name, table) in &tables.routes {
+            put(format!("route {name}"), of(&Value::Table(table.clone())));
+        }
+        for (name, table) in &tables.excludes {
+            put(format!("waf.exclude {name}"), of(&Value::Table(plain(table))));
+        }
+        for (name, value) in &tables.others {
+            put(name.clone(), of(value));
+        }
+        // Lists of networks are a part of them; of other files more may count than their rules.
+        let networks = tables
+            .networks
+            .values()
+            .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.as_str()?)));
+        let networks: BTreeSet<String> = networks.collect();
+        for (path, text) in sources.lists() {
+            if !networks.contains(path) && !sources.is_secret(path) {
+                put(format!("file {path}"), fingerprint(text.as_bytes()));
+            }
+        }
+    }
+}
+
+impl RuleMeaning {
+    /// The names of what differs from another meaning of the rule: `itself`, or a definition.
+    pub(super) fn differs(&self, other: &RuleMeaning) -> Vec<Box<str>> {
+        let mut differs: Vec<Box<str>> = Vec::new();
+        if self.own != other.own {
+            differs.push("itself".into());
+        }
+        let names: BTreeSet<_> = self.refers.keys().chain(other.refers.keys()).collect();
+        let changed = names.into_iter().filter(|name| self.refers.get(*name) != other.refers.get(*name));
+        differs.extend(changed.cloned());
+        differs
+    }
+}
+
+impl Tables {
+    fn take(&mut self, file: FileId, table: Table) {
+        for (key, value) in table {
+            match (key.as_str(), value) {
+                ("version" | "include", _) => {}
+                ("network", Value::Table(networks)) => {
+                    self.networks.extend(networks.into_iter().map(|(name, value)| (name, (file, value))));
+                }
+                ("route", Value::Array(routes)) => self.routes.extend(by_id(routes)),
+                ("upstream", Value::Table(upstreams)) => {
+                    let named =
+                        upstreams.into_iter().map(|(name, value)| (format!("upstream {name}"), value));
+                    self.others.extend(named);
+                }
+                ("ip", Value::Table(mut ip)) => {
+                    self.take_rules("ip", &mut ip, "rule");
+                    self.rest("[ip]", ip);
+                }
+                ("limit", Value::Table(mut limit)) => {
+                    self.take_rules("limit", &mut limit, "rule");
+                    self.rest("[limit]", limit);
+                }
+                ("waf", Value::Table(mut waf)) => {
+                    self.take_waf(&mut waf);
+                    self.rest("[waf]", waf);
+                }
+                ("rbac", Value::Table(mut rbac)) => {
+                    if let Some(Value::Table(roles)) = rbac.remove("role") {
+                        for (name, role) in roles {
+                            let inherits = role.as_table().map(|role| strings(role, "inherits").collect());
+                            self.roles.insert(name, inherits.unwrap_or_default());
+                        }
+                    }
+                    self.take_rules("rbac.grant", &mut rbac, "grant");
+                    self.take_rules("rbac.deny", &mut rbac, "deny");
+                    self.rest("[rbac]", rbac);
+                }
+                ("authn", Value::Table(authn)) => self.take_authn(authn),
+                (key, value) => self.others.push((format!("[{key}]"), value)),
+            }
+        }
+    }
+
+    fn take_rules(&mut self, kind: &'static str, table: &mut Table, key: &str) {
+        if let Some(Value::Array(rules)) = table.remove(key) {
+            let tables = rules.into_iter().filter_map(|rule| match rule {
+                Value::Table(table) => Some((kind, table)),
+                _ => None,
+            });
+            self.rules.extend(tables);
+        }
+    }
+
+    fn take_waf(&mut self, waf: &mut Table) {
+        let packs: Vec<String> = strings(waf, "packs").collect();
+        for text in packs.iter().filter_map(|name| waf::pack_text(name)) {
+            let pack = text.parse::<Table>().ok().and_then(|mut pack| pack.remove("waf"));
+            if let Some(Value::Table(mut pack)) = pack {
+                self.take_rules("waf", &mut pack, "rule");
+            }
+        }
+        self.take_rules("waf", waf, "rule");
+        if let Some(Value::Array(excludes)) = waf.remove("exclude") {
+            self.excludes.extend(by_id(excludes));
+        }
+    }
+
+    fn take_authn(&mut self, authn: Table) {
+        let mut rest = Table::new();
+        for (key, value) in authn {
+            match value {
+                Value::Array(sources) if sources.iter().all(Value::is_table) => {
+                    let named = by_id(sources).map(|(id, table)| (format!("authn.{key} {id}"), table.into()));
+                    self.others.extend(named);
+                }
+                value => drop(rest.insert(key, value)),
+            }
+        }
+        self.rest("[authn]", rest);
+    }
+
+    fn rest(&mut self, name: &str, table: Table) {
+        if !table.is_empty() {
+            self.others.push((name.to_owned(), Value::Table(table)));
+        }
+    }
+
+    /// What a rule refers to.
+    fn references(&self, name: &str, table: &Table, sources: &Sources) -> BTreeMap<Box<str>, Fingerprint> {
+        let mut refers: BTreeMap<Box<str>, Fingerprint> = BTreeMap::new();
+        let named = ["allow", "deny", "except", "networks"].into_iter().flat_map(|key| strings(table, key));
+        let mut networks: BTreeSet<String> = named.collect();
+        if let Some(Value::String(when)) = table.get("when") {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            networks.extend(when.split(|c: char| !is_name(c)).map(str::to_owned));
+        }
+        for network in networks.iter().filter(|network| self.networks.contains_key(*network)) {
+            let print = self.network(network, sources, &mut BTreeSet::new());
+            refers.insert(format!("network {network}").into(), print);
+        }
+        for role in ["roles", "except_roles"].into_iter().flat_map(|key| strings(table, key)) {
+            let holders: Vec<Value> = self.holders(&role).into_iter().map(Value::String).collect();
+            let mut bytes = Vec::new();
+            encode(&Value::Array(holders), &mut bytes);
+            refers.insert(format!("role {role}").into(), fingerprint(&bytes));
+        }
+        for route in strings(table, "routes") {
+            let Some(table) = self.routes.get(&route) else { continue };
+            let about = table.iter().filter(|(key, _)| ROUTE_SCOPE.contains(&key.as_str()));
+            let about: Table = about.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let mut bytes = Vec::new();
+            encode(&Value::Table(about), &mut bytes);
+            refers.insert(format!("route {route}").into(), fingerprint(&bytes));
+        }
+        for (id, exclude) in &self.excludes {
+            if strings(exclude, "rules").any(|rule| rule == name) {
+                let mut bytes = Vec::new();
+                encode(&Value::Table(plain(exclude)), &mut bytes);
+                refers.insert(format!("waf.exclude {id}").into(), fingerprint(&bytes));
+            }
+        }
+        refers
+    }
+
+    /// The roles that count as this one: itself, and all that inherit it.
+    fn holders(&self, role: &str) -> BTreeSet<String> {
+        let mut holders = BTreeSet::from([role.to_owned()]);
+        loop {
+            let before = holders.len();
+            for (name, inherits) in &self.roles {
+                if inherits.iter().any(|inherited| holders.contains(inherited)) {
+                    holders.insert(name.clone());
+                }
+            }
+            if holders.len() == before {
+                return holders;
+            }
+        }
+    }
+
+    /// A network with all that its names stand for.
+    fn network(&self, name: &str, sources: &Sources, within: &mut BTreeSet<String>) -> Fingerprint {
+        let Some((file, value)) = self.networks.get(name) else { return 0 };
+        if !within.insert(name.to_owned()) {
+            return 0;
+        }
+        let mut bytes = Vec::new();
+        match value {
+            Value::Array(items) => {
+                let mut items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                items.sort_unstable();
+                items.dedup();
+                for item in items {
+                    encode(&Value::String(item.to_owned()), &mut bytes);
+                    if self.networks.contains_key(item) {
+                        bytes.extend(self.network(item, sources, within).to_le_bytes());
+                    }
+                }
+            }
+            value => {
+                encode(value, &mut bytes);
+                let path = value.get("file").and_then(Value::as_str);
+                if let Some(Attached::Text(id)) = path.and_then(|path| sources.attached(*file, path)) {
+                    let text = sources.get(*id).map_or("", |source| &*source.text);
+                    bytes.extend(fingerprint(text.as_bytes()).to_le_bytes());
+                }
+            }
+        }
+        within.remove(name);
+        fingerprint(&bytes)
+    }
+}
+
+/// The tables of a list, by their ids.
+fn by_id(list: Vec<Value>) -> impl Iterator<Item = (String, Table)> {
+    list.into_iter().filter_map(|value| match value {
+        Value::Table(table) => Some((table.get("id")?.as_str()?.to_owned(), table)),
+        _ => None,
+    })
+}
+
+/// The texts under a key that has one, or a list of them.
+fn strings(table: &Table, key: &str) -> impl Iterator<Item = String> {
+    let list = match table.get(key) {
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(items)) => {
+            items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect()
+        }
+        _ => Vec::new(),
+    };
+    list.into_iter()
+}
+
+/// The table of a rule, spelled in one way: `path` is `paths` with one entry, the order of what is
+/// ORed does not count, `mode = "enforce"` is said by silence, and the words for people are left out.
+fn plain(table: &Table) -> Table {
+    let mut plain = Table::new();
+    for (key, value) in table {
+        let key = match key.as_str() {
+            "reason" | "remediation" | "contact" | "public_id" => continue,
+            "mode" if value.as_str() == Some("enforce") => continue,
+            "path" => "paths",
+            "host" => "hosts",
+            key => key,
+        };
+        let value = if SETS.contains(&key) {
+            let mut items = match plain.remove(key) {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            };
+            match value {
+                Value::Array(more) => items.extend(more.iter().cloned()),
+                one => items.push(one.clone()),
+            }
+            items.sort_by_cached_key(ToString::to_string);
+            items.dedup();
+            Value::Array(items)
+        } else {
+            value.clone()
+        };
+        plain.insert(key.to_owned(), value);
+    }
+    plain
+}
+
+/// Keys whose entries are ORed, so that their order says nothing.
+const SETS: &[&str] = &[
+    "paths",
+    "hosts",
+    "methods",
+    "routes",
+    "roles",
+    "subjects",
+    "scopes",
+    "except_roles",
+    "allow",
+    "deny",
+    "except",
+    "rules",
+    "tags",
+];
+
+/// What of a route says which requests it serves, and how rules are taken there.
+const ROUTE_SCOPE: &[&str] = &["host", "path", "methods", "headers", "mode", "shadow_until"];
+
+/// A value in a form in which no two differ that mean the same.
+fn encode(value: &Value, out: &mut Vec<u8>) {
+    let mut text = |kind: u8, text: &str| {
+        out.push(kind);
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend_from_slice(text.as_bytes());
+    };
+    match value {
+        Value::String(value) => text(b's', value),
+        Value::Integer(value) => text(b'i', &value.to_string()),
+        Value::Float(value) => text(b'f', &value.to_string()),
+        Value::Boolean(value) => text(b'b', if *value { "1" } else { "0" }),
+        Value::Datetime(value) => text(b'd', &value.to_string()),
+        Value::Array(items) => {
+            text(b'[', &items.len().to_string());
+            items.iter().for_each(|item| encode(item, out));
+        }
+        Value::Table(table) => {
+            text(b'{', &table.len().to_string());
+            let sorted: BTreeMap<_, _> = table.iter().collect();
+            for (key, value) in sorted {
+                encode(&Value::String(key.clone()), out);
+                encode(value, out);
+            }
+        }
+    }
+}
+
+fn fingerprint(bytes: &[u8]) -> Fingerprint {
+    let digest = digest(&SHA256, bytes);
+    digest.as_ref().iter().take(16).fold(0, |print, byte| print << 8 | Fingerprint::from(*byte))
+}

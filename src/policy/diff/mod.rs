@@ -1,0 +1,128 @@
+//! How two policies differ, as meaning: which rules are new, gone or another, and what each role may do
+//! now that it could not do before, or no longer may.
+//!
+//! Pure: texts and compiled policies in, a [`Difference`] out. `diff`, the history and `why` show it.
+
+mod cells;
+mod meaning;
+#[cfg(test)]
+mod tests;
+
+pub use cells::{CellChange, Cells, Side};
+pub use meaning::{Fingerprint, Meaning, RuleMeaning};
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::Policy;
+use super::source::Sources;
+
+/// What became of a rule or definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It means something else.
+    Changed,
+}
+
+/// A rule or a definition that differs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangedName {
+    /// `rbac/orders-read`; `network office`.
+    pub name: Box<str>,
+    /// In which way.
+    pub kind: Kind,
+    /// Of a changed rule: what is different, `itself` or the definitions that it refers to.
+    pub because: Vec<Box<str>>,
+}
+
+/// How two policies differ.
+#[derive(Clone, Debug, Default)]
+pub struct Difference {
+    /// The rules that differ, by name.
+    pub rules: Vec<ChangedName>,
+    /// Everything else that differs, by name.
+    pub definitions: Vec<ChangedName>,
+    /// What roles gained and lost.
+    pub cells: Cells,
+}
+
+/// A policy with the texts it was made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Version<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Its texts.
+    pub sources: &'a Sources,
+}
+
+impl Kind {
+    /// The word in output and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Added => "added",
+            Kind::Removed => "removed",
+            Kind::Changed => "changed",
+        }
+    }
+}
+
+impl Difference {
+    /// Compares two policies. `now`: rules that have ended by then count for nothing.
+    pub fn between(old: Version<'_>, new: Version<'_>, now: Timestamp) -> Difference {
+        let meaning = |side: Version<'_>| Meaning::of(side.sources, &side.policy.rules);
+        let (was, is) = (meaning(old), meaning(new));
+        let old = Side { policy: old.policy, meaning: &was };
+        Difference::of(old, Side { policy: new.policy, meaning: &is }, now)
+    }
+
+    /// The same, of policies whose meaning is known.
+    pub fn of(old: Side<'_>, new: Side<'_>, now: Timestamp) -> Difference {
+        let rules = Difference::rules(old.meaning, new.meaning);
+        let definitions = Difference::definitions(old.meaning, new.meaning);
+        let changed: BTreeSet<Box<str>> = rules.iter().map(|rule| rule.name.clone()).collect();
+        let routes = definitions.iter().filter_map(|found| found.name.strip_prefix("route "));
+        let routes: BTreeSet<Box<str>> = routes.map(Into::into).collect();
+        let cells = cells::compare(old, new, &changed, &routes, now);
+        Difference { rules, definitions, cells }
+    }
+
+    /// The rules that differ between two meanings.
+    pub fn rules(old: &Meaning, new: &Meaning) -> Vec<ChangedName> {
+        compare(&old.rules, &new.rules, RuleMeaning::differs)
+    }
+
+    /// The definitions that differ between two meanings.
+    pub fn definitions(old: &Meaning, new: &Meaning) -> Vec<ChangedName> {
+        compare(&old.definitions, &new.definitions, |_, _| Vec::new())
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.definitions.is_empty() && self.cells.changes.is_empty()
+    }
+}
+
+type Names<T> = std::collections::BTreeMap<Box<str>, T>;
+
+fn compare<T: PartialEq>(
+    old: &Names<T>,
+    new: &Names<T>,
+    because: impl Fn(&T, &T) -> Vec<Box<str>>,
+) -> Vec<ChangedName> {
+    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let found = names.into_iter().filter_map(|name| {
+        let (kind, because) = match (old.get(name), new.get(name)) {
+            (Some(_), None) => (Kind::Removed, Vec::new()),
+            (None, Some(_)) => (Kind::Added, Vec::new()),
+            (Some(was), Some(is)) if was != is => (Kind::Changed, because(was, is)),
+            _ => return None,
+        };
+        Some(ChangedName { name: name.clone(), kind, because })
+    });
+    found.collect()
+}

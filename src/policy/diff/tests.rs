@@ -1,0 +1,257 @@
+//! Differences: case by case, and the cells against every single request.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::decision::Stage;
+use crate::policy::fixture::{ask, compile_with, time};
+use crate::policy::rbac::Access;
+use crate::policy::scope::PathPattern;
+
+const NOW: &str = "2026-11-24T12:00:00Z";
+
+fn difference_with(old: &str, new: &str, files: [&str; 2]) -> Difference {
+    let side = |text: &str, list: &str| {
+        let mut sources = Sources::single("t.toml", text);
+        sources.attach("list.txt", list);
+        let policy = compile_with(text, &[("list.txt", Some(list))]);
+        (policy.0.unwrap_or_else(|| panic!("{:#?}", policy.1)), sources)
+    };
+    let (was, is) = (side(old, files[0]), side(new, files[1]));
+    Difference::between(
+        Version { policy: &was.0, sources: &was.1 },
+        Version { policy: &is.0, sources: &is.1 },
+        time(NOW),
+    )
+}
+
+fn difference(old: &str, new: &str) -> Difference {
+    difference_with(old, new, ["", ""])
+}
+
+/// The names that differ, with how and why.
+fn names(list: &[ChangedName]) -> Vec<String> {
+    let show =
+        |found: &ChangedName| format!("{} {} {}", found.name, found.kind.name(), found.because.join(", "));
+    list.iter().map(|found| show(found).trim_end().to_owned()).collect()
+}
+
+fn cells(difference: &Difference) -> Vec<String> {
+    let changes = difference.cells.changes.iter();
+    changes
+        .map(|cell| {
+            format!(
+                "{} {} {}{} {:?}→{:?} by {}",
+                cell.role,
+                cell.methods.join("+"),
+                cell.hosts.join("|"),
+                cell.path,
+                cell.from,
+                cell.to,
+                cell.rules.join(", ")
+            )
+        })
+        .collect()
+}
+
+const ROLES: &str = "[rbac.role.reader]\n[rbac.role.writer]\ninherits = [\"reader\"]\n";
+
+fn grant(id: &str, more: &str) -> String {
+    format!("[[rbac.grant]]\nid = \"{id}\"\n{more}\n")
+}
+
+#[test]
+fn spelling_is_no_difference() {
+    let old = format!(
+        "{ROLES}[[rbac.grant]]\nid = \"a\"\npath = \"/a\"\nroles = [\"reader\", \"writer\"]\nreason = \"x\"\n"
+    );
+    let new = format!(
+        "# new\n[[rbac.grant]]\nroles = ['writer', 'reader']\npaths = [\"/a\"]\nid = \"a\"\nremediation = \"y\"\n{ROLES}"
+    );
+    let found = difference(&old, &new);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_role_gains_and_loses_by_rules() {
+    let old =
+        format!("{ROLES}{}", grant("a", "roles = [\"reader\"]\nmethods = [\"GET\"]\npath = \"/a/{*rest}\""));
+    let new = format!(
+        "{ROLES}{}[[rbac.deny]]\nid = \"no\"\npath = \"/a/b\"\n",
+        grant("a", "roles = [\"reader\"]\nmethods = [\"GET\", \"PUT\"]\npath = \"/a/{*rest}\"")
+    );
+    let found = difference(&old, &new);
+    assert_eq!(names(&found.rules), ["rbac/a changed itself", "rbac/no added"]);
+    assert_eq!(
+        cells(&found),
+        [
+            "reader PUT /a/{*rest} Never→Always by rbac/a",
+            "reader GET /a/b Always→Never by rbac/a, rbac/no",
+            "writer PUT /a/{*rest} Never→Always by rbac/a",
+            "writer GET /a/b Always→Never by rbac/a, rbac/no",
+        ]
+    );
+}
+
+#[test]
+fn what_a_rule_refers_to_changes_it() {
+    let rule = "[[ip.rule]]\nid = \"o\"\nallow = [\"office\"]\n";
+    let old = format!("[network]\noffice = [\"lab\"]\nlab = [\"192.0.2.0/24\"]\n{rule}");
+    let new = format!("[network]\noffice = [\"lab\"]\nlab = [\"192.0.2.0/25\"]\n{rule}");
+    let found = difference(&old, &new);
+    assert_eq!(names(&found.rules), ["ip/o changed network office"]);
+    assert_eq!(names(&found.definitions), ["network lab changed", "network office changed"]);
+    // A list in a file.
+    let text = format!("[network]\noffice = {{ file = \"list.txt\" }}\n{rule}");
+    let found = difference_with(&text, &text, ["192.0.2.1\n", "192.0.2.2\n"]);
+    assert_eq!(names(&found.rules), ["ip/o changed network office"]);
+}
+
+#[test]
+fn whoever_inherits_a_role_now_is_who_a_rule_is_about() {
+    let rule = grant("a", "roles = [\"reader\"]\npath = \"/a\"\nmethods = [\"GET\"]");
+    let found =
+        difference(&format!("[rbac.role.reader]\n[rbac.role.writer]\n{rule}"), &format!("{ROLES}{rule}"));
+    assert_eq!(names(&found.rules), ["rbac/a changed role reader"]);
+    assert_eq!(cells(&found), ["writer GET /a Never→Always by rbac/a"]);
+}
+
+#[test]
+fn conditions_make_it_depend() {
+    let old = format!("{ROLES}{}", grant("a", "roles = [\"reader\"]\npath = \"/a\"\nmethods = [\"GET\"]"));
+    let new = format!(
+        "{ROLES}{}",
+        grant("a", "roles = [\"reader\"]\npath = \"/a\"\nmethods = [\"GET\"]\nwhen = \"claims.x == 1\"")
+    );
+    let found = difference(&old, &new);
+    assert_eq!(
+        cells(&found),
+        ["reader GET /a Always→Sometimes by rbac/a", "writer GET /a Always→Sometimes by rbac/a"]
+    );
+    let other = new.replace("== 1", "== 2");
+    assert_eq!(
+        cells(&difference(&new, &other)),
+        ["reader GET /a Sometimes→Sometimes by rbac/a", "writer GET /a Sometimes→Sometimes by rbac/a"]
+    );
+}
+
+#[test]
+fn a_host_is_named_where_it_matters() {
+    let old = ROLES.to_owned();
+    let more = "roles = [\"writer\"]\npath = \"/a\"\nmethods = [\"GET\"]";
+    let new = format!("{ROLES}{}", grant("a", &format!("{more}\nhost = \"api.test\"")));
+    assert_eq!(cells(&difference(&old, &new)), ["writer GET api.test/a Never→Always by rbac/a"]);
+    let new = format!("{ROLES}{}", grant("a", more));
+    assert_eq!(cells(&difference(&old, &new)), ["writer GET /a Never→Always by rbac/a"]);
+}
+
+#[test]
+fn exclusions_and_packs_are_seen() {
+    let rule =
+        "[[waf.rule]]\nid = \"w\"\naction = \"deny\"\ntargets = [\"query\"]\nmatch = { contains = \"x\" }\n";
+    let exclude = "[[waf.exclude]]\nid = \"e\"\npath = \"/s\"\nrules = [\"waf/w\"]\n";
+    let found = difference(rule, &format!("{rule}{exclude}"));
+    assert_eq!(names(&found.rules), ["waf/w changed waf.exclude e"]);
+    assert_eq!(names(&found.definitions), ["waf.exclude e added"]);
+    let found = difference("", "[waf]\npacks = [\"core\"]\n");
+    assert!(found.rules.len() > 10 && found.rules.iter().all(|rule| rule.kind == Kind::Added));
+}
+
+// === against every single request ===
+
+fn pattern() -> impl Strategy<Value = String> {
+    let segment = prop_oneof![Just("a"), Just("b"), Just("{}")];
+    (prop::collection::vec(segment, 0..4), any::<bool>()).prop_map(|(segments, rest)| {
+        let mut text = String::new();
+        for (at, segment) in segments.iter().enumerate() {
+            text.push('/');
+            text.push_str(&segment.replace("{}", &format!("{{s{at}}}")));
+        }
+        if rest {
+            text.push_str("/{*rest}");
+        }
+        if text.is_empty() { "/".to_owned() } else { text }
+    })
+}
+
+fn rules() -> impl Strategy<Value = String> {
+    let role = prop_oneof![Just("anyone"), Just("authenticated"), Just("reader"), Just("writer")];
+    let methods =
+        prop_oneof![Just(""), Just("methods = [\"GET\"]\n"), Just("methods = [\"PUT\", \"GET\"]\n")];
+    let host =
+        prop_oneof![3 => Just(""), 1 => Just("host = \"api.test\"\n"), 1 => Just("host = \"*.test\"\n")];
+    let rule = (any::<bool>(), role, pattern(), methods, host);
+    prop::collection::vec(rule, 0..5).prop_map(|rules| {
+        let mut text = ROLES.to_owned();
+        for (at, (deny, role, path, methods, host)) in rules.iter().enumerate() {
+            let list = if *deny { "deny" } else { "grant" };
+            text.push_str(&format!(
+                "[[rbac.{list}]]\nid = \"r{at}\"\nroles = [\"{role}\"]\npath = \"{path}\"\n{methods}{host}"
+            ));
+        }
+        text
+    })
+}
+
+/// The paths over two names and a stranger, up to four deep.
+fn paths() -> Vec<String> {
+    let mut paths = vec![String::new()];
+    let mut layer = paths.clone();
+    for _ in 0..4 {
+        layer = layer.iter().flat_map(|path| ["a", "b", "c"].map(|name| format!("{path}/{name}"))).collect();
+        paths.extend(layer.iter().cloned());
+    }
+    paths.iter().map(|path| if path.is_empty() { "/".to_owned() } else { path.clone() }).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn cells_say_what_asking_for_every_request_says(old in rules(), new in rules()) {
+        let found = difference(&old, &new);
+        prop_assert!(found.cells.complete);
+        let (was, is) = (compile_with(&old, &[]).0.unwrap(), compile_with(&new, &[]).0.unwrap());
+        let covers = |pattern: &PathPattern, path: &str| {
+            let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+            pattern.matches(segments.into_iter())
+        };
+        // The class of a path: the one pattern that covers it and is within all others that do.
+        let class = |path: &str| {
+            let covering: Vec<_> =
+                found.cells.patterns.iter().filter(|pattern| covers(pattern, path)).collect();
+            let within = |a: &PathPattern, b: &PathPattern| {
+                paths().iter().all(|path| !covers(a, path) || covers(b, path))
+            };
+            covering.iter().copied().find(|one| covering.iter().all(|other| within(one, other)))
+        };
+        for path in paths() {
+            let class = class(&path);
+            for host in ["api.test", "x.test", "elsewhere.example"] {
+                for role in ["anyone", "authenticated", "reader", "writer"] {
+                    for method in ["GET", "PUT", "DELETE"] {
+                        let request = ask(method, &path).host(host);
+                        let request = if role == "anyone" { request } else { request.by("s", &[role]) };
+                        let may = |policy| request.verdict(policy, Stage::Rbac).starts_with("pass");
+                        let (before, after) = (may(&was), may(&is));
+                        let named = |hosts: &[Box<str>]| hosts.is_empty() || hosts.iter().any(|name| match &**name {
+                            "*" => host == "elsewhere.example" || (host == "x.test" && !found.cells.changes.iter().any(|c| c.hosts.iter().any(|h| &**h == "*.test")) && !old.contains("*.test") && !new.contains("*.test")) || (host == "api.test" && !old.contains(".test\"") && !new.contains(".test\"")),
+                            "*.test" => host == "x.test" || (host == "api.test" && !old.contains("\"api.test") && !new.contains("\"api.test")),
+                            name => name == host,
+                        });
+                        let told: BTreeMap<_, _> = found.cells.changes.iter()
+                            .filter(|cell| Some(&cell.path) == class && &*cell.role == role)
+                            .filter(|cell| cell.methods.iter().any(|name| &**name == method) && named(&cell.hosts))
+                            .map(|cell| ((cell.from, cell.to), ()))
+                            .collect();
+                        let access = |may| if may { Access::Always } else { Access::Never };
+                        let want = (before != after).then(|| (access(before), access(after)));
+                        prop_assert_eq!(told.keys().next().copied(), want, "{} {} {} {}", role, method, host, path);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The history of the running gateway: what is put in force or refused, and how it differs.
+//!
+//! The installer calls it, one reload at a time. What differs is found here, since the policy before
+//! may have to be compiled from its kept texts: after a restart nobody has it any more.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::{Settings, Setup, load};
+use crate::decision::{Change, Version};
+use crate::policy::Policy;
+use crate::policy::diff::{Difference, Meaning, Side};
+use crate::policy::rules::Rules;
+use crate::state::{Attempt, Entry, History, Jump, Origin};
+
+/// The history, and what the policy in force means.
+#[derive(Debug)]
+pub(crate) struct Chronicle {
+    /// Never held while something is compiled.
+    history: Mutex<History>,
+    meaning: Mutex<Meaning>,
+}
+
+/// What a policy that is put in force is told about itself.
+#[derive(Debug)]
+pub(super) struct Chapter {
+    /// Which one it is.
+    pub(super) version: Version,
+    /// The last change of each of its rules.
+    pub(super) changes: Arc<[Option<Change>]>,
+}
+
+impl Chronicle {
+    /// Opens the history of these settings.
+    pub(super) fn open(settings: &Settings) -> io::Result<Chronicle> {
+        let history = match &settings.state_dir {
+            Some(folder) => History::open(folder, settings.history)
+                .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", folder.display())))?,
+            None => History::in_memory(settings.history),
+        };
+        Ok(Chronicle { history: Mutex::new(history), meaning: Mutex::default() })
+    }
+
+    /// Takes down the policy that the process starts with.
+    pub(super) fn begin(&self, setup: &Setup, origin: Origin<'_>) -> Chapter {
+        let meaning = Meaning::of(&setup.sources, &setup.policy.rules);
+        let hash = setup.policy.version.hash;
+        let before = {
+            let history = self.history();
+            history.last().filter(|last| last.version().hash != hash).and_then(|_| history.last_sources())
+        };
+        let difference = before.and_then(|sources| match sources {
+            Ok(sources) => {
+                let outcome = load::recall(sources, origin.at);
+                let Some(before) = outcome.setup else {
+                    // A key that it needs is gone. What its rules said is known all the same.
+                    let was = Meaning::of(&outcome.sources, &Rules::default());
+                    let is = Meaning::of(&setup.sources, &Rules::default());
+                    let rules = Difference::rules(&was, &is);
+                    let definitions = Difference::definitions(&was, &is);
+                    return Some(Difference { rules, definitions, ..Difference::default() });
+                };
+                let was = Meaning::of(&before.sources, &before.policy.rules);
+                let old = Side { policy: &before.policy, meaning: &was };
+                Some(Difference::of(old, Side { policy: &setup.policy, meaning: &meaning }, origin.at))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the policy before this one cannot be read, so nothing is known of the difference");
+                None
+            }
+        });
+        self.accept(setup, meaning, difference.as_ref(), origin)
+    }
+
+    /// Takes down a policy that replaces another.
+    pub(super) fn replace(&self, old: &Policy, setup: &Setup, origin: Origin<'_>) -> Chapter {
+        let meaning = Meaning::of(&setup.sources, &setup.policy.rules);
+        let difference = (old.version.hash != setup.policy.version.hash).then(|| {
+            let was = self.meaning.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = Side { policy: old, meaning: &was };
+            Difference::of(old, Side { policy: &setup.policy, meaning: &meaning }, origin.at)
+        });
+        self.accept(setup, meaning, difference.as_ref(), origin)
+    }
+
+    fn accept(
+        &self,
+        setup: &Setup,
+        meaning: Meaning,
+        difference: Option<&Difference>,
+        origin: Origin<'_>,
+    ) -> Chapter {
+        let Setup { policy, sources, .. } = setup;
+        *self.meaning.lock().unwrap_or_else(PoisonError::into_inner) = meaning;
+        let mut history = self.history();
+        let attempt = Attempt { hash: policy.version.hash, sources, difference };
+        let version = history.accept(&attempt, origin);
+        Chapter { version, changes: history.changes(&policy.rules) }
+    }
+
+    /// Takes down a policy that is not put in force.
+    pub(super) fn refuse(&self, errors: &[String], origin: Origin<'_>) {
+        self.history().refuse(errors, origin);
+    }
+
+    /// Takes down that a rule refuses much more since a policy is in force.
+    pub(super) fn jump(&self, jump: Jump) {
+        self.history().jump(jump);
+    }
+
+    /// Looks at the entries, the oldest first.
+    pub(crate) fn entries<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
+        look(self.history().entries())
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

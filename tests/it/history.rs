@@ -1,0 +1,225 @@
+//! The history of the policy: generations, differences, refusals, over restarts and kills.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::command::{Bench, Ran};
+use crate::support::{Gateway, get, get_local, wait_until};
+
+fn config(methods: &str, more: &str) -> String {
+    format!(
+        r#"
+[server]
+listen = ["127.0.0.1:0"]
+state_dir = "state"
+
+[upstream.demo]
+servers = ["builtin:echo"]
+
+[[route]]
+id = "all"
+path = "/{{*rest}}"
+upstream = "demo"
+
+[[disclosure]]
+level = "full"
+
+[rbac.role.reader]
+
+[[rbac.grant]]
+id = "all"
+roles = ["anyone"]
+methods = ["GET"]
+path = "/open"
+
+[[rbac.deny]]
+id = "freeze"
+methods = [{methods}]
+path = "/open"
+{more}
+"#
+    )
+}
+
+fn generation(gateway: &Gateway) -> String {
+    let response = get(gateway.address, "/open");
+    response.header("x-portcullis-policy").expect("set").to_owned()
+}
+
+fn wait_for_generation(gateway: &Gateway, wanted: u64) -> String {
+    wait_until(|| Some(generation(gateway)).filter(|found| found.starts_with(&format!("{wanted}-"))))
+}
+
+fn history(gateway: &Gateway) -> Vec<Value> {
+    let body = get_local(gateway.admin.expect("an admin listener"), "/api/history").json();
+    body["history"].as_array().expect("a list").clone()
+}
+
+/// The command with the configuration of a folder.
+fn command(folder: &Path, arguments: &[&str]) -> Ran {
+    let bench = Bench::new();
+    let mut command = bench.command(arguments);
+    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
+}
+
+#[test]
+fn a_refusal_says_when_its_rule_last_changed() {
+    let gateway = Gateway::start(&config("\"PUT\"", ""));
+    // Nothing is known of the first policy's rules: they may be years old.
+    assert_eq!(get(gateway.address, "/nothing").status, 403);
+    gateway.write_config(&config("\"PUT\", \"GET\"", ""));
+    let policy = wait_for_generation(&gateway, 2);
+    let refusal = get(gateway.address, "/open");
+    assert_eq!(refusal.rule(), "rbac/freeze");
+    let body = refusal.json();
+    let accepted = history(&gateway)[0].clone();
+    assert_eq!(accepted["generation"], 2);
+    assert_eq!(accepted["trigger"], "file");
+    let second = |value: &Value| value.as_str().expect("a time")[..19].to_owned();
+    assert_eq!(second(&body["rule_changed"]), second(&accepted["at"]));
+    let changed_in = body["changed_in"].as_str().expect("two versions");
+    assert!(changed_in.starts_with("1-") && changed_in.ends_with(&policy), "{changed_in}");
+    let record = gateway.records(1).into_iter().find(|record| record["rule"] == "rbac/freeze");
+    let record = record.expect("recorded");
+    assert_eq!(second(&record["rule_changed"]), second(&accepted["at"]));
+    let difference = &accepted["difference"];
+    assert_eq!(difference["rules"][0]["rule"], "rbac/freeze");
+    let cell = &difference["cells"][0];
+    assert_eq!(
+        (&cell["change"], &cell["methods"][0], &cell["path"]),
+        (&"lost".into(), &"GET".into(), &"/open".into())
+    );
+}
+
+#[test]
+fn generations_are_counted_over_restarts_and_what_changed_meanwhile_is_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = folder.path().join("kept");
+    let start = |config: &str| {
+        let fresh = tempfile::tempdir().expect("a folder");
+        let text = config.replace("\"state\"", &format!("{:?}", keep.to_str().expect("UTF-8")));
+        Gateway::start_in(fresh, &text, &[])
+    };
+    let first = generation(&start(&config("\"PUT\"", "")));
+    assert!(first.starts_with("1-"));
+    assert_eq!(generation(&start(&config("\"PUT\"", ""))), first);
+    let gateway = start(&config("\"PUT\", \"POST\"", ""));
+    assert!(generation(&gateway).starts_with("2-"));
+    let newest = history(&gateway)[0].clone();
+    assert_eq!((&newest["trigger"], &newest["generation"]), (&"start".into(), &2.into()));
+    assert_eq!(newest["difference"]["rules"][0]["rule"], "rbac/freeze");
+}
+
+#[test]
+fn refused_reloads_are_in_it_with_their_problems() {
+    let mut gateway = Gateway::start(&config("\"PUT\"", ""));
+    gateway.write_config(&config("\"P UT\"", ""));
+    gateway.wait_for("the last good one stays in force");
+    let newest = wait_until(|| Some(history(&gateway)[0].clone()).filter(|entry| entry["kind"] == "refused"));
+    assert!(newest["errors"][0].as_str().expect("a line").contains("portcullis.toml:"), "{newest}");
+    gateway.write_config(&config("\"PUT\"", ""));
+    wait_until(|| {
+        let ran = command(gateway.folder(), &["history"]);
+        assert_eq!(ran.code, 0, "{}", ran.show());
+        ran.out.contains("refused").then_some(())
+    });
+}
+
+#[test]
+fn the_command_reads_the_folder_beside_the_gateway() {
+    let gateway = Gateway::start(&config("\"PUT\"", ""));
+    gateway.write_config(&config("\"PUT\", \"GET\"", ""));
+    let second = wait_for_generation(&gateway, 2);
+    let list = command(gateway.folder(), &["history"]);
+    assert_eq!(list.code, 0, "{}", list.show());
+    assert!(list.out.contains(&second) && list.out.contains("1 rule, 3 losses"), "{}", list.show());
+    let one = command(gateway.folder(), &["history", "2"]);
+    assert!(one.out.contains("rbac/freeze") && one.out.contains("GET /open"), "{}", one.show());
+    let text = command(gateway.folder(), &["history", "1", "--text"]);
+    assert!(text.out.contains("methods = [\"PUT\"]"), "{}", text.show());
+    let diff = command(gateway.folder(), &["diff", "1", "2", "--exit-code"]);
+    assert_eq!(diff.code, 1, "{}", diff.show());
+    assert!(diff.out.contains("lost") && diff.out.contains("rbac/freeze"), "{}", diff.show());
+    let same = command(gateway.folder(), &["diff", &second, "current", "--exit-code", "--format", "json"]);
+    assert_eq!((same.code, &same.json()["difference"]["rules"]), (0, &Value::Array(Vec::new())));
+    let unknown = command(gateway.folder(), &["diff", "1", "77"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("1 to 2 are kept"), "{}", unknown.show());
+    // The folder is nobody else's.
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |name: &str| fs::metadata(gateway.folder().join(name)).expect("there").permissions().mode();
+    assert_eq!((mode("state") & 0o777, mode("state/history.log") & 0o777), (0o700, 0o600));
+}
+
+#[test]
+fn without_a_folder_the_gateway_is_asked() {
+    let config = config("\"PUT\"", "").replace("state_dir = \"state\"", "");
+    let gateway = Gateway::start(&config);
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    let ran = command(gateway.folder(), &["history", "--admin", &admin]);
+    assert!(ran.out.contains("the first policy that is known"), "{}", ran.show());
+}
+
+#[test]
+fn a_kill_at_any_point_of_a_reload_leaves_a_history_that_opens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keep = folder.path().join("kept");
+    let state = format!("{:?}", keep.to_str().expect("UTF-8"));
+    let text = |number: u32| {
+        config("\"PUT\"", &format!("\n[network]\nn{number} = [\"192.0.2.1\"]\n")).replace("\"state\"", &state)
+    };
+    let mut highest = 0;
+    for round in 0..12u32 {
+        let fresh = tempfile::tempdir().expect("a folder");
+        let mut gateway = Gateway::start_in(fresh, &text(round * 10), &[]);
+        let current: u64 =
+            generation(&gateway).split('-').next().expect("a number").parse().expect("a number");
+        assert!(current > highest, "{current} after {highest}");
+        highest = current;
+        // Killed while it takes over one file after the other, at another point each time.
+        let pid = gateway.id().to_string();
+        let killer = std::thread::spawn(move || {
+            for _ in 0..round * 40 {
+                std::thread::yield_now();
+            }
+            Command::new("kill").args(["-KILL", &pid]).status().expect("kill runs");
+        });
+        for step in 1..4 {
+            gateway.write_config(&text(round * 10 + step));
+            let _ = Command::new("kill").args(["-HUP", &gateway.id().to_string()]).status();
+        }
+        killer.join().expect("killed");
+        gateway.wait();
+    }
+    let gateway = Gateway::start_in(tempfile::tempdir().expect("a folder"), &text(1000), &[]);
+    let generations: Vec<u64> =
+        history(&gateway).iter().filter_map(|entry| entry["generation"].as_u64()).collect();
+    let mut sorted = generations.clone();
+    sorted.sort_unstable_by(|a, b| b.cmp(a));
+    sorted.dedup();
+    assert_eq!(generations, sorted);
+    assert!(generations.len() as u32 > 12);
+}
+
+#[test]
+fn a_rule_that_refuses_much_more_after_a_reload_is_noticed() {
+    let mut gateway = Gateway::start(&config("\"PUT\"", ""));
+    for _ in 0..80 {
+        assert_eq!(get(gateway.address, "/open").status, 200);
+    }
+    // What was counted by now is looked at once a second.
+    gateway.write_config(&config("\"PUT\", \"GET\"", ""));
+    wait_for_generation(&gateway, 2);
+    let jump = wait_until(|| {
+        get(gateway.address, "/open");
+        history(&gateway).into_iter().find(|entry| entry["kind"] == "jump")
+    });
+    assert_eq!((&jump["rule"], jump["before"].as_f64()), (&"rbac/freeze".into(), Some(0.0)));
+    assert!(jump["policy"].as_str().expect("a version").starts_with("2-"), "{jump}");
+    gateway.wait_for("a rule refuses much more since this policy is in force");
+    let list = command(gateway.folder(), &["history"]);
+    assert!(list.out.contains("rbac/freeze refuses"), "{}", list.show());
+}

@@ -1,0 +1,252 @@
+//! `why`: from a bare request id to the cause, what would help, and a case that keeps it found.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::command::{Bench, Ran};
+use crate::support::{Gateway, get, request, wait_until};
+
+fn config(roles: &str) -> String {
+    format!(
+        r#"
+[server]
+listen = ["127.0.0.1:0"]
+state_dir = "state"
+
+[contact]
+url = "https://intranet.example/access"
+
+[upstream.demo]
+servers = ["builtin:echo"]
+
+[[route]]
+id = "all"
+path = "/{{*rest}}"
+upstream = "demo"
+
+[[authn.api_key]]
+id = "batch"
+header = "x-api-key"
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+roles = ["reader"]
+
+[rbac.role.reader]
+[rbac.role.writer]
+
+[[rbac.grant]]
+id = "orders"
+roles = [{roles}]
+path = "/orders/{{id}}"
+
+[[rbac.grant]]
+id = "open"
+roles = ["anyone"]
+path = "/open"
+"#
+    )
+}
+
+fn ask(gateway: &Gateway, method: &str, path: &str) -> (u16, String) {
+    let answer = request(gateway.address, method, path, &[("X-Api-Key", "abc")], b"");
+    (answer.status, answer.header("x-request-id").expect("an id").to_owned())
+}
+
+fn wait_for_generation(gateway: &Gateway, wanted: u64) {
+    wait_until(|| {
+        let answer = get(gateway.address, "/open");
+        answer.header("x-portcullis-policy")?.starts_with(&format!("{wanted}-")).then_some(())
+    });
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Ran {
+    let bench = Bench::new();
+    let mut command = bench.command(arguments);
+    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
+}
+
+#[test]
+fn a_request_id_is_enough() {
+    let gateway = Gateway::start(&config("\"reader\", \"writer\""));
+    assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
+    gateway.write_config(&config("\"writer\""));
+    wait_for_generation(&gateway, 2);
+    let (status, id) = ask(&gateway, "PUT", "/orders/7");
+    assert_eq!(status, 403);
+    ask(&gateway, "GET", "/orders/8");
+    let ran = command(gateway.folder(), &["why", &id]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    for text in [
+        "Refused:",
+        "PUT /orders/7",
+        "rbac/default-deny",
+        "(role_missing)",
+        "The policy changed",
+        "rbac/orders",
+        "reader lost",
+        "2 requests of 1 subject from 1 address",
+        "All by the same caller",
+        "needs the role writer",
+        "Ask https://intranet.example/access.",
+        "as it is kept in the history",
+        "curl -i -X PUT",
+        "[[case]]",
+    ] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.show());
+    }
+    // No credential is shown, and none is in the command.
+    assert!(!ran.out.contains("abc") && ran.out.contains("$KEY"), "{}", ran.show());
+    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!(found["record"]["rule"], "rbac/default-deny");
+    assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
+    assert_eq!(found["change"]["lost"][0]["role"], "reader");
+    assert_eq!(found["hour"]["refused"], 2);
+    // The case is one, and it holds.
+    let case = found["case"].as_str().expect("a case");
+    let bench = Bench::new();
+    bench.write("cases.toml", case);
+    bench.write(
+        "portcullis.toml",
+        fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there"),
+    );
+    let tested = bench.run(&["test", "cases.toml"]);
+    assert_eq!(tested.code, 0, "{}\n{case}", tested.show());
+    // The id of the decision, as the refusal's `instance` has it, is as good.
+    let decision = found["record"]["decision_id"].as_str().expect("an id");
+    let ran = command(gateway.folder(), &["why", &format!("urn:uuid:{decision}"), "-q"]);
+    assert!(ran.code == 0 && ran.out.contains("PUT /orders/7"), "{}", ran.show());
+}
+
+#[test]
+fn an_older_decision_is_told_by_the_policy_of_then() {
+    let gateway = Gateway::start(&config("\"writer\""));
+    let (status, id) = ask(&gateway, "PUT", "/orders/7");
+    assert_eq!(status, 403);
+    gateway.write_config(&config("\"reader\""));
+    wait_for_generation(&gateway, 2);
+    assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
+    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
+    assert_eq!(found["change"], Value::Null);
+    // Without the history, the files of now are asked, and that they disagree is said.
+    fs::remove_dir_all(gateway.folder().join("state")).expect("removed");
+    let ran = command(gateway.folder(), &["why", &id]);
+    assert!(
+        ran.out.contains("is not kept") && ran.out.contains("another decision than the record"),
+        "{}",
+        ran.show()
+    );
+}
+
+#[test]
+fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
+    let gateway = Gateway::start(&config("\"writer\""));
+    let (_, id) = ask(&gateway, "PUT", "/orders/7");
+    ask(&gateway, "PUT", "/orders/7");
+    ask(&gateway, "GET", "/orders/8");
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    for text in [
+        "A grant for batch alone",
+        "[[rbac.grant]]",
+        "subjects = [\"batch\"]",
+        "methods = [\"PUT\"]",
+        "path = \"/orders/7\"",
+        "nothing is applied",
+        "would also open 1 refused request",
+    ] {
+        assert!(ran.out.contains(text), "{text}: {}", ran.show());
+    }
+    // What is suggested does what is said of it.
+    let found = command(gateway.folder(), &["suggest", &id, "--format", "json"]).json();
+    assert_eq!(found["opens"], 1);
+    let text = fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
+    gateway.write("portcullis.toml", &format!("{text}\n{}", found["toml"].as_str().expect("a table")));
+    wait_for_generation(&gateway, 2);
+    assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
+    assert_eq!(ask(&gateway, "GET", "/orders/8").0, 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    assert!(ran.out.contains("lets the request pass"), "{}", ran.show());
+}
+
+#[test]
+fn an_address_is_put_into_the_rule_and_a_waf_match_is_excluded() {
+    let more = r#"
+[[ip.rule]]
+id = "office"
+path = "/office"
+allow = ["192.0.2.0/24"]
+
+[[waf.rule]]
+id = "no-x"
+action = "deny"
+targets = ["query"]
+match = { contains = "xxx" }
+
+[[rbac.grant]]
+id = "more"
+roles = ["anyone"]
+paths = ["/office", "/search"]
+"#;
+    let gateway = Gateway::start(&format!("{}{more}", config("\"writer\"")));
+    let (status, id) = ask(&gateway, "GET", "/office");
+    assert_eq!(status, 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert!(ran.out.contains("allow = [\"127.0.0.1\", \"192.0.2.0/24\"]"), "{}", ran.show());
+    assert!(ran.out.contains("It replaces the rule at"), "{}", ran.show());
+    let (status, id) = ask(&gateway, "GET", "/search?q=xxx");
+    assert_eq!(status, 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    for text in ["[[waf.exclude]]", "targets = [\"query:q\"]", "rules = [\"waf/no-x\"]", "could not be tried"]
+    {
+        assert!(ran.out.contains(text), "{text}: {}", ran.show());
+    }
+    let unauthorised = request(gateway.address, "GET", "/orders/7", &[("X-Api-Key", "wrong")], b"");
+    let id = unauthorised.header("x-request-id").expect("an id").to_owned();
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+}
+
+#[test]
+fn a_request_is_explained_side_by_side() {
+    let bench = Bench::with(&format!("version = 1\n{}", config("\"writer\"")));
+    bench.write("new.toml", format!("version = 1\n{}", config("\"reader\"")));
+    let base = ["explain", "/orders/7", "--as", "a", "--role", "reader"];
+    let run = |more: &[&str]| bench.run(&[&base[..], more].concat());
+    let ran = run(&["--what-if-policy", "new.toml", "--what-if-at", "2027-01-01T00:00:00Z"]);
+    assert!(
+        ran.out.contains("by the policy new.toml: allowed by rbac/orders, so it is the policy"),
+        "{}",
+        ran.show()
+    );
+    assert!(ran.out.contains("still refused by rbac/default-deny, so it is not the time"), "{}", ran.show());
+    bench.write("token.txt", "not.a.token");
+    let ran = run(&["--what-if-token", "token.txt", "--format", "json"]);
+    let other = ran.json()["side_by_side"][0].clone();
+    assert_eq!(
+        (&other["decision"], &other["change"]),
+        (&"deny".into(), &"with the token in token.txt".into())
+    );
+}
+
+#[test]
+fn records_that_were_put_aside_are_found_and_compressed_ones_with_a_line_about_it() {
+    let gateway = Gateway::start(&config("\"writer\""));
+    let (_, id) = ask(&gateway, "GET", "/orders/7");
+    let log = gateway.folder().join("decisions.jsonl");
+    let text = wait_until(|| fs::read(&log).ok().filter(|text| !text.is_empty()));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&text).expect("in memory");
+    fs::write(gateway.folder().join("decisions.jsonl.1.gz"), encoder.finish().expect("in memory"))
+        .expect("written");
+    fs::write(&log, "").expect("emptied");
+    let ran = command(gateway.folder(), &["why", &id]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    assert!(ran.err.contains("reading decisions.jsonl.1.gz"), "{}", ran.show());
+    let ran = command(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11"]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    assert!(ran.err.contains("there is no record of"), "{}", ran.show());
+}
