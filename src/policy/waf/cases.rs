@@ -122,6 +122,10 @@ fn few_rules_of_the_pack_have_to_be_shown_ordinary_text() {
     };
     let all: Vec<_> = names(&engine.head).into_iter().chain(names(&engine.body)).collect();
     let prose = all.iter().filter(|(_, prose)| *prose).count();
+    assert!(engine.body.matcher.has_table(), "the literals are too many for a table");
+    // So many stand in line in a set of units.
+    let units = engine.body.matcher.units().len();
+    assert!(units <= 256, "{units} units");
     assert!(
         all.len() <= 18 && prose <= 2,
         "{} without literals, {prose} of them on prose: {all:#?}",

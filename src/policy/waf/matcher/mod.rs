@@ -252,6 +252,12 @@ impl Matcher {
         &self.units
     }
 
+    /// Whether literals are looked for in the fastest way.
+    #[cfg(test)]
+    pub(super) fn has_table(&self) -> bool {
+        self.prefilter.is_table()
+    }
+
     /// The units that the prefilter does not know, and whether they may match on prose.
     #[cfg(test)]
     pub(super) fn unfiltered(&self) -> impl Iterator<Item = (usize, bool)> {

@@ -48,6 +48,12 @@ impl Prefilter {
         Prefilter(table.or_else(|| Compact::new(all).map(Engine::Compact)).unwrap_or_default())
     }
 
+    /// Whether the literals stand in a table.
+    #[cfg(test)]
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.0, Engine::Table(_))
+    }
+
     /// Whether there is anything to look for.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.0, Engine::Nothing)
