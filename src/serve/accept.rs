@@ -20,7 +20,7 @@ use tower::Service;
 use super::connection::{Protocol, Session};
 use super::door::{Door, Doors, Way};
 use super::drain::{Connections, Control};
-use super::listen::{Admission, Full, Seat};
+use super::listen::{Admission, Full, Place, Seat};
 use super::proxy_protocol::{self, Unsaid};
 use super::shown::shown;
 use super::wire::Wire;
@@ -65,8 +65,8 @@ where
         let acceptor = Rc::new(self);
         let take = |(stream, address)| {
             // Counted from here on, so that the end of the process waits for it.
-            let control = acceptor.connections.add();
-            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address, control));
+            let (control, place) = (acceptor.connections.add(), acceptor.admission.arrive());
+            tokio::task::spawn_local(Rc::clone(&acceptor).connection(stream, address, control, place));
         };
         tokio::select! {
             () = accept_all(async || self::accept(&listener, &acceptor.admission).await, take) => {}
@@ -82,7 +82,13 @@ where
         unconstrained(queued).await;
     }
 
-    async fn connection(self: Rc<Self>, stream: TcpStream, address: SocketAddr, control: Rc<Control>) {
+    async fn connection(
+        self: Rc<Self>,
+        stream: TcpStream,
+        address: SocketAddr,
+        control: Rc<Control>,
+        _place: Place,
+    ) {
         // In a place that is free again when the connection is served, which may be for hours.
         let Some(admitted) = Box::pin(self.admit(stream, address, control)).await else { return };
         drop(self);

@@ -46,10 +46,21 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener
 /// Counts open connections of all threads, in total and by address.
 #[derive(Debug)]
 pub(super) struct Admission {
-    /// How many the system has room for.
+    /// How many the system has room for, and how many are here, whether they may stay or not.
     room: u32,
+    here: AtomicU32,
     total: AtomicU32,
     by_address: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A connection that is here.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Admission>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.here.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A counted connection.
@@ -82,12 +93,23 @@ impl Full {
 impl Admission {
     /// Nobody yet, and room for so many.
     pub(super) fn new(room: u32) -> Arc<Admission> {
-        Arc::new(Admission { room, total: AtomicU32::new(0), by_address: Mutex::default() })
+        Arc::new(Admission {
+            room,
+            here: AtomicU32::new(0),
+            total: AtomicU32::new(0),
+            by_address: Mutex::default(),
+        })
     }
 
     /// Whether there is no room for more, so that those who come have to wait outside.
     pub(super) fn is_crowded(&self) -> bool {
-        self.total.load(Ordering::Relaxed) >= self.room
+        self.here.load(Ordering::Relaxed) >= self.room
+    }
+
+    /// Somebody has come.
+    pub(super) fn arrive(self: &Arc<Self>) -> Place {
+        self.here.fetch_add(1, Ordering::Relaxed);
+        Place(Arc::clone(self))
     }
 
     /// Counts a connection, if there is room for it.
@@ -160,6 +182,16 @@ mod tests {
         drop(a);
         assert!(enter("2001:db8::2").is_ok());
         assert_eq!(admission.by_address.lock().map(|map| map.len()).ok(), Some(2));
+    }
+
+    #[test]
+    fn who_has_come_takes_room_until_they_go() {
+        let admission = Admission::new(1);
+        assert!(!admission.is_crowded());
+        let place = admission.arrive();
+        assert!(admission.is_crowded());
+        drop(place);
+        assert!(!admission.is_crowded());
     }
 
     #[test]
