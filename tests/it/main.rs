@@ -36,6 +36,7 @@ mod otlp;
 mod own_files;
 mod proxy_protocol;
 mod purity;
+mod readme;
 mod reload;
 mod replay;
 mod routing;
