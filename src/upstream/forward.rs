@@ -272,6 +272,7 @@ async fn repeat(
 }
 
 /// What is asked over a connection.
+#[expect(clippy::large_enum_variant, reason = "handed on at once; a box would cost every request")]
 enum Asked {
     First(Request<RequestBody>),
     Again(Unanswered),
