@@ -6,11 +6,13 @@ import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import readline from "node:readline";
 import { chromium } from "playwright-core";
 
-const PROGRAM = process.env.PORTCULLIS ?? new URL("../../target/debug/portcullis", import.meta.url).pathname;
+const PROGRAM = resolve(
+  process.env.PORTCULLIS ?? new URL("../../target/debug/portcullis", import.meta.url).pathname,
+);
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 // The key of the API key source is `demo-reader-key`.

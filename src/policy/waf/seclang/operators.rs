@@ -83,7 +83,13 @@ pub(super) fn test(word: &Word, sources: &Sources, report: &mut Report<'_>) -> O
     };
     negated ^= name == "nomatch";
     let argument = match form {
-        Form::Pattern | Form::Text | Form::Number | Form::Phrases if argument.text.contains("%{") => {
+        // Compiled once, for all requests.
+        Form::Pattern | Form::Phrases if argument.text.contains("%{") => {
+            let message = format!("the argument of `@{name}` cannot be a macro");
+            report.error(argument.whole(), message).help("`@within`, `@streq` and `@contains` take one");
+            return None;
+        }
+        Form::Text | Form::Number if argument.text.contains("%{") => {
             Operand::Macro(template(&argument, report)?)
         }
         _ => Operand::Fixed(fixed(*form, &argument, sources, report)?),

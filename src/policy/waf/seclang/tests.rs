@@ -450,7 +450,7 @@ fn what_cannot_be_run_is_told_with_its_place() {
          SecRule ARGS \"a\" \"id:4,t:lowercas\"\nSecRule ARGS \"a\" \"id:5,denny\"\n\
          SecRule ARGS \"a\" \\\n  \"id:6,\\\n  skipAfter:NOWHERE\"\nSecRule ARGS \"(a\" \"id:7\"\n\
          SecRule ARGS \"a\" \"phase:1\"\nSecRule ARGS \"a(?=b)\" \"id:8\"\nSecRule ARGS \"a\" \"id:1\"\n\
-         SecRule ARGS \"a\" \"id:9,chain\"",
+         SecRule ARGS \"@rx ^%{tx.a}$\" \"id:10\"\nSecRule ARGS \"a\" \"id:9,chain\"",
         &[
             "a.conf:2 seclang: `SecRool` is no directive that this version knows",
             "a.conf:3 seclang: `ARGZ` is no variable that this version knows; did you mean `ARGS`?",
@@ -462,7 +462,8 @@ fn what_cannot_be_run_is_told_with_its_place() {
             "a.conf:11 seclang: this rule has no `id`",
             "a.conf:12 seclang: this is not a regular expression: look-around, including look-ahead and look-behind, is not supported, at byte 1",
             "a.conf:13 duplicate-id: the id `1` is taken",
-            "a.conf:14 seclang: the chain of this rule has no end",
+            "a.conf:14 seclang: the argument of `@rx` cannot be a macro",
+            "a.conf:15 seclang: the chain of this rule has no end",
         ],
     );
 }
