@@ -272,6 +272,7 @@ async fn repeat(
 }
 
 /// What is asked over a connection.
+#[allow(clippy::large_enum_variant, reason = "moved once, and the large one is what there almost always is")]
 enum Asked {
     First(Request<RequestBody>),
     Again(Unanswered),
