@@ -30,8 +30,13 @@ pub(super) fn take(limits: ConnectionLimits) -> u32 {
 
 /// How many clients so many descriptors are enough for.
 fn room(granted: u64) -> u32 {
-    u32::try_from(granted.saturating_sub(OWN) / 2).unwrap_or(u32::MAX).max(LEAST)
+    let left = granted.saturating_sub(OWN);
+    let room = left - (left / 2).min(UPSTREAMS);
+    u32::try_from(room).unwrap_or(u32::MAX).max(LEAST)
 }
+
+/// More clients than this hardly want an upstream at once; the others are idle.
+const UPSTREAMS: u64 = 4096;
 
 /// Besides a client and an upstream for each connection: listeners, logs, runtimes, operators.
 const OWN: u64 = 128;
@@ -46,5 +51,6 @@ mod tests {
     #[test]
     fn each_client_has_an_upstream() {
         assert_eq!([0, 64, 256, 1024, u64::MAX].map(room), [LEAST, LEAST, 64, 448, u32::MAX]);
+        assert!(room(20_000) > 10_000);
     }
 }
