@@ -1,14 +1,13 @@
 //! The gateway under test: its configuration, its process, and the records that it writes.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 
 use serde_json::Value;
 
@@ -20,7 +19,7 @@ pub(crate) struct Gateway {
     child: Child,
     address: SocketAddr,
     count: AtomicUsize,
-    log: Mutex<Log>,
+    log: Arc<Log>,
     _folder: tempfile::TempDir,
 }
 
@@ -32,11 +31,11 @@ pub(crate) struct Record {
     pub(crate) lines: Vec<String>,
 }
 
-#[derive(Debug)]
+/// The records so far, by request, and who waits for one.
+#[derive(Debug, Default)]
 struct Log {
-    file: File,
-    rest: Vec<u8>,
-    records: HashMap<String, Record>,
+    records: Mutex<HashMap<String, Record>>,
+    came: Condvar,
 }
 
 impl Gateway {
@@ -45,10 +44,7 @@ impl Gateway {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let at = |name: &str| folder.path().join(name);
         let upstream = backend::start()?;
-        let free = || TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
-        let address = free().map_err(|error| error.to_string())?;
         let config = include_str!("gateway.toml")
-            .replace("{listen}", &address.to_string())
             .replace("{upstream}", &upstream.to_string())
             .replace("{crs}", &crs.to_string_lossy());
         for (name, text) in [
@@ -58,31 +54,39 @@ impl Gateway {
         ] {
             std::fs::write(at(name), text).map_err(|error| error.to_string())?;
         }
-        let log = File::create_new(at("decisions.jsonl")).and_then(|_| File::open(at("decisions.jsonl")));
-        let file = log.map_err(|error| error.to_string())?;
-        let errors = File::create(at("stderr")).map_err(|error| error.to_string())?;
         let binary =
             std::env::var_os("PORTCULLIS").unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis").into());
-        let child = Command::new(binary)
+        let mut child = Command::new(binary)
             .args(["run", "--config"])
             .arg(at("gateway.toml"))
-            .stdout(Stdio::null())
-            .stderr(errors)
+            .env("PORTCULLIS_LOG", "info")
+            .env("NO_COLOR", "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| error.to_string())?;
-        let log = Log { file, rest: Vec::new(), records: HashMap::new() };
-        let (count, log) = (AtomicUsize::new(0), Mutex::new(log));
-        let mut gateway = Gateway { child, address, count, log, _folder: folder };
-        let deadline = Instant::now() + 10 * PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            let gone = gateway.child.try_wait().ok().flatten().is_some();
-            if gone || Instant::now() > deadline {
-                let said = std::fs::read_to_string(gateway._folder.path().join("stderr")).unwrap_or_default();
-                return Err(format!("the gateway does not start:\n{said}"));
+        let (records, says) = (child.stdout.take(), child.stderr.take());
+        let log = Arc::new(Log::default());
+        let address = says.ok_or("stderr is not there".to_owned()).and_then(listening);
+        let gateway = |address| Gateway {
+            child,
+            address,
+            count: AtomicUsize::new(0),
+            log: Arc::clone(&log),
+            _folder: folder,
+        };
+        match address {
+            Ok(address) => {
+                let kept = Arc::clone(&log);
+                thread::spawn(move || records.into_iter().for_each(|records| kept.read(records)));
+                Ok(gateway(address))
             }
-            std::thread::sleep(Duration::from_millis(20));
+            Err(why) => {
+                // Its end is waited for where it is dropped.
+                drop(gateway(SocketAddr::from(([0, 0, 0, 0], 0))));
+                Err(why)
+            }
         }
-        Ok(gateway)
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -97,29 +101,38 @@ impl Gateway {
     /// What was recorded of a request. Waited for a while; an answer of the parser may have none.
     pub(crate) fn record(&self, id: &str, status: u16) -> Option<Record> {
         let patience = if status == 400 { PATIENCE / 10 } else { PATIENCE / 2 };
-        let deadline = Instant::now() + patience;
-        loop {
-            let mut log = self.log.lock().ok()?;
-            log.read();
-            let found = log.records.get(id).cloned();
-            drop(log);
-            if found.is_some() || Instant::now() > deadline {
-                return found;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let records = self.log.records.lock().ok()?;
+        let absent = |records: &mut HashMap<String, Record>| !records.contains_key(id);
+        let (records, _) = self.log.came.wait_timeout_while(records, patience, absent).ok()?;
+        records.get(id).cloned()
     }
 }
 
+/// Where a gateway that says so listens, or all that it said instead. Whatever it says later is read
+/// and forgotten.
+fn listening(stderr: impl Read + Send + 'static) -> Result<SocketAddr, String> {
+    let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+    let mut said = String::new();
+    for line in &mut lines {
+        let address = line.split_once(" listening address=").and_then(|(_, rest)| rest.split(' ').next());
+        if let Some(address) = address.and_then(|text| text.parse().ok()) {
+            thread::spawn(move || lines.for_each(drop));
+            return Ok(address);
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    Err(format!("the gateway does not start:\n{said}"))
+}
+
 impl Log {
-    fn read(&mut self) {
-        let mut rest = std::mem::take(&mut self.rest);
-        let _ = self.file.read_to_end(&mut rest);
-        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        for line in rest[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Ok(record) = serde_json::from_slice::<Value>(line) else { continue };
+    /// Takes records until there are no more.
+    fn read(&self, records: impl Read) {
+        for line in BufReader::new(records).lines().map_while(Result::ok) {
+            let Ok(record) = serde_json::from_str::<Value>(&line) else { continue };
             let Some(id) = record["request_id"].as_str() else { continue };
-            let entry = self.records.entry(id.to_owned()).or_default();
+            let Ok(mut records) = self.records.lock() else { return };
+            let entry = records.entry(id.to_owned()).or_default();
             for found in record["waf"]["matched"].as_array().into_iter().flatten() {
                 let text = |key: &str| found[key].as_str().unwrap_or_default();
                 let Ok(rule) = text("id").parse() else { continue };
@@ -130,9 +143,9 @@ impl Log {
                     text("data")
                 ));
             }
-            entry.lines.push(String::from_utf8_lossy(line).into_owned());
+            entry.lines.push(line);
+            self.came.notify_all();
         }
-        self.rest = rest.split_off(whole);
     }
 }
 
