@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Usage, until, usage};
+use crate::process::{Usage, settled, until, usage, watches_files};
 
 /// How a gateway is started.
 pub struct Start {
@@ -115,7 +115,8 @@ impl Start {
         let listening = said.iter().filter(|line| line.contains(" listening") && line.contains("scheme="));
         gateway.addresses = listening.map(|line| address_in(line)).collect();
         // Files begin to be watched after that; what is in use from then on counts as before.
-        thread::sleep(Duration::from_millis(200));
+        until(PATIENCE, || watches_files(gateway.id()).then_some(())).expect("files are watched");
+        settled(gateway.id(), PATIENCE).expect("it opens no more");
         gateway
     }
 }

@@ -36,6 +36,24 @@ pub fn usage(id: u32) -> Usage {
     }
 }
 
+/// Whether a process watches files or folders (inotify).
+pub fn watches_files(id: u32) -> bool {
+    let open = fs::read_dir(format!("/proc/{id}/fdinfo")).into_iter().flatten().flatten();
+    open.filter_map(|entry| fs::read_to_string(entry.path()).ok()).any(|text| text.contains("inotify wd:"))
+}
+
+/// Waits until many looks in a row see the same descriptors and threads.
+pub fn settled(id: u32, patience: Duration) -> Option<()> {
+    let (mut last, mut same) = (None, 0);
+    until(patience, || {
+        let now = usage(id);
+        let seen = Some((now.descriptors, now.threads));
+        same = if seen == last { same + 1 } else { 0 };
+        last = seen;
+        (same >= 30).then_some(())
+    })
+}
+
 /// Looks every few milliseconds until there is something to see, or it has been long enough.
 pub fn until<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();
