@@ -4,12 +4,14 @@
 //! Pure: texts and compiled policies in, a [`Difference`] out. `diff`, the history and `why` show it.
 
 mod cells;
+mod fingerprint;
 mod meaning;
 #[cfg(test)]
 mod tests;
 
 pub use cells::{CellChange, Cells, Side};
-pub use meaning::{Fingerprint, Meaning, RuleMeaning};
+pub use fingerprint::Fingerprint;
+pub use meaning::{Meaning, RuleMeaning};
 
 use std::collections::BTreeSet;
 

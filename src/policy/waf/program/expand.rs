@@ -1,7 +1,7 @@
 //! Texts with macros, put together; and the values that the engine itself knows.
 
-use super::build::{Text, TextPiece};
 use super::fill;
+use super::parts::{Text, TextPiece};
 use super::state::{Held, MatchedText, Name, Slots, Transaction};
 use crate::facts::Facts;
 

@@ -12,10 +12,13 @@
 //! them after all.
 
 mod answer;
+mod ask;
 mod body;
 mod build;
+mod effects;
 mod expand;
 mod fill;
+mod parts;
 mod run;
 mod state;
 
@@ -23,7 +26,8 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-pub(super) use self::build::{ProgramRule, build};
+pub(super) use self::build::build;
+pub(super) use self::parts::ProgramRule;
 pub(super) use self::run::{Judge, Judged};
 pub(super) use self::state::Transaction;
 use super::bits::Bits;

@@ -140,7 +140,7 @@ pub(in crate::policy::waf) struct Transaction {
     /// Rules that do not run for this request.
     pub(super) removed: Bits,
     /// The controls that keep texts from rules, by rule and effect.
-    pub(super) hidden: Vec<Arc<super::build::Hidden>>,
+    pub(super) hidden: Vec<Arc<super::parts::Hidden>>,
     pub(super) body: BodyState,
     pub(super) allowed: Option<Allowed>,
     pub(super) off: bool,

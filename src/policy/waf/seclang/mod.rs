@@ -9,10 +9,12 @@
 //! says, as a warning where it is a setting of another engine.
 
 mod actions;
+mod effects;
 mod lex;
 mod operators;
 mod pattern;
 mod rule;
+mod said;
 mod settings;
 mod template;
 mod updates;
@@ -21,9 +23,9 @@ pub(super) mod variables;
 use std::collections::BTreeSet;
 
 use self::lex::Directive;
-pub(super) use self::rule::plain;
 use self::rule::{Defaults, Open};
 pub(super) use self::settings::{EngineMode, ScriptSettings};
+pub(super) use self::template::plain;
 pub(super) use self::updates::meets;
 use super::ir::Rule;
 use crate::decision::{Stage, Written};

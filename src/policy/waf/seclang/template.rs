@@ -35,3 +35,15 @@ pub(super) fn template(word: &Word, report: &mut Report<'_>) -> Option<Template>
     }
     Some(Template { pieces })
 }
+
+/// The text of a message without its macros, where rules are chosen by it.
+pub(in crate::policy::waf) fn plain(template: &Template) -> String {
+    template
+        .pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => &**text,
+            Piece::Macro(_) => "",
+        })
+        .collect()
+}

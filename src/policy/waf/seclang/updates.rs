@@ -2,7 +2,7 @@
 //! they are there.
 
 use super::lex::Directive;
-use super::rule::plain;
+use super::template::plain;
 use super::{Reader, ScriptItem, ScriptRule, variables};
 use crate::policy::waf::ir::RuleSet;
 

@@ -1,7 +1,8 @@
 //! Folding tokens: what says nothing about an attack is taken away until five are left.
 
 use super::Reading;
-use super::tokens::{Kind, Token, Tokens};
+use super::token::{Kind, Token};
+use super::tokens::Tokens;
 
 /// So many tokens make a fingerprint.
 const MOST: usize = 5;

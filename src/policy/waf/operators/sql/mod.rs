@@ -10,11 +10,12 @@
 //! `libinjectionrs`; a test holds both to the same verdicts.
 
 mod fold;
+mod token;
 mod tokens;
 mod words;
 
 use self::fold::{Folded, fold};
-use self::tokens::{Kind, Token};
+use self::token::{Kind, Token};
 use self::words::WORDS;
 
 /// How a text is read.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use libinjectionrs::sqli::sqli_data::SQL_KEYWORDS;
 
-use super::tokens::Kind;
+use super::token::Kind;
 
 /// Both tables, read once a process.
 pub(super) static WORDS: LazyLock<Words> = LazyLock::new(Words::new);
