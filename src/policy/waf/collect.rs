@@ -23,7 +23,7 @@ impl Wanted {
     /// What the units of a gate look at. `headers`: what all gates together look at.
     pub(super) fn new(sight: &Sight, headers: Option<Arc<[HeaderName]>>) -> Wanted {
         let touched = |collection: &Collection| sight.views().iter().any(|view| view.touches(*collection));
-        let head = Collection::ALL.into_iter().filter(|collection| !collection.in_body());
+        let head = Collection::ALL.iter().copied().filter(|collection| !collection.in_body());
         Wanted { collections: head.filter(touched).collect(), headers }
     }
 

@@ -255,7 +255,7 @@ impl Gate {
             };
             bits.insert(unit);
         }
-        let body = Collection::ALL.into_iter().filter(|collection| collection.in_body());
+        let body = Collection::ALL.iter().copied().filter(|collection| collection.in_body());
         for (unit, _) in views
             .iter()
             .enumerate()

@@ -116,21 +116,8 @@ impl Collection {
         Collection::ResponseBody,
     ];
 
-    /// Every collection that TOML has a word for.
-    pub const ALL: [Collection; 12] = [
-        Collection::Method,
-        Collection::Line,
-        Collection::Path,
-        Collection::Client,
-        Collection::Query,
-        Collection::Cookie,
-        Collection::Header,
-        Collection::Form,
-        Collection::Json,
-        Collection::Xml,
-        Collection::File,
-        Collection::Body,
-    ];
+    /// Every collection that TOML has a word for: the first of them.
+    pub const ALL: &[Collection] = Collection::EVERY.split_at(12).0;
 
     /// Whether TOML has a word for it.
     pub const fn is_worded(self) -> bool {
@@ -241,10 +228,10 @@ pub fn parse(text: &str) -> Result<Vec<Target>, (String, Option<&'static str>)> 
     };
     let collections: Vec<Collection> = match word {
         "args" => ARGS.to_vec(),
-        _ => Collection::ALL.into_iter().filter(|collection| collection.name() == word).collect(),
+        _ => Collection::ALL.iter().copied().filter(|collection| collection.name() == word).collect(),
     };
     let Some(first) = collections.first() else {
-        let words = Collection::ALL.into_iter().map(Collection::name).chain(["args"]);
+        let words = Collection::ALL.iter().copied().map(Collection::name).chain(["args"]);
         return Err((format!("`{word}` is no target"), crate::policy::diagnostic::suggest(word, words)));
     };
     if !first.named() && (part != Part::Both || selector.is_some()) {

@@ -32,12 +32,8 @@ pub(in crate::policy::waf) struct Op {
 impl Operate for Op {
     fn build(argument: &Argument, _: &mut TableBudget) -> Result<Op, OperatorProblem> {
         let list = argument.some_words()?;
-        if list.iter().any(|word| word.is_empty()) {
-            return Err(OperatorProblem::bad("a text of the list is empty, so every value would match", ""));
-        }
-        let words = AhoCorasick::new(list.iter().map(|word| word.as_bytes()));
-        let words = words.map_err(|_| OperatorProblem::bad("the list is too long", ""))?;
-        Ok(Op { words, needs: Needs::any_of(list.iter().map(|word| word.as_bytes())) })
+        let needs = Needs::any_of(list.iter().map(|word| word.as_bytes()));
+        Ok(Op { words: automaton(list, false)?, needs })
     }
 
     fn matches(&self, value: &[u8]) -> bool {
@@ -51,4 +47,14 @@ impl Operate for Op {
     fn needs(&self) -> Needs {
         self.needs.clone()
     }
+}
+
+/// Looks for all texts of a list at once.
+pub(super) fn automaton(list: &[Box<str>], nocase: bool) -> Result<AhoCorasick, OperatorProblem> {
+    if list.iter().any(|word| word.is_empty()) {
+        return Err(OperatorProblem::bad("a text of the list is empty, so every value would match", ""));
+    }
+    let words = list.iter().map(|word| word.as_bytes());
+    let built = AhoCorasick::builder().ascii_case_insensitive(nocase).build(words);
+    built.map_err(|_| OperatorProblem::bad("the list is too long", ""))
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 
+use super::contains_any::automaton;
 use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget};
 use crate::policy::waf::documented::documented;
 use crate::policy::waf::needs::Needs;
@@ -31,14 +32,8 @@ pub(in crate::policy::waf) struct Op {
 impl Operate for Op {
     fn build(argument: &Argument, _: &mut TableBudget) -> Result<Op, OperatorProblem> {
         let list = argument.some_words()?;
-        if list.iter().any(|word| word.is_empty()) {
-            return Err(OperatorProblem::bad("a text of the list is empty, so every value would match", ""));
-        }
-        let words = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .build(list.iter().map(|word| word.as_bytes()));
-        let words = words.map_err(|_| OperatorProblem::bad("the list is too long", ""))?;
-        Ok(Op { words, needs: Needs::any_of_nocase(list.iter().map(|word| word.as_bytes())) })
+        let needs = Needs::any_of_nocase(list.iter().map(|word| word.as_bytes()));
+        Ok(Op { words: automaton(list, true)?, needs })
     }
 
     fn matches(&self, value: &[u8]) -> bool {
