@@ -37,6 +37,7 @@ mod crowd;
 mod descriptors;
 mod files;
 mod keys;
+mod killed;
 mod named;
 mod reload;
 mod shutdown;
@@ -64,7 +65,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "reload", about: "policies replaced under load (C-8)", run: reload::under_load },
     Figure { name: "reload-large", about: "10,000 rules replaced under load", run: reload::large },
     Figure { name: "shutdown", about: "SIGTERM under load (C-17)", run: shutdown::under_load },
-    Figure { name: "killed", about: "SIGKILL under load (C-17)", run: shutdown::killed },
+    Figure { name: "killed", about: "SIGKILL while the log turns (C-17)", run: killed::killed },
     Figure { name: "slowloris", about: "connections that say little (C-5)", run: crowd::slowloris },
     Figure { name: "idle", about: "connections that are kept alive", run: crowd::idle },
     Figure { name: "upstream-killed", about: "upstreams that die (C-11)", run: upstreams::faults },

@@ -82,7 +82,7 @@ pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
 
 fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let id = args.id.trim().trim_start_matches("urn:uuid:");
-    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let (record, source) = records::find(id, args.log.as_deref(), &args.whom, common)?;
     let unreadable =
         || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
     let line = Line::read(&record).ok_or_else(unreadable)?;
@@ -91,8 +91,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
     let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
     let now = Timestamp::now();
-    let log = records::log_path(args.log.as_deref(), common)?;
-    let hour = log.and_then(|log| hour::look(&log, &line, recalled.now, now).ok());
+    let hour = hour::look(&source, &line, recalled.now, now).ok();
     let story = Story {
         change: changed(&past, &line, &account, &asked, &recalled),
         line: &line,
