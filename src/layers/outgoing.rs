@@ -178,7 +178,7 @@ impl http_body::Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.ahead.as_ref().map_or_else(|| self.body.size_hint(), |ahead| ahead.hint.clone())
+        self.ahead.as_ref().map_or_else(|| self.body.size_hint(), |ahead| ahead.hint)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cli::layout::{count, fill, printable};
 use crate::cli::policies::{self, Past};
 use crate::cli::progress::Teller;
 use crate::cli::records::Source;
-use crate::cli::replay::{Finding, Judges, Report};
+use crate::cli::replay::{Judges, Report};
 use crate::cli::reply::{Exit, Reply, STRONG, WARN, styled};
 use crate::cli::{Common, Format, diagnostics, records};
 use crate::config::{Setup, load};
@@ -75,7 +75,7 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
             format!("{} would not be enough: something else refuses the request as well.", proposal.what);
         return Err(nothing(args, &why));
     }
-    let (report, own) = opened(args, &source, &setup, &changed, &line, common)?;
+    let report = opened(args, &source, &setup, &changed, &line, common)?;
     Ok(match args.format {
         Format::Json => Reply::json(
             Exit::Fine,
@@ -85,11 +85,11 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
                 "at": proposal.at,
                 "tried": proposal.can_be_tried,
                 "hours": args.hours,
-                "opens": report.flipped().saturating_sub(own),
+                "opens": report.flipped(),
                 "replay": report.json(&changed.policy),
             }),
         ),
-        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, &report, own, &changed)),
+        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, &report, &changed)),
     })
 }
 
@@ -100,7 +100,7 @@ fn nothing(args: &Args, why: &str) -> Reply {
     }
 }
 
-/// What the change would open, of what was asked lately; and how much of it is this very request.
+/// What else the change would open, of what was asked lately.
 fn opened(
     args: &Args,
     source: &Source,
@@ -108,9 +108,8 @@ fn opened(
     changed: &Setup,
     line: &Line<'_>,
     common: &Common,
-) -> Result<(Report, u64), Reply> {
+) -> Result<Report, Reply> {
     let mut report = Report::default();
-    let mut own = 0;
     let since = Timestamp::now() - SignedDuration::from_hours(i64::from(args.hours));
     // Records of other policies say less; those of the one that is changed are taken as they are.
     let past = Past::of(common).unwrap_or_default();
@@ -118,11 +117,11 @@ fn opened(
     judges.know(setup);
     let mut take = |text: &[u8]| {
         let Some(read) = Line::read(text) else { return };
-        if read.at().is_none_or(|at| at < since) {
+        // This very request is what it is for.
+        if read.at().is_none_or(|at| at < since) || *read.decision_id == *line.decision_id {
             return;
         }
         let (finding, _) = judges.judge(&read);
-        own += u64::from(matches!(finding, Finding::Allowed(_)) && *read.decision_id == *line.decision_id);
         report.add(&read, finding, &changed.policy);
     };
     match source {
@@ -141,10 +140,10 @@ fn opened(
             remembered.map_err(|why| Reply::failure(Exit::Findings, why))?;
         }
     }
-    Ok((report, own))
+    Ok(report)
 }
 
-fn text(args: &Args, proposal: &Proposal, report: &Report, own: u64, changed: &Setup) -> String {
+fn text(args: &Args, proposal: &Proposal, report: &Report, changed: &Setup) -> String {
     let mut out = fill("", &format!("{}, for review; nothing is applied:", printable(&proposal.what)));
     out.push('\n');
     for line in proposal.toml.lines() {
@@ -158,16 +157,19 @@ fn text(args: &Args, proposal: &Proposal, report: &Report, own: u64, changed: &S
     if !proposal.can_be_tried {
         out.push_str(&fill("", "What the rules saw is not kept, so it could not be tried."));
     }
-    let more = report.flipped().saturating_sub(own);
+    let more = report.flipped();
     let number = usize::try_from(more).unwrap_or(usize::MAX);
     let hours = count(usize::try_from(args.hours).unwrap_or(0), "hour");
+    let others = count(usize::try_from(report.records).unwrap_or(usize::MAX), "other request");
     let text = match (report.records, more) {
         (0, _) => {
-            format!("The log has no record of the last {hours}, so what else it would open is not known.")
+            format!(
+                "The log has no other record of the last {hours}, so what else it would open is not known."
+            )
         }
-        (records, 0) => format!("Of {records} requests of the last {hours}, it would open no other."),
-        (records, _) => format!(
-            "{} Of {records} requests of the last {hours}, it would also open {}:",
+        (_, 0) => format!("Of {others} of the last {hours}, it would open none."),
+        (_, _) => format!(
+            "{} Of {others} of the last {hours}, it would also open {}:",
             styled(WARN, "Mind:"),
             count(number, "refused request")
         ),

@@ -35,7 +35,8 @@ use crate::facts::Identity;
   portcullis why 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11
   portcullis why 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11 --log decisions.jsonl.3.gz
 
-The id is the one of x-request-id, or of the refusal's `instance`.")]
+The id is the one of x-request-id, or of the refusal's `instance`. Where the
+log is no file, or not on this machine, a running gateway is asked.")]
 pub(in crate::cli) struct Args {
     /// The id of the request or of the decision.
     id: String,
