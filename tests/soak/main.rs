@@ -38,6 +38,7 @@ mod descriptors;
 mod files;
 mod keys;
 mod killed;
+mod lookup;
 mod named;
 mod reload;
 mod shutdown;
@@ -83,6 +84,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "keys", about: "key sets that are not to be had (C-16)", run: keys::faults },
     Figure { name: "cost", about: "requests that cost more than their size (C-7)", run: cost::ratios },
     Figure { name: "named", about: "every 401 and 403 names its rule (C-23)", run: named::refusals },
+    Figure { name: "why", about: "a record by its id, and a day replayed", run: lookup::whys },
     Figure { name: "files", about: "files that vanish or are half written", run: files::faults },
 ];
 
