@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -81,7 +81,9 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let finish = |response: Response<Outgoing>| {
-            let leaving = this.context.draining.get();
+            // A connection that changes its protocol goes on for as long as both ends want.
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let leaving = this.context.draining.get() && !switches;
             Poll::Ready(Ok(if leaving { closing(response, *this.version) } else { response }))
         };
         if let Some(writing) = this.writing {
@@ -129,9 +131,9 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 let number = judged.record(&end);
                 this.peer.switch.replace(Some(Switch { tunnel, held: judged }));
                 let response = response.map(Outgoing::switched);
-                let Some(number) = number else { return Poll::Ready(Ok(response)) };
+                let Some(number) = number else { return finish(response) };
                 let context = Rc::clone(this.context);
-                return begin(this.writing, cx, |response| Poll::Ready(Ok(response)), async move {
+                return begin(this.writing, cx, finish, async move {
                     context.log.arrived(number).await;
                     response
                 });
@@ -212,7 +214,6 @@ impl Judged {
 #[cfg(test)]
 #[allow(clippy::panic, reason = "what a panic does is the subject")]
 mod tests {
-    use http::StatusCode;
     use http_body_util::BodyExt as _;
 
     use super::*;
