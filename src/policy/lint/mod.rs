@@ -12,6 +12,7 @@ mod pages;
 mod raw;
 mod routes;
 mod served;
+mod shadowed;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ pub fn check(
     policy.ip.lint(&look, diagnostics);
     policy.rbac.lint(&look, diagnostics);
     super::waf::lint(&look, diagnostics);
+    shadowed::routes(&look, diagnostics);
     routes::unreached(&look, diagnostics);
     sources::roles(&look, diagnostics);
     sources::claims(&look, diagnostics);

@@ -46,6 +46,30 @@ impl<'p> Served<'p> {
     }
 }
 
+impl<'p> Served<'p> {
+    /// The routes that may serve requests in the scope; none where that is too much work to find out.
+    pub(in crate::policy) fn of(&self, scope: &Scope) -> Option<Vec<&'p Route>> {
+        if !scope.routes.is_empty() {
+            return Some(scope.routes.iter().map(|id| self.routes.get(*id)).collect());
+        }
+        let mut found = Vec::new();
+        let mut steps = Steps(STEPS);
+        for path in scope.paths.iter().map(Some).chain(scope.paths.is_empty().then_some(None)) {
+            let looked = self.tree.meeting(path, &mut steps, |id| {
+                let route = self.routes.get(*id);
+                if meets(scope, route) {
+                    found.push(route);
+                }
+                ControlFlow::Continue(())
+            });
+            if looked.is_break() {
+                return None;
+            }
+        }
+        Some(found)
+    }
+}
+
 /// Whether a request may be in the scope and in that of a route, whatever other routes there are.
 fn meets(scope: &Scope, route: &Route) -> bool {
     let of = Scope {
