@@ -128,6 +128,14 @@ targets = ["query:r"]
 match = { present = true }
 "#;
 
+const EXCLUDE: &str = r#"
+[[waf.exclude]]
+id = "help"
+path = "/shop/help"
+targets = ["query:q"]
+rules = ["waf/ab"]
+"#;
+
 fn policy(text: &str) -> Policy {
     let outcome = config::compile(Sources::single("p.toml", text), Timestamp::UNIX_EPOCH);
     outcome.setup.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics)).policy
@@ -435,6 +443,8 @@ fn waf_rules_that_did_not_change_are_no_reason_not_to_tell() {
         // It only watches, before and after.
         (with("targets = [\"query:r\"]", "targets = [\"query:s\"]"), 0),
         (with("score = 3", "score = 4"), all - 1),
+        // What is kept from a rule for one path: only who was refused there may pass.
+        (format!("{old_text}{EXCLUDE}"), all / 18),
     ] {
         let want = brute_force(&day, &old, &policy(&new));
         let got = replayed(&day, Some(&old_text), &new);

@@ -7,8 +7,8 @@ use crate::config::Setup;
 use crate::decision::{Builtin, RuleRef};
 use crate::facts::{RouteId, Target};
 use crate::policy::Policy;
-use crate::policy::diff::{Difference, Fingerprint, Meaning};
-use crate::policy::scope::Scope;
+use crate::policy::diff::{ChangedName, Difference, Fingerprint, Meaning, RuleScope};
+use crate::policy::scope::{HostPattern, MethodSet, PathPattern, Scope};
 use crate::policy::waf::RuleReach;
 
 /// What did not change.
@@ -86,11 +86,11 @@ pub(super) enum WafKnown {
 #[derive(Clone, Debug)]
 pub(super) struct ChangedRule {
     name: Box<str>,
-    /// The requests that it was about and those that it is about, where it was or is one.
+    /// The requests for which it is not.
     scopes: Vec<Scope>,
-    /// Whether it took part in refusals, and whether it does.
-    refused: bool,
-    refuses: bool,
+    /// Whether it may refuse there what it did not, and may let pass what it refused.
+    more: bool,
+    less: bool,
 }
 
 impl WafKnown {
@@ -98,7 +98,14 @@ impl WafKnown {
     fn between(old: &Setup, new: &Setup, was: &Meaning, is: &Meaning) -> WafKnown {
         let changed = Difference::rules(was, is);
         let changed = changed.into_iter().filter(|rule| rule.name.starts_with("waf/"));
-        let changed = changed.map(|rule| ChangedRule::new(rule.name, &old.policy, &new.policy));
+        let changed = changed.map(|rule| {
+            let excluded =
+                !rule.because.is_empty() && rule.because.iter().all(|name| name.starts_with("waf.exclude "));
+            match excluded {
+                true => ChangedRule::excluded(&rule, new, was, is),
+                false => ChangedRule::new(rule.name, &old.policy, &new.policy),
+            }
+        });
         changed.collect::<Option<Vec<_>>>().map_or(WafKnown::Nothing, WafKnown::Changed)
     }
 
@@ -116,17 +123,41 @@ impl ChangedRule {
         let mut scopes: Vec<Scope> = Vec::new();
         if let Some(was) = &was {
             // Its routes are numbered as they are now.
-            let now = |id: &RouteId| {
-                let name = &old.routes.get(*id).name;
-                new.routes.iter().find(|(_, route)| route.name == *name).map(|(id, _)| id)
-            };
-            let routes = was.scope.routes.iter().map(now).collect::<Option<Vec<_>>>()?;
-            scopes.push(Scope { routes, ..was.scope.clone() });
+            let names = was.scope.routes.iter().map(|id| &*old.routes.get(*id).name);
+            scopes.push(Scope { routes: routes(new, names)?, ..was.scope.clone() });
         }
         scopes.extend(is.iter().map(|is| is.scope.clone()));
         let refuses = |reach: &Option<RuleReach<'_>>| reach.as_ref().is_some_and(|reach| reach.refuses);
-        Some(ChangedRule { refused: refuses(&was), refuses: refuses(&is), name, scopes })
+        Some(ChangedRule { less: refuses(&was), more: refuses(&is), name, scopes })
     }
+
+    /// A rule that is what it was but for exclusions that name it.
+    fn excluded(rule: &ChangedName, new: &Setup, was: &Meaning, is: &Meaning) -> Option<ChangedRule> {
+        // Of a program's rules, what one does not see may concern others.
+        of(&new.policy, &rule.name)??;
+        let scope = |scope: &RuleScope| {
+            Some(Scope {
+                paths: scope.paths.iter().map(|path| PathPattern::parse(path).ok()).collect::<Option<_>>()?,
+                hosts: scope.hosts.iter().map(|host| HostPattern::parse(host)).collect::<Option<_>>()?,
+                methods: MethodSet::default(),
+                routes: routes(&new.policy, scope.routes.iter().map(String::as_str))?,
+            })
+        };
+        let (mut scopes, mut more, mut less) = (Vec::new(), false, false);
+        for name in &rule.because {
+            let (before, after) = (was.exclusion(name), is.exclusion(name));
+            scopes.extend(before.into_iter().chain(after).map(scope).collect::<Option<Vec<_>>>()?);
+            more |= before.is_some();
+            less |= after.is_some();
+        }
+        Some(ChangedRule { name: rule.name.clone(), scopes, more, less })
+    }
+}
+
+/// The routes with these names, if there are all of them.
+fn routes<'n>(policy: &Policy, names: impl Iterator<Item = &'n str>) -> Option<Vec<RouteId>> {
+    let found = |name: &str| policy.routes.iter().find(|(_, route)| *route.name == *name).map(|(id, _)| id);
+    names.map(found).collect()
 }
 
 /// A rule by its name, if there is one; none if nothing can be said of it.
@@ -145,15 +176,15 @@ pub(super) struct About<'k>(Vec<&'k ChangedRule>);
 impl About<'_> {
     /// Whether what passed all rules passes them still: none refuses that did not, or not in this way.
     pub(super) fn passes_still(&self) -> bool {
-        self.0.iter().all(|rule| !rule.refuses)
+        self.0.iter().all(|rule| !rule.more)
     }
 
     /// Whether what a rule refused is refused still: by the same one, or since none refused that does
     /// not refuse now in the same way. A score may have been the sum of many.
     pub(super) fn refuses_still(&self, rule: &str, by_score: bool) -> bool {
-        let more = self.0.iter().all(|rule| !rule.refused);
+        let no_less = self.0.iter().all(|rule| !rule.less);
         let itself = rule.starts_with("waf/") && Builtin::by_name(rule).is_none() && !by_score;
-        more || (itself && self.0.iter().all(|changed| *changed.name != *rule))
+        no_less || (itself && self.0.iter().all(|changed| *changed.name != *rule))
     }
 }
 

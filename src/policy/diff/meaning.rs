@@ -21,7 +21,7 @@ pub struct Meaning {
     pub rules: BTreeMap<Box<str>, RuleMeaning>,
     /// Everything that is not a rule, by a name such as `network office` or `[limits]`.
     pub definitions: BTreeMap<Box<str>, Fingerprint>,
-    /// Whom and what the rules of `[rbac]` are about, by full name.
+    /// What the rules of `[rbac]` and the exclusions are about, by full name and by that of the definition.
     pub(super) scopes: BTreeMap<Box<str>, RuleScope>,
 }
 
@@ -36,10 +36,13 @@ pub struct RuleMeaning {
 
 /// The scope keys of a rule as written.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RuleScope {
-    pub(super) paths: Vec<String>,
-    pub(super) hosts: Vec<String>,
-    pub(super) routes: Vec<String>,
+pub struct RuleScope {
+    /// Path patterns.
+    pub paths: Vec<String>,
+    /// Host patterns.
+    pub hosts: Vec<String>,
+    /// Routes, by id.
+    pub routes: Vec<String>,
 }
 
 /// The fingerprints of what rules refer to.
@@ -103,18 +106,20 @@ impl Meaning {
         encode(&Value::Table(plain(table)), &mut own);
         let refers = prints.references(&name, table);
         if stage == "rbac" {
-            let texts = |one: &str, many: &str| strings(table, one).chain(strings(table, many)).collect();
-            let scope = RuleScope {
-                paths: texts("path", "paths"),
-                hosts: texts("host", "hosts"),
-                routes: strings(table, "routes").collect(),
-            };
-            self.scopes.insert(name.clone(), scope);
+            self.scopes.insert(name.clone(), RuleScope::of(table));
         }
         self.rules.insert(name, RuleMeaning { own: fingerprint(&own), refers });
     }
 
+    /// What an exclusion is about, by the name of its definition; methods are not told.
+    pub fn exclusion(&self, name: &str) -> Option<&RuleScope> {
+        self.scopes.get(name).filter(|_| name.starts_with("waf.exclude "))
+    }
+
     fn define(&mut self, tables: &Tables, prints: &Prints, sources: &Sources) {
+        for (name, table) in &tables.excludes {
+            self.scopes.insert(format!("waf.exclude {name}").into(), RuleScope::of(table));
+        }
         let mut put = |name: String, print: Fingerprint| {
             self.definitions.insert(name.into(), print);
         };
@@ -144,6 +149,17 @@ impl Meaning {
             if !networks.contains(path) && !sources.is_secret(path) {
                 put(format!("file {path}"), fingerprint(text.as_bytes()));
             }
+        }
+    }
+}
+
+impl RuleScope {
+    fn of(table: &Table) -> RuleScope {
+        let texts = |one: &str, many: &str| strings(table, one).chain(strings(table, many)).collect();
+        RuleScope {
+            paths: texts("path", "paths"),
+            hosts: texts("host", "hosts"),
+            routes: strings(table, "routes").collect(),
         }
     }
 }
