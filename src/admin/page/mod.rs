@@ -115,6 +115,7 @@ fn framed(state: &AdminState, template: &str, here: &str, content: &impl Seriali
         "status": status::status(state),
         "verbose": verbose::shown(state),
         "log_is_on": state.log_is_on,
+        "jump": history::jump(state),
         "now": Timestamp::now(),
         "page": content,
     });

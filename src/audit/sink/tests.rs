@@ -106,6 +106,27 @@ fn a_record_is_in_the_file_when_its_answer_may_go() {
 }
 
 #[test]
+fn the_end_of_an_answer_waits_for_its_record_where_records_come_first() {
+    let (_folder, path) = file("d.jsonl");
+    let log = Log::open(&settings(&path)).unwrap();
+    run(async {
+        let handle = log.handle();
+        assert!(handle.precedes_answers());
+        let first = handle.push_before_answer(b"a\n").unwrap();
+        let second = handle.push_before_answer(b"b\n").unwrap();
+        assert_eq!(read(&path), "");
+        handle.arrived(first).await;
+        // Both were ready in one turn.
+        assert_eq!((&*read(&path), log.writes()), ("a\nb\n", 1));
+        handle.arrived(second).await;
+        // Of what is not recorded there is nothing to wait for.
+        assert_eq!(handle.push_before_answer(b""), None);
+    });
+    let log = Log::open(&Settings { sink: SinkSettings::None, ..settings(&path) }).unwrap();
+    run(async { assert!(!log.handle().precedes_answers()) });
+}
+
+#[test]
 fn a_client_that_hangs_up_does_not_take_its_record_along() {
     let (_folder, path) = file("d.jsonl");
     let log = Log::open(&settings(&path)).unwrap();
@@ -170,7 +191,9 @@ fn batches_wait_for_their_time_or_size() {
         sleep(Duration::from_millis(2)).await;
         assert_eq!((log.writes(), &*read(&path)), (1, "a\nb\n"));
 
-        handle.push(&[&[b'x'; 70_000][..], b"\n"].concat());
+        // No answer waits for what goes in batches.
+        assert!(!handle.precedes_answers());
+        assert_eq!(handle.push_before_answer(&[&[b'x'; 70_000][..], b"\n"].concat()), None);
         yield_now().await;
         yield_now().await;
         assert_eq!(log.writes(), 2);
@@ -343,6 +366,21 @@ fn a_full_device_is_an_error_within_a_second_and_what_is_given_up_is_counted() {
         assert_eq!(handle.close().await, Err(LogUnavailable));
     });
     assert_eq!(log.lost(), 3);
+}
+
+#[test]
+fn an_answer_waits_no_longer_than_a_second_for_its_record_and_its_loss_is_counted() {
+    let log = Log::open(&settings(Path::new("/dev/full"))).unwrap();
+    run(async {
+        let handle = log.handle();
+        let before = Instant::now();
+        let number = handle.push_before_answer(b"a\n").unwrap();
+        handle.arrived(number).await;
+        assert!((900..1200).contains(&before.elapsed().as_millis()), "{:?}", before.elapsed());
+        assert_eq!(log.lost(), 1);
+        assert_eq!(handle.close().await, Err(LogUnavailable));
+    });
+    assert_eq!(log.lost(), 1);
 }
 
 #[test]
