@@ -71,8 +71,7 @@ fn left(transforms: &[TransformWord]) -> ByteSet {
         Transform::RemoveNulls => without(set, ByteSet::of(b"\0")),
         Transform::HexEncode => ByteSet::of(b"0123456789abcdef"),
         Transform::Length => ByteSet::range(b'0', b'9'),
-        other if other.info().deletes => set,
-        _ => ByteSet::FULL,
+        other => other.info().yields.map_or(ByteSet::FULL, |yields| set.union(yields)),
     })
 }
 
