@@ -77,7 +77,7 @@ impl Outgoing {
         let Poll::Ready(piece) = piece else { return false };
         let ends = match &piece {
             None => true,
-            Some(Ok(_)) => self.body.is_end_stream(),
+            Some(Ok(frame)) => frame.is_trailers() || self.body.is_end_stream(),
             Some(Err(_)) => false,
         };
         let record = if ends { self.finish(Ending::Allowed) } else { None };
@@ -159,7 +159,7 @@ impl http_body::Body for Outgoing {
             None => ready!(self.poll_piece(cx)),
         };
         match piece {
-            Some(Ok(frame)) if self.body.is_end_stream() => self.end(Some(frame), cx),
+            Some(Ok(frame)) if frame.is_trailers() || self.body.is_end_stream() => self.end(Some(frame), cx),
             Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
             Some(Err(failure)) => {
                 // hyper throws away what it has not sent yet when it hears of this. One turn later the
