@@ -17,7 +17,7 @@ pub(super) struct Needs {
     pub(super) clauses: Vec<ByteSet>,
     /// It is at least this long.
     pub(super) min_len: usize,
-    /// It begins with one of these bytes, and is not empty.
+    /// It begins with one of these bytes, or has several lines; and is not empty.
     pub(super) first: Option<ByteSet>,
 }
 
@@ -163,9 +163,10 @@ fn byte_set(class: &Class) -> Option<ByteSet> {
 
 // === first bytes ===
 
-/// Whether every match begins where the text begins.
+/// Whether every match begins where the text begins, if that is a single line.
 fn anchored(hir: &Hir) -> bool {
-    hir.properties().look_set_prefix().contains(Look::Start)
+    let looks = hir.properties().look_set_prefix();
+    looks.contains(Look::Start) || looks.contains(Look::StartLF)
 }
 
 /// The bytes that a match may begin with (`None`: any), and whether it may be empty.
@@ -436,7 +437,7 @@ mod tests {
             (r"^a|^b", Some(b"ab")),
             (r"^a|b", None),
             (r"^(?:a?|b)c", Some(b"abc")),
-            (r"(?m)^a", None),
+            (r"(?m)^a", Some(b"a")),
             (r"^a*", None),
             (r"\ba", None),
         ] {

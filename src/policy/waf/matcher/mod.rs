@@ -51,8 +51,10 @@ pub(super) struct Matcher {
     needs: Vec<Features>,
     /// By unit: the least length it needs.
     min_len: Vec<u32>,
-    /// By unit: the bytes that a text must begin with.
+    /// By unit: the bytes that a text of one line must begin with.
     first: Vec<ByteSet>,
+    /// The feature of texts of several lines.
+    lines: Features,
     /// By unit: the work of its test, in steps for each byte of a text.
     weight: Vec<u64>,
     features: FeatureTable,
@@ -200,6 +202,7 @@ impl Matcher {
     pub(super) fn new(units: Vec<Unit>) -> Matcher {
         let size = units.len();
         let mut features = FeatureTable::new();
+        let lines = features.bit(ByteSet::of(b"\n"));
         let mut chains = Chains::new(&units, &mut features);
         let all: Vec<Needs> = units.iter().map(|unit| unit.test.needs()).collect();
         let prefilter = Prefilter::new(all.iter().map(|needs| needs.literals.as_deref()));
@@ -243,6 +246,7 @@ impl Matcher {
             needs,
             min_len,
             first,
+            lines,
             weight,
             features,
             chains,
@@ -324,7 +328,8 @@ impl Matcher {
     fn may_match(&self, unit: usize, features: Features, text: &[u8]) -> bool {
         self.needs[unit] & !features == 0
             && self.min_len[unit] as usize <= text.len()
-            && text.first().is_none_or(|byte| self.first[unit].contains(*byte))
+            && (features & self.lines != 0
+                || text.first().is_none_or(|byte| self.first[unit].contains(*byte)))
     }
 
     /// Whether a unit at a node or below may match on what comes of a text of these features.

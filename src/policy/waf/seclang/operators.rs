@@ -1,5 +1,7 @@
 //! `!@rx …`: the operator of a rule, lowered to a test.
 
+use regex_syntax::hir::Look;
+
 use super::Report;
 use super::lex::Word;
 use super::template::template;
@@ -7,7 +9,7 @@ use crate::policy::diagnostic::suggest;
 use crate::policy::source::{Attached, Sources};
 use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::ir::{Condition, Operand, Test};
-use crate::policy::waf::operators::{Argument, OperatorKind};
+use crate::policy::waf::operators::{Argument, OperatorKind, parse};
 
 /// How the argument of an operator is written.
 #[derive(Clone, Copy)]
@@ -92,16 +94,28 @@ pub(super) fn test(word: &Word, sources: &Sources, report: &mut Report<'_>) -> O
         Form::Text | Form::Number if argument.text.contains("%{") => {
             Operand::Macro(template(&argument, report)?)
         }
+        Form::Pattern => Operand::Fixed(Argument::Text(pattern(&argument.text, negated).into())),
         _ => Operand::Fixed(fixed(*form, &argument, sources, report)?),
     };
     Some(Test::All(vec![Condition { place: word.whole(), operator, argument, negated }]))
 }
 
+/// An expression. ModSecurity 2 reads `^` and `$` as the ends of the text, ModSecurity 3 and Coraza as those
+/// of its lines, and the Core Rule Set is made for all of them. Here it is what refuses more: an attack is
+/// looked for in every line, and what is demanded is demanded of the whole text.
+fn pattern(text: &str, negated: bool) -> String {
+    let pattern = super::pattern::translate(text);
+    let anchored = parse(&pattern).is_ok_and(|hir| {
+        let looks = hir.properties().look_set();
+        looks.contains(Look::Start) || looks.contains(Look::End)
+    });
+    if anchored && !negated { format!("(?m){pattern}") } else { pattern }
+}
+
 fn fixed(form: Form, word: &Word, sources: &Sources, report: &mut Report<'_>) -> Option<Argument> {
     let text = &*word.text;
     Some(match form {
-        Form::Pattern => Argument::Text(super::pattern::translate(text).into()),
-        Form::Text => Argument::Text(text.into()),
+        Form::Pattern | Form::Text => Argument::Text(text.into()),
         Form::Phrases => Argument::Words(text.split_ascii_whitespace().map(Into::into).collect()),
         Form::PhraseFiles => {
             let words: Option<Vec<Vec<Box<str>>>> =

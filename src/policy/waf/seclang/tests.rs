@@ -37,6 +37,18 @@ fn a_rule_refuses_by_its_number() {
 }
 
 #[test]
+fn an_attack_is_looked_for_in_every_line_and_a_demand_is_for_the_whole_text() {
+    let attack = program("SecRule ARGS \"@rx ^b+$\" \"id:1,phase:2,deny\"");
+    for text in ["/?q=b", "/?q=a%0Abb", "/?q=b%0Aa"] {
+        check(&attack, Request::get(text), "waf (body): 1 waf_match", &["1 ARGS:q 0"]);
+    }
+    check(&attack, Request::get("/?q=ab"), "clean", &[]);
+    let demand = program("SecRule ARGS \"!@rx ^[0-9]+$\" \"id:1,phase:2,deny\"");
+    check(&demand, Request::get("/?q=12"), "clean", &[]);
+    check(&demand, Request::get("/?q=12%0Ax"), "waf (body): 1 waf_match", &["1 ARGS:q 0"]);
+}
+
+#[test]
 fn the_default_phase_is_the_second_and_the_first_comes_first() {
     let bench = program("SecRule ARGS \"b\" \"id:2,deny\"\nSecRule ARGS \"a\" \"id:1,phase:1,deny\"");
     check(&bench, Request::get("/?q=ab"), "waf: 1 waf_match", &["1 ARGS:q 0"]);

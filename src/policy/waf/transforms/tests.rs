@@ -94,6 +94,8 @@ fn paths_are_resolved() {
     check("normalise_path", b"../../a/./b/..", b"../../a/");
     check("normalise_path", b"a/b/", b"a/b/");
     check("normalise_path", b"/../..//", b"/");
+    check("utf8_to_unicode", b"..\xc0\xaf..", b"..%u002f\xc0..");
+    check("utf8_to_unicode", b"\xf0\x80\x80\xbcscript\xe0\x80", b"%u003c\xf0script\xe0\x80");
     check("normalise_path", b"..", b"..");
     check("normalise_path", b"....//....//etc", b"..../..../etc");
     check("normalise_path_win", b"..\\..\\windows\\.\\win.ini", b"../../windows/win.ini");
