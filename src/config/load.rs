@@ -9,11 +9,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use jiff::Timestamp;
 
 use super::{Admin, Documents, Outcome, Settings};
+use crate::policy::Policy;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
 use crate::policy::source::{Attached, Sources};
@@ -29,29 +32,48 @@ const MAX_INCLUDES: usize = 10_000;
 
 /// Loads and compiles the configuration in this file.
 pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
+    let (outcome, inputs, _) = load_beside(path, now, |_| None::<()>);
+    (outcome, inputs)
+}
+
+/// What a load has come to, for somebody who follows it.
+pub(crate) enum News<'l> {
+    /// A policy file was read.
+    File(FileId, Arc<str>),
+    /// All files were read.
+    All(Sources),
+    /// They are compiled without an error; with the texts of which it is known what is secret. What is
+    /// suspicious is still looked for.
+    Compiled(&'l Policy, &'l Sources),
+}
+
+/// The same, and what somebody makes of it on a thread of its own meanwhile.
+pub(crate) fn load_beside<T: Send>(
+    path: &Path,
+    now: Timestamp,
+    follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
+) -> (Outcome, Inputs, Option<T>) {
+    let compiled = OnceLock::new();
     let mut inputs = Inputs::default();
-    let mut sources = Sources::default();
-    let mut diagnostics = Diagnostics::default();
-    let mut documents = Documents::default();
-    match inputs.read(path, MAX_POLICY) {
-        Ok(text) => {
-            let main = sources.add_policy(path.to_string_lossy(), text);
-            documents.read(main, &sources, &mut diagnostics);
-            include(&mut documents, &mut sources, &mut inputs, &mut diagnostics);
-            attach(&mut sources, &mut inputs, &mut diagnostics);
-            let globs: Vec<At<String>> = documents.programs().cloned().collect();
-            for glob in globs {
-                programs(&glob, &mut sources, &mut inputs, &mut diagnostics, MAX_PROGRAM_DEPTH);
-            }
+    let (allow, diagnostics, made) = thread::scope(|scope| {
+        let (tell, news) = mpsc::channel();
+        let following = thread::Builder::new().spawn_scoped(scope, move || follow(news));
+        // Whoever does not follow to the end misses the rest.
+        let tell = move |news| drop(tell.send(news));
+        let (documents, sources, mut diagnostics) = read_all(path, &mut inputs, &tell);
+        tell(News::All(sources.clone()));
+        let compiled = compiled.get_or_init(|| documents.settle(sources, now, &mut diagnostics));
+        if let Some(policy) = compiled.policy(&diagnostics) {
+            tell(News::Compiled(policy, &compiled.marked));
         }
-        Err(failure) => {
-            let place = failure.place(&mut sources, path);
-            diagnostics
-                .push(Code::File, place, format!("`{}` cannot be read: {}", path.display(), failure.why))
-                .help("name another file with `--config`; `portcullis init` writes one to begin with");
-        }
-    }
-    let mut outcome = documents.compile(sources, now, diagnostics);
+        drop(tell);
+        let allow = compiled.lint(now, &mut diagnostics);
+        (allow, diagnostics, following.ok().and_then(|following| following.join().ok().flatten()))
+    });
+    let mut outcome = match compiled.into_inner() {
+        Some(compiled) => compiled.finish(allow, diagnostics),
+        None => Outcome::nothing(format!("`{}` was not compiled", path.display())),
+    };
     let mut diagnostics = Diagnostics::default();
     if let Some(setup) = &mut outcome.setup {
         read_tls(&mut setup.settings, &mut inputs, now, &mut diagnostics);
@@ -61,7 +83,44 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
         outcome.setup = None;
     }
     outcome.diagnostics.extend(diagnostics.into_sorted());
-    (outcome.settled(), inputs)
+    (outcome.settled(), inputs, made)
+}
+
+/// Reads the main file, the files that it includes, and the files that these refer to.
+fn read_all<'l>(
+    path: &Path,
+    inputs: &mut Inputs,
+    tell: &impl Fn(News<'l>),
+) -> (Documents, Sources, Diagnostics) {
+    let mut sources = Sources::default();
+    let mut diagnostics = Diagnostics::default();
+    let mut documents = Documents::default();
+    match inputs.read(path, MAX_POLICY) {
+        Ok(text) => {
+            let main = sources.add_policy(path.to_string_lossy(), text);
+            tell_of(main, &sources, tell);
+            documents.read(main, &sources, &mut diagnostics);
+            include(&mut documents, &mut sources, inputs, &mut diagnostics, tell);
+            attach(&mut sources, inputs, &mut diagnostics);
+            let globs: Vec<At<String>> = documents.programs().cloned().collect();
+            for glob in globs {
+                programs(&glob, &mut sources, inputs, &mut diagnostics, MAX_PROGRAM_DEPTH);
+            }
+        }
+        Err(failure) => {
+            let place = failure.place(&mut sources, path);
+            diagnostics
+                .push(Code::File, place, format!("`{}` cannot be read: {}", path.display(), failure.why))
+                .help("name another file with `--config`; `portcullis init` writes one to begin with");
+        }
+    }
+    (documents, sources, diagnostics)
+}
+
+fn tell_of<'l>(file: FileId, sources: &Sources, tell: &impl Fn(News<'l>)) {
+    if let Some(source) = sources.get(file) {
+        tell(News::File(file, Arc::clone(&source.text)));
+    }
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
@@ -197,11 +256,12 @@ impl Look {
     }
 }
 
-fn include(
+fn include<'l>(
     documents: &mut Documents,
     sources: &mut Sources,
     inputs: &mut Inputs,
     diagnostics: &mut Diagnostics,
+    tell: &impl Fn(News<'l>),
 ) {
     let mut seen: Vec<PathBuf> = Vec::new();
     let globs: Vec<At<String>> = documents.includes().to_vec();
@@ -254,6 +314,7 @@ fn include(
             match inputs.read(&path, MAX_POLICY) {
                 Ok(text) => {
                     let file = sources.add_policy(path.to_string_lossy(), text);
+                    tell_of(file, sources, tell);
                     documents.read(file, sources, diagnostics);
                 }
                 Err(failure) => {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::chronicle::{Chapter, Chronicle};
 use crate::audit::SinkSettings;
-use crate::config::load::{Inputs, load};
+use crate::config::load::{Inputs, load_beside};
 use crate::config::raw::ServerText;
 use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;
@@ -281,15 +281,19 @@ impl Installer {
     fn load_and_install(&self, trigger: Trigger, by: Option<&str>) -> Result<Version, ReloadError> {
         let now = Timestamp::now();
         let origin = Origin { at: now, trigger: trigger.name(), by };
-        let (outcome, inputs) = load(&self.path, now);
+        let before = self.current.load_full();
+        // What is new is found out while it is compiled.
+        let (outcome, inputs, followed) =
+            load_beside(&self.path, now, |news| self.chronicle.follow(&before.policy, &news, now));
         let errors = refusals(&outcome);
         let setup = outcome.setup.filter(|_| errors.is_empty());
         // On the disk before anything is judged by it.
         let ready = setup.map(|setup| {
             let setup = self.overrides.apply(setup);
-            let chapter = self.chronicle.replace(&self.current.load().policy, &setup, origin);
+            let chapter = self.chronicle.replace(&before.policy, &setup, followed, origin);
             (setup, chapter)
         });
+        drop(before);
         let mut state = self.lock();
         state.inputs = inputs;
         state.last = Attempt { at: now, trigger, errors: errors.clone() };

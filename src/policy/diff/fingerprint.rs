@@ -1,7 +1,5 @@
 //! A fingerprint of what a value of a policy says, however it is spelled.
 
-use std::collections::BTreeMap;
-
 use aws_lc_rs::digest::{SHA256, digest};
 use toml::{Table, Value};
 
@@ -59,11 +57,7 @@ const SETS: &[&str] = &[
 
 /// A value in a form in which no two differ that mean the same.
 pub(super) fn encode(value: &Value, out: &mut Vec<u8>) {
-    let mut text = |kind: u8, text: &str| {
-        out.push(kind);
-        out.extend((text.len() as u64).to_le_bytes());
-        out.extend_from_slice(text.as_bytes());
-    };
+    let mut text = |kind: u8, text: &str| put(kind, text, out);
     match value {
         Value::String(value) => text(b's', value),
         Value::Integer(value) => text(b'i', &value.to_string()),
@@ -76,13 +70,25 @@ pub(super) fn encode(value: &Value, out: &mut Vec<u8>) {
         }
         Value::Table(table) => {
             text(b'{', &table.len().to_string());
-            let sorted: BTreeMap<_, _> = table.iter().collect();
+            let mut sorted: Vec<_> = table.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
             for (key, value) in sorted {
-                encode(&Value::String(key.clone()), out);
+                string(key, out);
                 encode(value, out);
             }
         }
     }
+}
+
+/// A string in that form.
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
+    put(b's', text, out);
+}
+
+fn put(kind: u8, text: &str, out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// The fingerprint of a value.

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
-use super::fingerprint::{Fingerprint, encode, fingerprint, of, plain};
+use super::fingerprint::{Fingerprint, encode, fingerprint, of, plain, string};
 use crate::policy::diagnostic::FileId;
 use crate::policy::rules::Rules;
+use crate::policy::scope::{HostPattern, PathPattern};
 use crate::policy::source::{Attached, Sources};
 use crate::policy::waf;
 
@@ -34,11 +35,18 @@ pub struct RuleMeaning {
     pub refers: BTreeMap<Box<str>, Fingerprint>,
 }
 
+/// What is known of a configuration from its texts alone, while they are still being compiled.
+#[derive(Debug, Default)]
+pub struct Draft {
+    tables: Tables,
+    meaning: Meaning,
+}
+
 /// The scope keys of a rule as written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RuleScope {
-    pub(super) paths: Vec<String>,
-    pub(super) hosts: Vec<String>,
+    pub(super) paths: Vec<PathPattern>,
+    pub(super) hosts: Vec<HostPattern>,
     pub(super) routes: Vec<String>,
 }
 
@@ -55,7 +63,7 @@ struct Prints {
 }
 
 /// The tables of all files, put together.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Tables {
     /// The tables of rules with their stage, and of `[rbac]` which list they stand in.
     rules: Vec<(&'static str, Table)>,
@@ -67,21 +75,27 @@ struct Tables {
     others: Vec<(String, Value)>,
 }
 
-impl Meaning {
-    /// The meaning of a configuration that was read without errors. `rules`: those of its policy, some
-    /// of which do not stand in TOML.
-    pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
-        let mut tables = Tables::default();
-        for (file, source) in sources.policy_files() {
-            if let Ok(table) = source.text.parse::<Table>() {
-                tables.take(file, table);
-            }
+impl Draft {
+    /// Reads a policy file. What there is to say of one with errors is of no use.
+    pub fn read(&mut self, file: FileId, text: &str) {
+        if let Ok(table) = text.parse::<Table>() {
+            self.tables.take(file, table);
         }
-        let mut meaning = Meaning::default();
-        let prints = tables.prints(sources);
-        for (kind, table) in &tables.rules {
-            meaning.add_rule(kind, table, &prints);
+    }
+
+    /// All files are read; among them lists that rules refer to.
+    pub fn complete(&mut self, sources: &Sources) {
+        let prints = self.tables.prints(sources);
+        for (kind, table) in self.tables.rules.drain(..) {
+            self.meaning.add_rule(kind, &table, &prints);
         }
+        self.meaning.define(&self.tables, &prints);
+    }
+
+    /// The meaning, now that the texts are compiled. `rules`: those of the policy, some of which do not
+    /// stand in TOML. `sources`: the texts, with what is secret of them.
+    pub fn finish(self, sources: &Sources, rules: &Rules) -> Meaning {
+        let Draft { mut meaning, tables } = self;
         for (_, info) in rules.iter() {
             if !meaning.rules.contains_key(&info.name) {
                 let text = sources.get(info.place.file).map_or("", |source| &*source.text);
@@ -90,8 +104,30 @@ impl Meaning {
                 meaning.rules.insert(info.name.clone(), own);
             }
         }
-        meaning.define(&tables, &prints, sources);
+        // Lists of networks are a part of them; of other files more may count than their rules.
+        let networks = tables
+            .networks
+            .values()
+            .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.as_str()?)));
+        let networks: BTreeSet<String> = networks.collect();
+        for (path, text) in sources.lists() {
+            if !networks.contains(path) && !sources.is_secret(path) {
+                meaning.definitions.insert(format!("file {path}").into(), fingerprint(text.as_bytes()));
+            }
+        }
         meaning
+    }
+}
+
+impl Meaning {
+    /// The meaning of a configuration that was read without errors. `rules`: those of its policy.
+    pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
+        let mut draft = Draft::default();
+        for (file, source) in sources.policy_files() {
+            draft.read(file, &source.text);
+        }
+        draft.complete(sources);
+        draft.finish(sources, rules)
     }
 
     fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints) {
@@ -99,14 +135,15 @@ impl Meaning {
         let stage = kind.split('.').next().unwrap_or(kind);
         let name = format!("{stage}/{id}").into_boxed_str();
         let mut own = Vec::new();
-        encode(&Value::String(kind.to_owned()), &mut own);
+        string(kind, &mut own);
         encode(&Value::Table(plain(table)), &mut own);
         let refers = prints.references(&name, table);
         if stage == "rbac" {
-            let texts = |one: &str, many: &str| strings(table, one).chain(strings(table, many)).collect();
+            let paths = strings(table, "path").chain(strings(table, "paths"));
+            let hosts = strings(table, "host").chain(strings(table, "hosts"));
             let scope = RuleScope {
-                paths: texts("path", "paths"),
-                hosts: texts("host", "hosts"),
+                paths: paths.filter_map(|text| PathPattern::parse(&text).ok()).collect(),
+                hosts: hosts.filter_map(|text| HostPattern::parse(&text)).collect(),
                 routes: strings(table, "routes").collect(),
             };
             self.scopes.insert(name.clone(), scope);
@@ -114,7 +151,7 @@ impl Meaning {
         self.rules.insert(name, RuleMeaning { own: fingerprint(&own), refers });
     }
 
-    fn define(&mut self, tables: &Tables, prints: &Prints, sources: &Sources) {
+    fn define(&mut self, tables: &Tables, prints: &Prints) {
         let mut put = |name: String, print: Fingerprint| {
             self.definitions.insert(name.into(), print);
         };
@@ -133,17 +170,6 @@ impl Meaning {
         }
         for (name, value) in &tables.others {
             put(name.clone(), of(value));
-        }
-        // Lists of networks are a part of them; of other files more may count than their rules.
-        let networks = tables
-            .networks
-            .values()
-            .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.as_str()?)));
-        let networks: BTreeSet<String> = networks.collect();
-        for (path, text) in sources.lists() {
-            if !networks.contains(path) && !sources.is_secret(path) {
-                put(format!("file {path}"), fingerprint(text.as_bytes()));
-            }
         }
     }
 }
@@ -332,7 +358,7 @@ impl Tables {
                 items.sort_unstable();
                 items.dedup();
                 for item in items {
-                    encode(&Value::String(item.to_owned()), &mut bytes);
+                    string(item, &mut bytes);
                     if self.networks.contains_key(item) {
                         bytes.extend(self.network(item, sources, within).to_le_bytes());
                     }

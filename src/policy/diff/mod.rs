@@ -11,7 +11,7 @@ mod tests;
 
 pub use cells::{CellChange, Cells, Side};
 pub use fingerprint::Fingerprint;
-pub use meaning::{Meaning, RuleMeaning};
+pub use meaning::{Draft, Meaning, RuleMeaning};
 
 use std::collections::BTreeSet;
 

@@ -108,6 +108,11 @@ const STEPS: usize = 300;
 const MAX_FILED: usize = 1_000;
 
 impl<'r> ByWho<'r> {
+    /// Whether no rule is filed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.subjects.is_empty() && self.scopes.is_empty()
+    }
+
     /// Files a rule.
     pub(super) fn file(&mut self, rule: Numbered<'r>) {
         let of = rule.rule;
