@@ -78,30 +78,46 @@ where
         .await
     }
 
-    async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, io: ClientIo<T>) {
+    async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, mut io: ClientIo<T>) {
         let Session { context, stack, peer, wire, control, .. } = self;
-        let limits = context.installed().snapshot.policy.intake.limits;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(usize::try_from(limits.head).unwrap_or(usize::MAX));
-        builder.header_read_timeout(None);
-        // One more than the gate takes, so that the gate is the one to refuse and name its rule.
-        builder.max_headers(limits.fields + 1);
-        let handler = Handler { stack: stack.into(), peer: Rc::clone(&peer), wire: Rc::clone(&wire) };
-        let mut connection = builder.serve_connection(TokioIo::new(io), handler);
-        let ended = poll_fn(|cx| {
-            let ask = control.poll(cx);
-            if ask == Ask::Cut {
-                return Poll::Ready(Ok(()));
+        let mut handler = Handler { stack: stack.into(), peer: Rc::clone(&peer), wire: Rc::clone(&wire) };
+        let (connection, ended) = loop {
+            let limits = context.installed().snapshot.policy.intake.limits;
+            let mut builder = http1::Builder::new();
+            builder.max_buf_size(usize::try_from(limits.head).unwrap_or(usize::MAX));
+            builder.header_read_timeout(None);
+            // One more than the gate takes, so that the gate is the one to refuse and name its rule.
+            builder.max_headers(limits.fields + 1);
+            // In a place of its own, which a connection that rests does not have.
+            let mut connection = Box::new(builder.serve_connection(TokioIo::new(io), handler));
+            let ended = poll_fn(|cx| {
+                let ask = control.poll(cx);
+                if ask == Ask::Cut {
+                    return Poll::Ready(Some(Ok(())));
+                }
+                // Read first: a request that has begun to come is served, and its answer closes the
+                // connection.
+                let polled = Pin::new(&mut *connection).poll(cx);
+                if polled.is_pending() && ask == Ask::Finish && wire.is_idle() {
+                    Pin::new(&mut *connection).graceful_shutdown();
+                    return Pin::new(&mut *connection).poll(cx).map(Some);
+                }
+                if polled.is_pending() && wire.rest() {
+                    return Poll::Ready(None);
+                }
+                polled.map(Some)
+            });
+            if let Some(ended) = ended.await {
+                break (connection, ended);
             }
-            // Read first: a request that has begun to come is served, and its answer closes the connection.
-            let polled = Pin::new(&mut connection).poll(cx);
-            if polled.is_pending() && ask == Ask::Finish && wire.is_idle() {
-                Pin::new(&mut connection).graceful_shutdown();
-                return Pin::new(&mut connection).poll(cx);
+            let parts = connection.into_parts();
+            (io, handler) = (parts.io.into_inner(), parts.service);
+            // The wire has seen every byte in a request that was answered. If the parser has one left all
+            // the same, the two do not agree where requests end, and nothing more is taken for one.
+            if !parts.read_buf.is_empty() || !woken(&mut io, &control).await {
+                return;
             }
-            polled
-        });
-        let ended = ended.await;
+        };
         if let Some(Switch { tunnel, held }) = peer.switch.take() {
             wire.set_tunnel();
             let parts = connection.into_parts();
@@ -167,6 +183,29 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const MAX_RESETS: usize = 20;
 /// Streams that a client made us reset (CVE-2025-8671).
 const MAX_LOCAL_RESETS: usize = 256;
+
+/// Lets a connection of HTTP/1.1 rest until its next request comes; `false` if it ends without one. Most
+/// connections that are kept alive rest most of the time, and so they cost no more than a socket.
+async fn woken<T: AsyncRead + AsyncWrite + Unpin>(io: &mut ClientIo<T>, control: &Control) -> bool {
+    poll_fn(|cx| {
+        let ask = control.poll(cx);
+        if ask == Ask::Cut {
+            return Poll::Ready(false);
+        }
+        match io.poll_wake(cx) {
+            Poll::Ready(Ok(true)) => Poll::Ready(true),
+            // It was idle for too long, or broke.
+            Poll::Ready(Err(_)) => Poll::Ready(false),
+            Poll::Pending if ask != Ask::Finish => Poll::Pending,
+            Poll::Ready(Ok(false)) | Poll::Pending => {
+                // Whoever does not take the end of TLS at once goes without.
+                let _ = Pin::new(&mut *io).poll_shutdown(cx);
+                Poll::Ready(false)
+            }
+        }
+    })
+    .await
+}
 
 /// The beginning of every HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -318,3 +357,6 @@ impl Body for Tracked {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;
