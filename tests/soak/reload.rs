@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Answer;
 use crate::gateway::{Gateway, Start, open};
-use crate::load::{Load, Plan, Script, Tags};
+use crate::load::{Load, Plan, Script, Tags, fill};
 use crate::origin::Origin;
 use crate::process::until;
 use crate::report::Limit::{AtMost, Exactly, Shown};
@@ -68,6 +68,7 @@ pub fn under_load(scale: Scale, report: &mut Report) {
     };
     let start = gateway.usage();
     // What grows once, grows now: buffers, allocator arenas, threads for blocking work.
+    let filled = fill(gateway.address());
     let begun = load();
     let warm = scale.pick(100, 1_000);
     (0..warm).for_each(|_| reload(&gateway));
@@ -91,7 +92,7 @@ pub fn under_load(scale: Scale, report: &mut Report) {
         (now.descriptors <= start.descriptors && now.threads <= start.threads).then_some(now)
     });
     let settled = settled.unwrap_or_else(|| gateway.usage());
-    let sent = warmed.sent + outcome.sent;
+    let sent = filled + warmed.sent + outcome.sent;
     let wrong = [warmed.wrong, outcome.wrong].concat();
     let records = gateway.records(sent);
     report.none("C-8", "reloads that did not take", &missed, (in_all + warm) as usize);
