@@ -1,6 +1,9 @@
 //! A fingerprint of what a value of a policy says, however it is spelled.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{SHA256, digest};
+use smallvec::SmallVec;
 use toml::{Table, Value};
 
 /// Equal for equal meanings, and for no others that anybody will meet: half of a SHA-256.
@@ -8,8 +11,8 @@ pub type Fingerprint = u128;
 
 /// The table of a rule, spelled in one way: `path` is `paths` with one entry, the order of what is
 /// ORed does not count, `mode = "enforce"` is said by silence, and the words for people are left out.
-pub(super) fn plain(table: &Table) -> Table {
-    let mut plain = Table::new();
+pub(super) fn encode_plain(table: &Table, out: &mut Vec<u8>) {
+    let mut plain: SmallVec<[(&str, Plain<'_>); 12]> = SmallVec::new();
     for (key, value) in table {
         let key = match key.as_str() {
             "reason" | "remediation" | "contact" | "public_id" => continue,
@@ -18,24 +21,50 @@ pub(super) fn plain(table: &Table) -> Table {
             "host" => "hosts",
             key => key,
         };
-        let value = if SETS.contains(&key) {
-            let mut items = match plain.remove(key) {
-                Some(Value::Array(items)) => items,
-                _ => Vec::new(),
-            };
-            match value {
-                Value::Array(more) => items.extend(more.iter().cloned()),
-                one => items.push(one.clone()),
-            }
-            items.sort_by_cached_key(ToString::to_string);
-            items.dedup();
-            Value::Array(items)
-        } else {
-            value.clone()
+        if !SETS.contains(&key) {
+            plain.push((key, Plain::One(value)));
+            continue;
+        }
+        let more = match value {
+            Value::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
         };
-        plain.insert(key.to_owned(), value);
+        match plain.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, Plain::Set(items))) => items.extend(more),
+            _ => plain.push((key, Plain::Set(more.iter().collect()))),
+        }
     }
-    plain
+    plain.sort_unstable_by_key(|(key, _)| *key);
+    put(b'{', &plain.len().to_string(), out);
+    for (key, value) in &plain {
+        string(key, out);
+        match value {
+            Plain::One(value) => encode(value, out),
+            Plain::Set(items) => encode_set(items, out),
+        }
+    }
+}
+
+/// A value of such a table.
+enum Plain<'t> {
+    One(&'t Value),
+    /// Whose order does not count.
+    Set(SmallVec<[&'t Value; 4]>),
+}
+
+fn encode_set(items: &[&Value], out: &mut Vec<u8>) {
+    if let [one] = items {
+        put(b'[', "1", out);
+        return encode(one, out);
+    }
+    let encoded = |item: &&Value| {
+        let mut bytes = Vec::new();
+        encode(item, &mut bytes);
+        bytes
+    };
+    let items: BTreeSet<Vec<u8>> = items.iter().map(encoded).collect();
+    put(b'[', &items.len().to_string(), out);
+    items.iter().for_each(|item| out.extend_from_slice(item));
 }
 
 /// Keys whose entries are ORed, so that their order says nothing.
@@ -95,6 +124,13 @@ fn put(kind: u8, text: &str, out: &mut Vec<u8>) {
 pub(super) fn of(value: &Value) -> Fingerprint {
     let mut bytes = Vec::new();
     encode(value, &mut bytes);
+    fingerprint(&bytes)
+}
+
+/// The fingerprint of a table as [`encode_plain`] spells it.
+pub(super) fn of_plain(table: &Table) -> Fingerprint {
+    let mut bytes = Vec::new();
+    encode_plain(table, &mut bytes);
     fingerprint(&bytes)
 }
 

@@ -5,10 +5,11 @@
 //! names, the roles that share a role of it, the routes that it is about, the exclusions that name it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::fingerprint::{Fingerprint, encode, fingerprint, of, plain, string};
+use super::fingerprint::{Fingerprint, encode, encode_plain, fingerprint, of, of_plain, string};
 use crate::policy::diagnostic::FileId;
 use crate::policy::rules::Rules;
 use crate::policy::scope::{HostPattern, PathPattern};
@@ -31,8 +32,8 @@ pub struct Meaning {
 pub struct RuleMeaning {
     /// Of what it says itself.
     pub own: Fingerprint,
-    /// Of what it refers to, by the names of [`Meaning::definitions`].
-    pub refers: BTreeMap<Box<str>, Fingerprint>,
+    /// Of what it refers to, by the names of [`Meaning::definitions`], in their order.
+    pub refers: Vec<(Arc<str>, Fingerprint)>,
 }
 
 /// What is known of a configuration from its texts alone, while they are still being compiled.
@@ -50,16 +51,19 @@ pub(super) struct RuleScope {
     pub(super) routes: Vec<String>,
 }
 
+/// A fingerprint with the full name of what it is of, which many rules share.
+type Named = (Arc<str>, Fingerprint);
+
 /// The fingerprints of what rules refer to.
 #[derive(Default)]
 struct Prints {
-    networks: BTreeMap<String, Fingerprint>,
+    networks: BTreeMap<String, Named>,
     /// By role: of all roles that count as it.
-    roles: BTreeMap<String, Fingerprint>,
+    roles: BTreeMap<String, Named>,
     /// By route: of which requests it serves.
-    routes: BTreeMap<String, Fingerprint>,
+    routes: BTreeMap<String, Named>,
     /// By rule: the exclusions that name it.
-    excludes: BTreeMap<String, Vec<(String, Fingerprint)>>,
+    excludes: BTreeMap<String, Vec<Named>>,
 }
 
 /// The tables of all files, put together.
@@ -100,7 +104,7 @@ impl Draft {
             if !meaning.rules.contains_key(&info.name) {
                 let text = sources.get(info.place.file).map_or("", |source| &*source.text);
                 let own = text.get(info.place.start as usize..info.place.end as usize).unwrap_or(text);
-                let own = RuleMeaning { own: fingerprint(own.as_bytes()), refers: BTreeMap::new() };
+                let own = RuleMeaning { own: fingerprint(own.as_bytes()), refers: Vec::new() };
                 meaning.rules.insert(info.name.clone(), own);
             }
         }
@@ -136,15 +140,15 @@ impl Meaning {
         let name = format!("{stage}/{id}").into_boxed_str();
         let mut own = Vec::new();
         string(kind, &mut own);
-        encode(&Value::Table(plain(table)), &mut own);
+        encode_plain(table, &mut own);
         let refers = prints.references(&name, table);
         if stage == "rbac" {
             let paths = strings(table, "path").chain(strings(table, "paths"));
             let hosts = strings(table, "host").chain(strings(table, "hosts"));
             let scope = RuleScope {
-                paths: paths.filter_map(|text| PathPattern::parse(&text).ok()).collect(),
-                hosts: hosts.filter_map(|text| HostPattern::parse(&text)).collect(),
-                routes: strings(table, "routes").collect(),
+                paths: paths.filter_map(|text| PathPattern::parse(text).ok()).collect(),
+                hosts: hosts.filter_map(HostPattern::parse).collect(),
+                routes: strings(table, "routes").map(str::to_owned).collect(),
             };
             self.scopes.insert(name.clone(), scope);
         }
@@ -155,8 +159,8 @@ impl Meaning {
         let mut put = |name: String, print: Fingerprint| {
             self.definitions.insert(name.into(), print);
         };
-        for (name, print) in &prints.networks {
-            put(format!("network {name}"), *print);
+        for (name, print) in prints.networks.values() {
+            put(name.to_string(), *print);
         }
         for (name, inherits) in &tables.roles {
             let inherits = inherits.iter().cloned().map(Value::String).collect();
@@ -166,7 +170,7 @@ impl Meaning {
             put(format!("route {name}"), of(&Value::Table(table.clone())));
         }
         for (name, table) in &tables.excludes {
-            put(format!("waf.exclude {name}"), of(&Value::Table(plain(table))));
+            put(format!("waf.exclude {name}"), of_plain(table));
         }
         for (name, value) in &tables.others {
             put(name.clone(), of(value));
@@ -176,29 +180,24 @@ impl Meaning {
 
 impl Prints {
     /// What a rule refers to.
-    fn references(&self, name: &str, table: &Table) -> BTreeMap<Box<str>, Fingerprint> {
-        let mut refers: BTreeMap<Box<str>, Fingerprint> = BTreeMap::new();
-        let mut refer = |kind: &str, name: &str, print: Option<&Fingerprint>| {
-            refers.extend(print.map(|print| (format!("{kind} {name}").into(), *print)));
-        };
-        let named = ["allow", "deny", "except", "networks"].into_iter().flat_map(|key| strings(table, key));
-        let mut networks: BTreeSet<String> = named.collect();
+    fn references(&self, name: &str, table: &Table) -> Vec<Named> {
+        let mut refers = Vec::new();
+        let networks = ["allow", "deny", "except", "networks"];
+        refers.extend(
+            networks.iter().flat_map(|key| strings(table, key)).filter_map(|name| self.networks.get(name)),
+        );
         if let Some(Value::String(when)) = table.get("when") {
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            networks.extend(when.split(|c: char| !is_name(c)).map(str::to_owned));
+            refers.extend(when.split(|c: char| !is_name(c)).filter_map(|name| self.networks.get(name)));
         }
-        for network in &networks {
-            refer("network", network, self.networks.get(network));
-        }
-        for role in ["roles", "except_roles"].into_iter().flat_map(|key| strings(table, key)) {
-            refer("role", &role, self.roles.get(&role));
-        }
-        for route in strings(table, "routes") {
-            refer("route", &route, self.routes.get(&route));
-        }
-        for (id, print) in self.excludes.get(name).into_iter().flatten() {
-            refer("waf.exclude", id, Some(print));
-        }
+        let roles = ["roles", "except_roles"];
+        refers
+            .extend(roles.iter().flat_map(|key| strings(table, key)).filter_map(|role| self.roles.get(role)));
+        refers.extend(strings(table, "routes").filter_map(|route| self.routes.get(route)));
+        refers.extend(self.excludes.get(name).into_iter().flatten());
+        let mut refers: Vec<Named> = refers.into_iter().cloned().collect();
+        refers.sort_unstable();
+        refers.dedup_by(|one, other| one.0 == other.0);
         refers
     }
 }
@@ -210,9 +209,11 @@ impl RuleMeaning {
         if self.own != other.own {
             differs.push("itself".into());
         }
-        let names: BTreeSet<_> = self.refers.keys().chain(other.refers.keys()).collect();
-        let changed = names.into_iter().filter(|name| self.refers.get(*name) != other.refers.get(*name));
-        differs.extend(changed.cloned());
+        let gone = |of: &RuleMeaning, name: &Arc<str>| of.refers.iter().all(|(known, _)| known != name);
+        let mine = self.refers.iter().filter(|named| !other.refers.contains(named)).map(|(name, _)| name);
+        let theirs = other.refers.iter().map(|(name, _)| name).filter(|name| gone(self, name));
+        let names: BTreeSet<&Arc<str>> = mine.chain(theirs).collect();
+        differs.extend(names.into_iter().map(|name| Box::from(&**name)));
         differs
     }
 }
@@ -246,7 +247,9 @@ impl Tables {
                 ("rbac", Value::Table(mut rbac)) => {
                     if let Some(Value::Table(roles)) = rbac.remove("role") {
                         for (name, role) in roles {
-                            let inherits = role.as_table().map(|role| strings(role, "inherits").collect());
+                            let inherits = role
+                                .as_table()
+                                .map(|role| strings(role, "inherits").map(str::to_owned).collect());
                             self.roles.insert(name, inherits.unwrap_or_default());
                         }
                     }
@@ -271,7 +274,7 @@ impl Tables {
     }
 
     fn take_waf(&mut self, waf: &mut Table) {
-        let packs: Vec<String> = strings(waf, "packs").collect();
+        let packs: Vec<String> = strings(waf, "packs").map(str::to_owned).collect();
         for text in packs.iter().filter_map(|name| waf::pack_text(name)) {
             let pack = text.parse::<Table>().ok().and_then(|mut pack| pack.remove("waf"));
             if let Some(Value::Table(mut pack)) = pack {
@@ -309,21 +312,24 @@ impl Tables {
         let mut prints = Prints::default();
         for name in self.networks.keys() {
             let print = self.network(name, sources, &mut BTreeSet::new());
-            prints.networks.insert(name.clone(), print);
+            prints.networks.insert(name.clone(), (format!("network {name}").into(), print));
         }
         for role in self.roles.keys().map(String::as_str).chain(["anyone", "authenticated"]) {
             let holders = self.holders(role).into_iter().map(Value::String).collect();
-            prints.roles.insert(role.to_owned(), of(&Value::Array(holders)));
+            let print = of(&Value::Array(holders));
+            prints.roles.insert(role.to_owned(), (format!("role {role}").into(), print));
         }
         for (name, table) in &self.routes {
             let about = table.iter().filter(|(key, _)| ROUTE_SCOPE.contains(&key.as_str()));
             let about: Table = about.map(|(key, value)| (key.clone(), value.clone())).collect();
-            prints.routes.insert(name.clone(), of(&Value::Table(about)));
+            let print = of(&Value::Table(about));
+            prints.routes.insert(name.clone(), (format!("route {name}").into(), print));
         }
         for (id, exclude) in &self.excludes {
-            let print = of(&Value::Table(plain(exclude)));
+            let print = of_plain(exclude);
+            let named: Named = (format!("waf.exclude {id}").into(), print);
             for rule in strings(exclude, "rules") {
-                prints.excludes.entry(rule).or_default().push((id.clone(), print));
+                prints.excludes.entry(rule.to_owned()).or_default().push(named.clone());
             }
         }
         prints
@@ -387,15 +393,13 @@ fn by_id(list: Vec<Value>) -> impl Iterator<Item = (String, Table)> {
 }
 
 /// The texts under a key that has one, or a list of them.
-fn strings(table: &Table, key: &str) -> impl Iterator<Item = String> {
-    let list = match table.get(key) {
-        Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(items)) => {
-            items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect()
-        }
-        _ => Vec::new(),
+fn strings<'t>(table: &'t Table, key: &str) -> impl Iterator<Item = &'t str> {
+    let values = match table.get(key) {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
     };
-    list.into_iter()
+    values.iter().filter_map(Value::as_str)
 }
 
 /// What of a route says which requests it serves, and how rules are taken there.

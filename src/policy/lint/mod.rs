@@ -45,7 +45,7 @@ pub(in crate::policy) struct Look<'p> {
     /// The texts.
     pub(in crate::policy) sources: &'p Sources,
     /// What its routes serve.
-    pub(in crate::policy) served: Served<'p>,
+    pub(in crate::policy) served: Served,
     /// The routes by name.
     route_ids: HashMap<&'p str, RouteId>,
     /// When the policy is looked at.
