@@ -79,9 +79,10 @@ pub(super) fn compare(
     let everything = PathPattern::parse("/{*rest}").ok();
     let mut paths = Vec::new();
     for side in [old, new] {
-        for (name, scope) in &side.meaning.scopes {
+        for (rule, scope) in side.policy.rbac.each_scope() {
+            let name = &side.policy.rules.get(rule).name;
             let touched = rules.contains(name);
-            if !touched && std::ptr::eq(side.meaning, new.meaning) && old.meaning.scopes.contains_key(name) {
+            if !touched && std::ptr::eq(side.meaning, new.meaning) && old.meaning.rules.contains_key(name) {
                 // It is about what it was about.
                 continue;
             }
@@ -89,13 +90,9 @@ pub(super) fn compare(
             space.hosts.extend(scope.hosts.iter().cloned().map(Some));
             let before = paths.len();
             paths.extend(scope.paths.iter().map(|path| (path, touched)));
-            if paths.len() == before && !scope.routes.is_empty() {
-                let named = side
-                    .policy
-                    .routes
-                    .iter()
-                    .filter(|(_, route)| scope.routes.iter().any(|id| **id == *route.name));
-                paths.extend(named.map(|(_, route)| (&route.path, touched)));
+            if paths.len() == before {
+                let routes = scope.routes.iter().map(|id| &side.policy.routes.get(*id).path);
+                paths.extend(routes.map(|path| (path, touched)));
             }
             if paths.len() == before {
                 paths.extend(everything.iter().map(|path| (path, touched)));

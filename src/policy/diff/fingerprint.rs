@@ -35,7 +35,7 @@ pub(super) fn encode_plain(table: &Table, out: &mut Vec<u8>) {
         }
     }
     plain.sort_unstable_by_key(|(key, _)| *key);
-    put(b'{', &plain.len().to_string(), out);
+    count(b'{', plain.len(), out);
     for (key, value) in &plain {
         string(key, out);
         match value {
@@ -54,7 +54,7 @@ enum Plain<'t> {
 
 fn encode_set(items: &[&Value], out: &mut Vec<u8>) {
     if let [one] = items {
-        put(b'[', "1", out);
+        count(b'[', 1, out);
         return encode(one, out);
     }
     let encoded = |item: &&Value| {
@@ -63,7 +63,7 @@ fn encode_set(items: &[&Value], out: &mut Vec<u8>) {
         bytes
     };
     let items: BTreeSet<Vec<u8>> = items.iter().map(encoded).collect();
-    put(b'[', &items.len().to_string(), out);
+    count(b'[', items.len(), out);
     items.iter().for_each(|item| out.extend_from_slice(item));
 }
 
@@ -94,11 +94,11 @@ pub(super) fn encode(value: &Value, out: &mut Vec<u8>) {
         Value::Boolean(value) => text(b'b', if *value { "1" } else { "0" }),
         Value::Datetime(value) => text(b'd', &value.to_string()),
         Value::Array(items) => {
-            text(b'[', &items.len().to_string());
+            count(b'[', items.len(), out);
             items.iter().for_each(|item| encode(item, out));
         }
         Value::Table(table) => {
-            text(b'{', &table.len().to_string());
+            count(b'{', table.len(), out);
             let mut sorted: Vec<_> = table.iter().collect();
             sorted.sort_unstable_by_key(|(key, _)| *key);
             for (key, value) in sorted {
@@ -115,9 +115,13 @@ pub(super) fn string(text: &str, out: &mut Vec<u8>) {
 }
 
 fn put(kind: u8, text: &str, out: &mut Vec<u8>) {
-    out.push(kind);
-    out.extend((text.len() as u64).to_le_bytes());
+    count(kind, text.len(), out);
     out.extend_from_slice(text.as_bytes());
+}
+
+fn count(kind: u8, count: usize, out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(&(count as u64).to_le_bytes());
 }
 
 /// The fingerprint of a value.

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use toml::{Table, Value};
 
 use super::fingerprint::{Fingerprint, encode, encode_plain, fingerprint, of, of_plain, string};
 use crate::policy::diagnostic::FileId;
 use crate::policy::rules::Rules;
-use crate::policy::scope::{HostPattern, PathPattern};
 use crate::policy::source::{Attached, Sources};
 use crate::policy::waf;
 
@@ -23,8 +23,6 @@ pub struct Meaning {
     pub rules: BTreeMap<Box<str>, RuleMeaning>,
     /// Everything that is not a rule, by a name such as `network office` or `[limits]`.
     pub definitions: BTreeMap<Box<str>, Fingerprint>,
-    /// Whom and what the rules of `[rbac]` are about, by full name.
-    pub(super) scopes: BTreeMap<Box<str>, RuleScope>,
 }
 
 /// The meaning of a rule.
@@ -41,14 +39,6 @@ pub struct RuleMeaning {
 pub struct Draft {
     tables: Tables,
     meaning: Meaning,
-}
-
-/// The scope keys of a rule as written.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RuleScope {
-    pub(super) paths: Vec<PathPattern>,
-    pub(super) hosts: Vec<HostPattern>,
-    pub(super) routes: Vec<String>,
 }
 
 /// A fingerprint with the full name of what it is of, which many rules share.
@@ -90,8 +80,9 @@ impl Draft {
     /// All files are read; among them lists that rules refer to.
     pub fn complete(&mut self, sources: &Sources) {
         let prints = self.tables.prints(sources);
+        let mut text = Vec::new();
         for (kind, table) in self.tables.rules.drain(..) {
-            self.meaning.add_rule(kind, &table, &prints);
+            self.meaning.add_rule(kind, &table, &prints, &mut text);
         }
         self.meaning.define(&self.tables, &prints);
     }
@@ -134,25 +125,16 @@ impl Meaning {
         draft.finish(sources, rules)
     }
 
-    fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints) {
+    /// `text`: room for what a rule says.
+    fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints, text: &mut Vec<u8>) {
         let Some(Value::String(id)) = table.get("id") else { return };
         let stage = kind.split('.').next().unwrap_or(kind);
-        let name = format!("{stage}/{id}").into_boxed_str();
-        let mut own = Vec::new();
-        string(kind, &mut own);
-        encode_plain(table, &mut own);
+        let name = [stage, "/", id].concat().into_boxed_str();
+        text.clear();
+        string(kind, text);
+        encode_plain(table, text);
         let refers = prints.references(&name, table);
-        if stage == "rbac" {
-            let paths = strings(table, "path").chain(strings(table, "paths"));
-            let hosts = strings(table, "host").chain(strings(table, "hosts"));
-            let scope = RuleScope {
-                paths: paths.filter_map(|text| PathPattern::parse(text).ok()).collect(),
-                hosts: hosts.filter_map(HostPattern::parse).collect(),
-                routes: strings(table, "routes").map(str::to_owned).collect(),
-            };
-            self.scopes.insert(name.clone(), scope);
-        }
-        self.rules.insert(name, RuleMeaning { own: fingerprint(&own), refers });
+        self.rules.insert(name, RuleMeaning { own: fingerprint(text), refers });
     }
 
     fn define(&mut self, tables: &Tables, prints: &Prints) {
@@ -181,7 +163,7 @@ impl Meaning {
 impl Prints {
     /// What a rule refers to.
     fn references(&self, name: &str, table: &Table) -> Vec<Named> {
-        let mut refers = Vec::new();
+        let mut refers: SmallVec<[&Named; 8]> = SmallVec::new();
         let networks = ["allow", "deny", "except", "networks"];
         refers.extend(
             networks.iter().flat_map(|key| strings(table, key)).filter_map(|name| self.networks.get(name)),
