@@ -283,9 +283,12 @@ impl Wire {
     /// came belongs to a request that was answered, and every byte of the answers has gone: the parser is
     /// given up, and whatever it knew with it. Whether it may.
     pub(crate) fn rest(&self) -> bool {
+        if !self.silent.get() {
+            return false;
+        }
         let whole = self.start.get() == Start::First && self.body.get() == 0 && !self.cut.get();
         let done = self.requests.get() == 0 && !self.blocked.get() && self.head.borrow().is_empty();
-        let may = self.silent.get() && self.phase.get() == Phase::Idle && whole && done;
+        let may = self.phase.get() == Phase::Idle && whole && done;
         if may {
             self.phase.set(Phase::Resting);
             self.head.take();
