@@ -73,10 +73,12 @@ pub(super) fn live(events: mpsc::Receiver<Bytes>) -> Answer {
 pub(super) fn unauthorized() -> Answer {
     let why = "this needs the admin token: `Authorization: Bearer …`\n";
     let mut answer = text(StatusCode::UNAUTHORIZED, why);
-    let realm = HeaderValue::from_static("Bearer realm=\"portcullis-admin\"");
-    answer.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
     answer
 }
+
+/// What such somebody may show.
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portcullis-admin\"");
 
 /// Another method than the path takes.
 pub(super) fn not_allowed(allow: &'static str) -> Answer {

@@ -88,8 +88,10 @@ pub(super) async fn respond(
     let Some(endpoint) = Endpoint::find(path) else {
         return match (page::find(path), &parts.method) {
             (None, _) => text(StatusCode::NOT_FOUND, NOTHING_HERE),
-            (Some(page), &Method::GET | &Method::HEAD) if caller.reads => page.answer(state, query).await,
-            (Some(_), &Method::GET | &Method::HEAD) => unauthorized(),
+            (Some(page), &Method::GET | &Method::HEAD) if caller.reads || page.is_file() => {
+                page.answer(state, query).await
+            }
+            (Some(_), &Method::GET | &Method::HEAD) => page::locked(&parts.headers),
             (Some(_), _) => not_allowed("GET, HEAD"),
         };
     };

@@ -1,6 +1,7 @@
 //! One exchange with the admin listener of a running gateway.
 //!
-//! Used by `status`, `reload`, `healthcheck`, `ban`, `unban`, `verbose` and `top`. The address comes from the command line or from
+//! Used by `status`, `reload`, `healthcheck`, `ban`, `unban`, `verbose` and `top`, and by `why`, `suggest` and
+//! `history` where there is nothing on the disk. The address comes from the command line or from
 //! the main configuration file; only its `[admin]` table is read, so that a broken edit elsewhere
 //! does not keep an operator from asking.
 
@@ -63,17 +64,24 @@ pub(super) struct Answer {
 }
 
 /// The largest answer that is read.
-const MAX_ANSWER: usize = 4 << 20;
+const MAX_ANSWER: usize = 64 << 20;
 
 impl Whom {
     /// The gateway that is meant; `token`: whether its token will be needed.
     pub(super) fn find(&self, token: bool, common: &Common) -> Result<Gateway, Reply> {
         let timeout = Duration::from_secs(self.timeout);
-        if let (Some(address), false) = (self.admin, token) {
-            return Ok(Gateway { address: reachable(address), token_file: None, socket: None, timeout });
-        }
-        let path = files::config_path(common)?;
-        let configured = load::admin(&path).map_err(|why| Reply::failure(Exit::Config, why))?;
+        let configured = files::config_path(common).and_then(|path| {
+            let admin = load::admin(&path).map_err(|why| Reply::failure(Exit::Config, why))?;
+            Ok((path, admin))
+        });
+        let (path, configured) = match (configured, self.admin) {
+            (Ok(found), _) => found,
+            // Who is asked is known, and perhaps it wants no token.
+            (Err(_), Some(address)) if !token => {
+                return Ok(Gateway { address: reachable(address), token_file: None, socket: None, timeout });
+            }
+            (Err(reply), _) => return Err(reply),
+        };
         let token_file = configured.as_ref().and_then(|admin| admin.token_file.clone());
         // A gateway at another address has another socket.
         let socket = configured.as_ref().and_then(|admin| admin.socket.clone());
@@ -101,6 +109,17 @@ impl Gateway {
     /// Asks, and waits for the whole answer.
     pub(super) fn ask(&self, method: Method, path: &str, token: Option<&str>) -> Result<Answer, String> {
         self.send(self.request(method, path, token, None)?, None)
+    }
+
+    /// Asks to read something: as anybody, and with the token where the gateway wants one.
+    pub(super) fn read(&self, path: &str) -> Result<Answer, String> {
+        let answer = self.ask(Method::GET, path, None)?;
+        match self.token(None) {
+            Ok(token) if answer.status == StatusCode::UNAUTHORIZED => {
+                self.ask(Method::GET, path, Some(&token))
+            }
+            Ok(_) | Err(_) => Ok(answer),
+        }
     }
 
     /// Asks for a change: over the socket where there is one, else with the token.
@@ -239,13 +258,18 @@ fn actor() -> Option<String> {
 impl Answer {
     /// The reply of a change: what `done` makes of the answer, or why the gateway refused.
     pub(super) fn reply(&self, done: impl FnOnce(&Value) -> String) -> Reply {
-        let told: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         if self.status.is_success() {
-            return Reply::text(Exit::Fine, done(&told));
+            return Reply::text(Exit::Fine, done(&serde_json::from_slice(&self.body).unwrap_or_default()));
         }
+        Reply::failure(Exit::Findings, self.why())
+    }
+
+    /// Why the gateway did not do as it was asked.
+    pub(super) fn why(&self) -> String {
+        let told: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         match told["error"].as_str() {
-            Some(why) => Reply::failure(Exit::Findings, printable(why)),
-            None => Reply::failure(Exit::Findings, format!("{}: {}", self.status, self.text().trim_end())),
+            Some(why) => printable(why).into_owned(),
+            None => format!("{}: {}", self.status, self.text().trim_end()),
         }
     }
 

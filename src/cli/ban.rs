@@ -59,7 +59,7 @@ pub(super) fn ban(args: &Args, common: &Common) -> Reply {
 }
 
 fn list(gateway: &Gateway, format: Format) -> Reply {
-    let answer = match gateway.ask(Method::GET, "/api/bans", None) {
+    let answer = match gateway.read("/api/bans") {
         Ok(answer) => answer,
         Err(why) => return Reply::failure(Exit::Findings, why),
     };

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use super::Common;
 use super::diagnostics;
 use super::layout::{list, printable};
+use super::progress::Teller;
 use super::reply::{Exit, Reply};
-use crate::config::{Outcome, Setup, load};
+use crate::config::load::{self, Inputs};
+use crate::config::{Outcome, Setup};
 
 /// The largest body, token or key that is read.
 const MAX_INPUT: u64 = 16 << 20;
@@ -48,7 +50,13 @@ fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 
 /// Loads the configuration, usable or not.
 pub(super) fn load(common: &Common) -> Result<Outcome, Reply> {
-    config_path(common).map(|path| load::load(&path, Timestamp::now()).0)
+    config_path(common).map(|path| load_at(&path, common).0)
+}
+
+/// Loads the configuration in a file; how far that is, is told where it takes long.
+pub(super) fn load_at(path: &Path, common: &Common) -> (Outcome, Inputs) {
+    let mut teller = Teller::new(common);
+    load::load_telling(path, Timestamp::now(), &mut |step| teller.loads(step))
 }
 
 /// Loads the configuration and tells what is wrong with it if it cannot be used.

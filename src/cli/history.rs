@@ -1,6 +1,5 @@
 //! `history`: the policies that were in force, those that were refused, and what came of them.
 
-use http::Method;
 use serde_json::{Value, json};
 
 use super::admin::Whom;
@@ -59,9 +58,9 @@ fn asked(args: &Args, common: &Common) -> Result<Vec<Entry>, Reply> {
         let hint = "the configuration has no `[server] state_dir`, so a running gateway was asked";
         Reply::failure(Exit::Findings, format!("{why}\n{hint}"))
     };
-    let answer = args.whom.find(false, common)?.ask(Method::GET, "/api/history", None).map_err(failed)?;
+    let answer = args.whom.find(false, common)?.read("/api/history").map_err(failed)?;
     if !answer.status.is_success() {
-        return Err(failed(format!("{}: {}", answer.status, answer.text().trim_end())));
+        return Err(failed(answer.why()));
     }
     let mut body: Value = serde_json::from_slice(&answer.body)
         .map_err(|error| failed(format!("the answer is no JSON: {error}")))?;

@@ -19,6 +19,7 @@ mod history;
 mod init;
 mod layout;
 mod policies;
+mod progress;
 mod records;
 mod reload;
 mod replay;

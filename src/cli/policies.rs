@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-
 use super::layout::printable;
 use super::reply::{Exit, Reply};
 use super::{Common, diagnostics, files};
@@ -128,7 +126,7 @@ pub(super) fn find(text: &str, common: &Common) -> Result<Named, Reply> {
 
 /// The policy of a file.
 pub(super) fn file(text: &str, common: &Common) -> Result<Named, Reply> {
-    let (mut outcome, _) = load::load(Path::new(text), Timestamp::now());
+    let (mut outcome, _) = files::load_at(Path::new(text), common);
     match outcome.setup.take() {
         Some(setup) => Ok(Named { name: printable(text).into_owned(), setup }),
         None => Err(broken(&outcome, common)),

@@ -33,7 +33,7 @@ pub(super) fn reload(args: &Args, common: &Common) -> Reply {
     match gateway.change(Method::POST, "/api/reload", None, args.token_file.as_deref()) {
         Ok(answer) if answer.status.is_success() => Reply::text(Exit::Fine, answer.text()),
         Ok(answer) => Reply::failure(Exit::Findings, refused(&answer)),
-        Err(reply) => reply,
+        Err(reply) => reply.with_hint("a running gateway takes a changed file over by itself, and at SIGHUP"),
     }
 }
 

@@ -95,6 +95,17 @@ impl Reply {
         self
     }
 
+    /// The same with a further line on stderr, for people.
+    pub(super) fn with_hint(self, hint: &str) -> Reply {
+        self.with_err(format_args!("{hint}\n"))
+    }
+
+    /// Why it failed, without the word for that.
+    pub(super) fn why(&self) -> String {
+        let text = anstream::adapter::strip_str(self.err.trim_end()).to_string();
+        text.strip_prefix("error: ").unwrap_or(&text).to_owned()
+    }
+
     /// Writes both texts. Whoever closes the pipe has read enough, which changes nothing about what
     /// was found.
     pub(super) fn write(self) -> ExitCode {

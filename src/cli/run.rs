@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use super::diagnostics;
@@ -17,7 +16,7 @@ use super::reply::{Exit, Reply};
 use super::{Common, files};
 use crate::admin::{Admin, AdminState};
 use crate::config::Setup;
-use crate::config::load::{self, Inputs};
+use crate::config::load::Inputs;
 use crate::metrics::Metrics;
 use crate::policy::code::Severity;
 use crate::serve::{self, BanDesk, Installer, Overrides, StartError};
@@ -59,7 +58,7 @@ pub(super) fn run(args: &Args, common: &Common) -> ExitCode {
 
 fn prepare(args: &Args, common: &Common) -> Result<(Read, PathBuf, Overrides), Reply> {
     let config = files::config_path(common)?;
-    let (mut outcome, inputs) = load::load(&config, Timestamp::now());
+    let (mut outcome, inputs) = files::load_at(&config, common);
     let refused = outcome.worst() >= Some(Severity::Deny);
     let setup = outcome.setup.take().filter(|_| !refused);
     if !outcome.diagnostics.is_empty() {

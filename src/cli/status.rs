@@ -1,7 +1,5 @@
 //! `status`: what a running gateway says about itself.
 
-use http::Method;
-
 use super::admin::Whom;
 use super::reply::{Exit, Reply};
 use super::{Common, Format};
@@ -23,7 +21,7 @@ pub(super) fn status(args: &Args, common: &Common) -> Reply {
         Ok(gateway) => gateway,
         Err(reply) => return reply,
     };
-    match gateway.ask(Method::GET, "/api/status", None) {
+    match gateway.read("/api/status") {
         Ok(answer) => {
             let exit = if answer.status.is_success() { Exit::Fine } else { Exit::Findings };
             match (args.format, exit) {

@@ -59,7 +59,7 @@ pub(super) fn verbose(args: &Args, common: &Common) -> Reply {
     } else if args.off {
         gateway.change(Method::DELETE, path, None, token_file)
     } else {
-        gateway.ask(Method::GET, path, None).map_err(|why| Reply::failure(Exit::Findings, why))
+        gateway.read(path).map_err(|why| Reply::failure(Exit::Findings, why))
     };
     match answer {
         Ok(answer) => answer.reply(told),

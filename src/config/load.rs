@@ -32,7 +32,12 @@ const MAX_INCLUDES: usize = 10_000;
 
 /// Loads and compiles the configuration in this file.
 pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
-    let (outcome, inputs, _) = load_beside(path, now, |_| None::<()>);
+    load_telling(path, now, &mut |_| {})
+}
+
+/// The same, and tells meanwhile how far it is with what is large.
+pub fn load_telling(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>)) -> (Outcome, Inputs) {
+    let (outcome, inputs, _) = load_with(path, now, tell, |_| None::<()>);
     (outcome, inputs)
 }
 
@@ -47,26 +52,38 @@ pub(crate) enum News<'l> {
     Compiled(&'l Policy, &'l Sources),
 }
 
-/// The same, and what somebody makes of it on a thread of its own meanwhile.
+/// Loads and compiles, and gives what somebody makes of it on a thread of its own meanwhile.
 pub(crate) fn load_beside<T: Send>(
     path: &Path,
     now: Timestamp,
     follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
 ) -> (Outcome, Inputs, Option<T>) {
+    load_with(path, now, &mut |_| {}, follow)
+}
+
+fn load_with<T: Send>(
+    path: &Path,
+    now: Timestamp,
+    tell: &mut dyn FnMut(Step<'_>),
+    follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
+) -> (Outcome, Inputs, Option<T>) {
     let compiled = OnceLock::new();
-    let mut inputs = Inputs::default();
+    let mut reader = Reader { inputs: Inputs::default(), large: 0, tell };
     let (allow, diagnostics, made) = thread::scope(|scope| {
-        let (tell, news) = mpsc::channel();
-        let following = thread::Builder::new().spawn_scoped(scope, move || follow(news));
+        let (news, arriving) = mpsc::channel();
+        let following = thread::Builder::new().spawn_scoped(scope, move || follow(arriving));
         // Whoever does not follow to the end misses the rest.
-        let tell = move |news| drop(tell.send(news));
-        let (documents, sources, mut diagnostics) = read_all(path, &mut inputs, &tell);
-        tell(News::All(sources.clone()));
+        let spread = move |what| drop(news.send(what));
+        let (documents, sources, mut diagnostics) = read_all(path, &mut reader, &spread);
+        spread(News::All(sources.clone()));
+        if reader.large > 0 {
+            (reader.tell)(Step::Compiling { bytes: reader.large });
+        }
         let compiled = compiled.get_or_init(|| documents.settle(sources, now, &mut diagnostics));
         if let Some(policy) = compiled.policy(&diagnostics) {
-            tell(News::Compiled(policy, &compiled.marked));
+            spread(News::Compiled(policy, &compiled.marked));
         }
-        drop(tell);
+        drop(spread);
         let allow = compiled.lint(now, &mut diagnostics);
         (allow, diagnostics, following.ok().and_then(|following| following.join().ok().flatten()))
     });
@@ -76,35 +93,35 @@ pub(crate) fn load_beside<T: Send>(
     };
     let mut diagnostics = Diagnostics::default();
     if let Some(setup) = &mut outcome.setup {
-        read_tls(&mut setup.settings, &mut inputs, now, &mut diagnostics);
-        read_client_tls(&mut setup.settings, &mut inputs, &mut diagnostics);
+        read_tls(&mut setup.settings, &mut reader, now, &mut diagnostics);
+        read_client_tls(&mut setup.settings, &mut reader, &mut diagnostics);
     }
     if diagnostics.has_errors() {
         outcome.setup = None;
     }
     outcome.diagnostics.extend(diagnostics.into_sorted());
-    (outcome.settled(), inputs, made)
+    (outcome.settled(), reader.inputs, made)
 }
 
 /// Reads the main file, the files that it includes, and the files that these refer to.
 fn read_all<'l>(
     path: &Path,
-    inputs: &mut Inputs,
-    tell: &impl Fn(News<'l>),
+    reader: &mut Reader<'_>,
+    spread: &impl Fn(News<'l>),
 ) -> (Documents, Sources, Diagnostics) {
     let mut sources = Sources::default();
     let mut diagnostics = Diagnostics::default();
     let mut documents = Documents::default();
-    match inputs.read(path, MAX_POLICY) {
+    match reader.read(path, MAX_POLICY) {
         Ok(text) => {
             let main = sources.add_policy(path.to_string_lossy(), text);
-            tell_of(main, &sources, tell);
+            spread_file(main, &sources, spread);
             documents.read(main, &sources, &mut diagnostics);
-            include(&mut documents, &mut sources, inputs, &mut diagnostics, tell);
-            attach(&mut sources, inputs, &mut diagnostics);
+            include(&mut documents, &mut sources, reader, &mut diagnostics, spread);
+            attach(&mut sources, reader, &mut diagnostics);
             let globs: Vec<At<String>> = documents.programs().cloned().collect();
             for glob in globs {
-                programs(&glob, &mut sources, inputs, &mut diagnostics, MAX_PROGRAM_DEPTH);
+                programs(&glob, &mut sources, reader, &mut diagnostics, MAX_PROGRAM_DEPTH);
             }
         }
         Err(failure) => {
@@ -117,17 +134,44 @@ fn read_all<'l>(
     (documents, sources, diagnostics)
 }
 
-fn tell_of<'l>(file: FileId, sources: &Sources, tell: &impl Fn(News<'l>)) {
+fn spread_file<'l>(file: FileId, sources: &Sources, spread: &impl Fn(News<'l>)) {
     if let Some(source) = sources.get(file) {
-        tell(News::File(file, Arc::clone(&source.text)));
+        spread(News::File(file, Arc::clone(&source.text)));
     }
+}
+
+/// What takes long about a large configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// A large file is being read.
+    Reading {
+        /// Which.
+        path: &'a Path,
+        /// Bytes so far.
+        done: u64,
+        /// Of so many.
+        length: u64,
+    },
+    /// All is read, and the large files hold so many bytes.
+    Compiling {
+        /// So many.
+        bytes: u64,
+    },
+}
+
+/// Reads files, notes which, and tells how far it is.
+struct Reader<'t> {
+    inputs: Inputs,
+    /// Bytes of the files that are large.
+    large: u64,
+    tell: &'t mut dyn FnMut(Step<'_>),
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
 /// the next restart; a file that changes is a reason to load again.
-fn read_tls(settings: &mut Settings, inputs: &mut Inputs, now: Timestamp, diagnostics: &mut Diagnostics) {
+fn read_tls(settings: &mut Settings, reader: &mut Reader<'_>, now: Timestamp, diagnostics: &mut Diagnostics) {
     for tls in settings.listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()) {
-        match tls.read(&mut |path, limit| inputs.read(path, limit).map_err(|failure| failure.why)) {
+        match tls.read(&mut |path, limit| reader.read(path, limit).map_err(|failure| failure.why)) {
             Ok(material) => {
                 for (file, served) in tls.certificates.iter().zip(&material.certificates) {
                     if served.ends <= now {
@@ -149,10 +193,10 @@ fn read_tls(settings: &mut Settings, inputs: &mut Inputs, now: Timestamp, diagno
 }
 
 /// Reads what upstreams are verified with and shown.
-fn read_client_tls(settings: &mut Settings, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
+fn read_client_tls(settings: &mut Settings, reader: &mut Reader<'_>, diagnostics: &mut Diagnostics) {
     for tls in settings.upstreams.iter_mut().filter_map(|upstream| upstream.tls.as_mut()) {
-        let mut reader = |path: &Path, limit| inputs.read(path, limit).map_err(|failure| failure.why);
-        if let Err(why) = tls.build(&mut reader) {
+        let mut read = |path: &Path, limit| reader.read(path, limit).map_err(|failure| failure.why);
+        if let Err(why) = tls.build(&mut read) {
             diagnostics
                 .push(Code::File, tls.place, why)
                 .help("`ca`, `cert` and `key` are PEM files: authorities, a chain, and the chain's key");
@@ -168,28 +212,29 @@ pub fn recall(mut sources: Sources, now: Timestamp) -> Outcome {
     for file in files {
         documents.read(file, &sources, &mut diagnostics);
     }
-    attach(&mut sources, &mut Inputs::default(), &mut diagnostics);
+    let mut reader = Reader { inputs: Inputs::default(), large: 0, tell: &mut |_| {} };
+    attach(&mut sources, &mut reader, &mut diagnostics);
     documents.compile(sources, now, diagnostics).settled()
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a
 /// running gateway can be asked while its files are broken, and quickly while they are large.
 pub fn admin(path: &Path) -> Result<Option<Admin>, String> {
-    let text = read(path, MAX_POLICY)
+    let text = read(path, MAX_POLICY, &mut |_, _| {})
         .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
     Ok(super::admin(&Sources::single(path.to_string_lossy(), text)))
 }
 
 /// The state folder as the main file names it. Only that table is looked at.
 pub fn state_dir(path: &Path) -> Result<Option<PathBuf>, String> {
-    let text = read(path, MAX_POLICY)
+    let text = read(path, MAX_POLICY, &mut |_, _| {})
         .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
     Ok(super::state_dir(&Sources::single(path.to_string_lossy(), text)))
 }
 
 /// The file of the decision log as the main file names it, if it is one. Only that table is looked at.
 pub fn log_file(path: &Path) -> Result<Option<PathBuf>, String> {
-    let text = read(path, MAX_POLICY)
+    let text = read(path, MAX_POLICY, &mut |_, _| {})
         .map_err(|failure| format!("`{}` cannot be read: {}", path.display(), failure.why))?;
     Ok(super::log_file(&Sources::single(path.to_string_lossy(), text)))
 }
@@ -230,14 +275,21 @@ impl Inputs {
         };
         self.files.keys().map(folder).collect()
     }
+}
 
+impl Reader<'_> {
     /// Reads a file, and notes how it looked before.
     fn read(&mut self, path: &Path, limit: u64) -> Result<String, Failure> {
-        self.files.insert(path.to_owned(), Look::at(path));
-        let read = read(path, limit);
+        self.inputs.files.insert(path.to_owned(), Look::at(path));
+        let read = read(path, limit, &mut |done, length| {
+            if done == length {
+                self.large += length;
+            }
+            (self.tell)(Step::Reading { path, done, length });
+        });
         if read.as_ref().is_err_and(|failure| failure.transient) {
             // Nothing will change on the file when there are descriptors again, so it counts as unseen.
-            self.files.insert(path.to_owned(), None);
+            self.inputs.files.insert(path.to_owned(), None);
         }
         read
     }
@@ -259,15 +311,15 @@ impl Look {
 fn include<'l>(
     documents: &mut Documents,
     sources: &mut Sources,
-    inputs: &mut Inputs,
+    reader: &mut Reader<'_>,
     diagnostics: &mut Diagnostics,
-    tell: &impl Fn(News<'l>),
+    spread: &impl Fn(News<'l>),
 ) {
     let mut seen: Vec<PathBuf> = Vec::new();
     let globs: Vec<At<String>> = documents.includes().to_vec();
     for pattern in globs {
         let resolved = sources.resolve(pattern.place.file, &pattern.value);
-        inputs.globs.push(resolved.clone());
+        reader.inputs.globs.push(resolved.clone());
         let paths = match glob::glob(&resolved) {
             Ok(paths) => paths,
             Err(error) => {
@@ -311,10 +363,10 @@ fn include<'l>(
                 continue;
             }
             seen.push(identity);
-            match inputs.read(&path, MAX_POLICY) {
+            match reader.read(&path, MAX_POLICY) {
                 Ok(text) => {
                     let file = sources.add_policy(path.to_string_lossy(), text);
-                    tell_of(file, sources, tell);
+                    spread_file(file, sources, spread);
                     documents.read(file, sources, diagnostics);
                 }
                 Err(failure) => {
@@ -334,13 +386,13 @@ fn include<'l>(
     }
 }
 
-fn attach(sources: &mut Sources, inputs: &mut Inputs, diagnostics: &mut Diagnostics) {
+fn attach(sources: &mut Sources, reader: &mut Reader<'_>, diagnostics: &mut Diagnostics) {
     for file in diagnostics.files().to_vec() {
         let path = sources.resolve(file.place.file, &file.value);
         if sources.has_attached(&path) {
             continue;
         }
-        match inputs.read(Path::new(&path), MAX_ATTACHED) {
+        match reader.read(Path::new(&path), MAX_ATTACHED) {
             Ok(text) => drop(sources.attach(path, text)),
             Err(Failure { absent: true, .. }) => sources.attach_failure(path, Attached::Absent),
             Err(Failure { why, .. }) => sources.attach_failure(path, Attached::Unreadable(why)),
@@ -355,7 +407,7 @@ const MAX_PROGRAM_DEPTH: usize = 16;
 fn programs(
     pattern: &At<String>,
     sources: &mut Sources,
-    inputs: &mut Inputs,
+    reader: &mut Reader<'_>,
     diagnostics: &mut Diagnostics,
     depth: usize,
 ) {
@@ -363,7 +415,7 @@ fn programs(
     if sources.expanded(pattern.place.file, &pattern.value).is_some() || depth == 0 {
         return;
     }
-    inputs.globs.push(resolved.clone());
+    reader.inputs.globs.push(resolved.clone());
     let mut files = Vec::new();
     let paths = match glob::glob(&resolved) {
         Ok(paths) => paths.filter_map(Result::ok).take(MAX_INCLUDES).collect::<Vec<_>>(),
@@ -385,15 +437,15 @@ fn programs(
             diagnostics.push(Code::Include, pattern.place, message);
             continue;
         }
-        match inputs.read(&path, MAX_POLICY) {
+        match reader.read(&path, MAX_POLICY) {
             Ok(text) => {
                 let references = crate::policy::waf::references(&text);
                 let file = sources.attach_program(name, text);
                 files.push(file);
-                attach_lists(file, &references.files, sources, inputs);
+                attach_lists(file, &references.files, sources, reader);
                 for program in references.programs {
                     let at = At { value: program, place: Place { file, ..Place::default() } };
-                    programs(&at, sources, inputs, diagnostics, depth - 1);
+                    programs(&at, sources, reader, diagnostics, depth - 1);
                 }
             }
             Err(failure) => {
@@ -406,13 +458,13 @@ fn programs(
 }
 
 /// Reads the lists that a program refers to.
-fn attach_lists(file: FileId, paths: &[String], sources: &mut Sources, inputs: &mut Inputs) {
+fn attach_lists(file: FileId, paths: &[String], sources: &mut Sources, reader: &mut Reader<'_>) {
     for path in paths {
         let path = sources.resolve(file, path);
         if sources.has_attached(&path) {
             continue;
         }
-        match inputs.read(Path::new(&path), MAX_ATTACHED) {
+        match reader.read(Path::new(&path), MAX_ATTACHED) {
             Ok(text) => drop(sources.attach(path, text)),
             Err(Failure { absent: true, .. }) => sources.attach_failure(path, Attached::Absent),
             Err(Failure { why, .. }) => sources.attach_failure(path, Attached::Unreadable(why)),
@@ -442,7 +494,11 @@ impl Failure {
     }
 }
 
-fn read(path: &Path, limit: u64) -> Result<String, Failure> {
+/// A file larger than this is large: what is done with it takes long enough to be seen.
+const LARGE: u64 = 4 << 20;
+
+/// Reads a file; of a large one, tells after each piece how much of it there is.
+fn read(path: &Path, limit: u64, tell: &mut dyn FnMut(u64, u64)) -> Result<String, Failure> {
     // Without O_NONBLOCK, opening a FIFO waits for somebody to write to it.
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let mut file = open.map_err(|error| Failure {
@@ -450,12 +506,23 @@ fn read(path: &Path, limit: u64) -> Result<String, Failure> {
         transient: matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
         ..Failure::new(describe(error.kind(), &error))
     })?;
-    check_kind(&file, limit)?;
+    let length = check_kind(&file, limit)?;
     let mut bytes = Vec::new();
-    let read = (&mut file).take(limit + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::new(describe(error.kind(), &error)))?;
-    if bytes.len() as u64 > limit {
-        return Err(too_large(limit));
+    loop {
+        let room = (limit + 1).saturating_sub(bytes.len() as u64).min(LARGE);
+        let read = (&mut file).take(room).read_to_end(&mut bytes);
+        let read = read.map_err(|error| Failure::new(describe(error.kind(), &error)))?;
+        if bytes.len() as u64 > limit {
+            return Err(too_large(limit));
+        }
+        if (read as u64) < room {
+            break;
+        }
+        // It may grow while it is read.
+        tell((bytes.len() as u64).min(length.saturating_sub(1)), length);
+    }
+    if length > LARGE {
+        tell(length, length);
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
@@ -467,7 +534,8 @@ fn read(path: &Path, limit: u64) -> Result<String, Failure> {
     })
 }
 
-fn check_kind(file: &File, limit: u64) -> Result<(), Failure> {
+/// How long a regular file is.
+fn check_kind(file: &File, limit: u64) -> Result<u64, Failure> {
     let meta = file.metadata().map_err(|error| Failure::new(error.to_string()))?;
     if meta.is_dir() {
         return Err(Failure::new("it is a directory"));
@@ -475,7 +543,7 @@ fn check_kind(file: &File, limit: u64) -> Result<(), Failure> {
     if !meta.is_file() {
         return Err(Failure::new("it is not a regular file"));
     }
-    if meta.len() > limit { Err(too_large(limit)) } else { Ok(()) }
+    if meta.len() > limit { Err(too_large(limit)) } else { Ok(meta.len()) }
 }
 
 fn too_large(limit: u64) -> Failure {

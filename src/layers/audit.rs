@@ -2,9 +2,9 @@
 //! writes the one record of each request.
 //!
 //! A refusal's record is written before its answer is sent. An allow's record is written when its
-//! answer ends, so the body carries what is known of the request until then. A request that ends in
-//! neither way (the client hung up, something panicked) is recorded when what is known of it is
-//! dropped.
+//! answer ends, so the body carries what is known of the request until then ([`Outgoing`]). A request
+//! that ends in neither way (the client hung up, something panicked) is recorded when what is known of
+//! it is dropped.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,9 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderValue, Response, Version, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -24,10 +22,10 @@ use super::answer::{mark, must_close, own, panicked, render};
 use super::context::{Context, Peer, Switch};
 use super::held::Held;
 use super::judged::{Judged, Reply, Verdicts};
+use super::outgoing::Outgoing;
 use super::record::{End, Ending};
 use crate::decision::Denial;
 use crate::facts::Facts;
-use crate::upstream::{BodyFailure, Fault, ResponseBody};
 
 /// The layer.
 #[derive(Clone, Debug)]
@@ -69,8 +67,8 @@ pin_project! {
         // None: it panicked.
         #[pin]
         future: Option<F>,
-        // A refusal whose record is being written.
-        writing: Option<Pin<Box<dyn Future<Output = Response<Outgoing>>>>>,
+        // An answer that is whole, and whose record is being written.
+        writing: Option<Writing>,
         context: Rc<Context>,
         peer: Rc<Peer>,
         version: Version,
@@ -83,7 +81,9 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let finish = |response: Response<Outgoing>| {
-            let leaving = this.context.draining.get();
+            // A connection that changes its protocol goes on for as long as both ends want.
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            let leaving = this.context.draining.get() && !switches;
             Poll::Ready(Ok(if leaving { closing(response, *this.version) } else { response }))
         };
         if let Some(writing) = this.writing {
@@ -109,35 +109,63 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
         };
         let Reply { mut judged, parts, verdict } = reply;
         let (ending, fields) = match verdict {
-            Verdicts::Answered(response) => return finish(allow(judged, response)),
+            Verdicts::Answered(response) => {
+                let response = mark(&judged, response);
+                let status = response.status().as_u16();
+                let mut response = response.map(|body| Outgoing::of(body, judged, status));
+                // What is at hand as a whole is sent when its record is written. (What is still to come
+                // holds back its end.)
+                let log = &this.context.log;
+                if !(log.precedes_answers() && response.body_mut().read_ahead(cx)) {
+                    return finish(response);
+                }
+                let context = Rc::clone(this.context);
+                return begin(this.writing, cx, finish, async move {
+                    response.body().recorded(&context).await;
+                    response
+                });
+            }
             Verdicts::Switched(response, tunnel) => {
                 let response = mark(&judged, response);
                 let end = End::new(response.status().as_u16(), 0, Ending::Allowed);
-                judged.record(&end);
+                let number = judged.record(&end);
                 this.peer.switch.replace(Some(Switch { tunnel, held: judged }));
-                return Poll::Ready(Ok(response.map(|body| Outgoing {
-                    body,
-                    held: None,
-                    out: 0,
-                    status: 101,
-                    cut: None,
-                })));
+                let response = response.map(Outgoing::switched);
+                let Some(number) = number else { return finish(response) };
+                let context = Rc::clone(this.context);
+                return begin(this.writing, cx, finish, async move {
+                    context.log.arrived(number).await;
+                    response
+                });
             }
             Verdicts::Own(rule) => (Ending::Own(rule), parts.map(|parts| parts.headers)),
             Verdicts::Denied(denial) => (Ending::Denied(denial), parts.map(|parts| parts.headers)),
             Verdicts::Failed(fault) => (Ending::Denied(fault.denial()), parts.map(|parts| parts.headers)),
         };
         let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
-        let mut writing = Box::pin(conclude(judged, ending, fields, *this.version));
-        match writing.as_mut().poll(cx) {
-            Poll::Ready(response) => finish(response),
-            Poll::Pending => {
-                *this.writing = Some(writing);
-                Poll::Pending
-            }
+        let version = *this.version;
+        begin(this.writing, cx, finish, conclude(judged, ending, fields, version))
+    }
+}
+
+/// Begins to write what comes before an answer; mostly it must be waited for.
+fn begin<T>(
+    place: &mut Option<Writing>,
+    cx: &mut TaskContext<'_>,
+    finish: impl FnOnce(Response<Outgoing>) -> Poll<T>,
+    writing: impl Future<Output = Response<Outgoing>> + 'static,
+) -> Poll<T> {
+    let mut writing: Writing = Box::pin(writing);
+    match writing.as_mut().poll(cx) {
+        Poll::Ready(response) => finish(response),
+        Poll::Pending => {
+            *place = Some(writing);
+            Poll::Pending
         }
     }
 }
+
+type Writing = Pin<Box<dyn Future<Output = Response<Outgoing>>>>;
 
 /// Renders an answer of our own, writes its record, and only then lets it go.
 async fn conclude(
@@ -176,110 +204,6 @@ fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgo
     response
 }
 
-fn allow(judged: Held, response: Response<ResponseBody>) -> Response<Outgoing> {
-    let response = mark(&judged, response);
-    let status = response.status().as_u16();
-    response.map(|body| Outgoing { body, held: Some(judged), out: 0, status, cut: None })
-}
-
-/// The body of an answer; that of an allow writes its record when it ends.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    body: ResponseBody,
-    held: Option<Held>,
-    out: u64,
-    status: u16,
-    /// How the upstream's answer broke off, while what came before is still being sent.
-    cut: Option<BodyFailure>,
-}
-
-impl Outgoing {
-    /// An answer of our own, which is recorded already.
-    fn whole(response: Response<Bytes>) -> Response<Outgoing> {
-        let status = response.status().as_u16();
-        response.map(|body| Outgoing {
-            body: ResponseBody::Whole(Some(body).filter(|body| !body.is_empty())),
-            held: None,
-            out: 0,
-            status,
-            cut: None,
-        })
-    }
-
-    /// Ends with the failure of the upstream's answer.
-    fn fail(&mut self, failure: BodyFailure) -> Option<Result<Frame<Bytes>, BodyFailure>> {
-        self.finish(Ending::Cut(match failure {
-            BodyFailure::Cut => Fault::Reset,
-            BodyFailure::Late => Fault::Timeout,
-        }));
-        Some(Err(failure))
-    }
-
-    fn finish(&mut self, ending: Ending) {
-        if let Some(mut held) = self.held.take() {
-            held.record(&End::new(self.status, self.out, ending));
-        }
-    }
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = BodyFailure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        if let Some(failure) = self.cut.take() {
-            return Poll::Ready(self.fail(failure));
-        }
-        let mut frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let (Some(Ok(frame)), Some(held)) = (&mut frame, &self.held)
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            held.installed.snapshot.hygiene.clean_response(trailers);
-        }
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.out += data.remaining() as u64;
-                }
-                if self.body.is_end_stream() {
-                    self.finish(Ending::Allowed);
-                }
-            }
-            Some(Err(failure)) => {
-                // hyper throws away what it has not sent yet when it hears of this. One turn later the
-                // client has the head, whose status the record names, and what came of the body.
-                self.cut = Some(*failure);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            None => self.finish(Ending::Allowed),
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        if let Some(failure) = self.cut.take() {
-            let _ = self.fail(failure);
-        }
-        // hyper does not poll a body that says it has ended.
-        let ending = if self.body.is_end_stream() { Ending::Allowed } else { Ending::ClientGone };
-        self.finish(ending);
-    }
-}
-
 impl Judged {
     /// The facts, with the header fields given anew: they went to the upstream.
     pub(crate) fn facts<'a>(&'a self, headers: &'a HeaderMap) -> Facts<'a> {
@@ -290,7 +214,7 @@ impl Judged {
 #[cfg(test)]
 #[allow(clippy::panic, reason = "what a panic does is the subject")]
 mod tests {
-    use http::StatusCode;
+    use http_body_util::BodyExt as _;
 
     use super::*;
     use crate::facts::Scheme;
@@ -326,8 +250,8 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::CONNECTION], "close");
         assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
-        let ResponseBody::Whole(Some(body)) = &response.body().body else { panic!("a body") };
-        let body: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!((&body["rule"], &body["status"]), (&"fault/internal".into(), &503.into()));
         assert_eq!(context.handles.borrow().metrics().panics.get(), 1);
         assert!(!context.panicked.get());

@@ -43,10 +43,16 @@ impl Held {
         self.judged.line(&self.context, end, headers, nearest)
     }
 
-    /// Counts and records a request whose answer has gone or never comes.
-    pub(super) fn record(&mut self, end: &End) {
+    /// The same, for what outlives this.
+    pub(super) fn shared_context(&self) -> Rc<Context> {
+        Rc::clone(&self.context)
+    }
+
+    /// Counts and records a request whose answer ends now, has gone or never comes; the number of its
+    /// record if that comes before the end of the answer.
+    pub(super) fn record(&mut self, end: &End) -> Option<u64> {
         let line = self.end(end, None, &[]);
-        self.context.log.push(&line);
+        self.context.log.push_before_answer(&line)
     }
 
     /// An upgraded connection has closed; its change of protocol was recorded before.

@@ -84,7 +84,7 @@ codes! {
     RolesNotAllowed = "roles-not-allowed" Warning, "A JWT source reads roles and may bring none: there are several issuers, and this one has no `roles_allowed`. Otherwise each issuer could hand out the roles that were meant for another's tokens.";
     KeySkipped = "key-skipped" Warning, "A key of a key set cannot be used and is left out: it is for encryption, of an unknown kind, too weak, or broken. Tokens signed with it are refused as `authn/key-unknown`.";
     ShadowedRule = "shadowed-rule" Warning, "A rule never decides anything, because rules before it decide every request that it is about. The message says which.";
-    NeverMatches = "never-matches" Warning, "No request is ever judged by a rule: it is about paths, hosts or methods that no route serves, or that the routes it names do not serve.";
+    NeverMatches = "never-matches" Warning, "A rule never matches: it is about requests that no route serves, or that the routes it names do not serve; it looks at bodies that are not read; or its condition asks for text that its transformations never leave.";
     RedundantGrant = "redundant-grant" Warning, "A grant allows nothing that other grants do not allow. The message says which they are.";
     OverbroadDeny = "overbroad-deny" Warning, "A deny forbids all that a grant allows, to everybody whom the grant allows it. A deny beats every grant, so the grant gives nothing.";
     AllowAll = "allow-all" Warning, "A grant allows everything to everybody: `roles = [\"anyone\"]` without path, method, host, route or condition.";
@@ -92,6 +92,7 @@ codes! {
     RoleWithoutSource = "role-without-source" Warning, "Rules name a role that no source of `[authn]` can bring, nor any role that inherits it. What is granted to it is granted to nobody.";
     UnknownClaim = "unknown-claim" Warning, "A condition looks at a claim that no source of `[authn]` can bring. In a grant such a condition is never met, in a deny always.";
     LookalikePath = "lookalike-path" Warning, "A path that is open to everybody and one that is protected are the same but for upper and lower case, or a slash at the end.";
+    ShadowedRoute = "shadowed-route" Warning, "A route serves nothing, because more specific routes together take every request that it would serve. The message says which.";
     UnreachedRoute = "unreached-route" Warning, "No grant is about any request of a route, so every request to it is refused.";
     MatchesEverything = "matches-everything" Warning, "The expression of a WAF rule matches every text that is not empty, or with `not` none.";
     UselessExclusion = "useless-exclusion" Warning, "An exclusion keeps nothing from a rule: the rule does not run, looks at none of these texts, or is about other requests.";

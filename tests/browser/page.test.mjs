@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import AxeBuilder from "@axe-core/playwright";
-import { KEY, openPage, startBrowser, startGateway } from "./support.mjs";
+import { KEY, openPage, startBrowser, startGateway, startOpenGateway } from "./support.mjs";
 
 const LEVEL_AA = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 
@@ -265,5 +265,107 @@ describe("history", () => {
     } finally {
       await own.stop();
     }
+  });
+});
+
+describe("a rule that refuses much more after a reload", () => {
+  it("is in the history with the policy, and leads to its refusals", async () => {
+    const own = await startGateway();
+    try {
+      // What was counted by then is looked at once a second, and there must be enough of it.
+      for (let number = 0; number < 80; number += 1) await own.ask("GET", "/");
+      const freeze = '[[rbac.deny]]\nid = "freeze"\npath = "/"\n';
+      await own.reconfigure((text) => text + freeze);
+      const jumped = (entries) => entries.some((entry) => entry.kind === "jump");
+      while (!jumped(await own.history())) await own.ask("GET", "/");
+      const { page, problems } = await openPage(browser.context, own.page);
+      await page.goto(`${own.page}/history`);
+      await page.getByRole("heading", { name: /^Refusals jumped/ }).waitFor();
+      await page.getByText(/With policy 2-[0-9a-f]{8} rbac\/freeze refuses/).waitFor();
+      await page.getByRole("link", { name: "rbac/freeze" }).click();
+      await page.locator("#records tr").first().waitFor();
+      const rules = await page.locator("#records td:nth-child(4) code").allTextContents();
+      assert.deepEqual([...new Set(rules)], ["rbac/freeze"]);
+      await page.goto(`${own.page}/rules`);
+      const row = page.getByRole("row").filter({ hasText: "rbac/freeze" });
+      assert.ok(Number(await row.locator("td").nth(5).getAttribute("data-sort")) > 0, "its share is told");
+      await row.locator("time").first().waitFor();
+      assert.deepEqual(problems, []);
+    } finally {
+      await own.stop();
+    }
+  });
+});
+
+describe("upstreams", () => {
+  it("have their state", async () => {
+    await on("/upstreams", async (page) => {
+      await page.getByRole("row", { name: /gone.*http:\/\/127\.0\.0\.1:1/ }).waitFor();
+      await page.getByRole("row", { name: /demo.*builtin:echo.*up/ }).waitFor();
+    });
+  });
+});
+
+describe("from elsewhere than loopback", () => {
+  let open;
+  before(async () => { open = await startOpenGateway(); });
+  after(() => open?.stop());
+
+  // The browser itself says of the page that asks for the token that it was refused.
+  const expected = (problems) => problems.filter((problem) => !problem.includes("401 (Unauthorized)"));
+
+  const unlock = async (page, token = open.token) => {
+    await page.getByLabel("Token").first().fill(token);
+    await page.getByRole("button", { name: "Open" }).click();
+  };
+
+  it("asks for the token, and everything works with it until the tab is closed", async () => {
+    const { page, problems } = await openPage(browser.context, open.page);
+    const answer = await page.goto(`${open.page}/?decision=deny`);
+    assert.equal(answer.status(), 401);
+    const { violations } = await new AxeBuilder({ page }).withTags(LEVEL_AA).analyze();
+    assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`), []);
+    // Nothing is told before.
+    assert.ok(!(await page.content()).includes("rbac/default-deny"));
+    await unlock(page, "not the token, but as long as it");
+    await page.getByText("That is not the token.").waitFor();
+    await unlock(page);
+    await page.getByRole("heading", { name: "Decisions", exact: true }).waitFor();
+    assert.ok((await page.locator("#records tr").count()) > 3);
+
+    // Links, forms, back and forth, and what the script does.
+    await page.getByRole("link", { name: "Rules", exact: true }).click();
+    await page.getByRole("columnheader", { name: /^Refused/ }).getByRole("button").click();
+    assert.equal(new URL(page.url()).pathname, "/rules");
+    await page.goBack();
+    await page.getByRole("searchbox", { name: "Find a decision" }).fill(open.refused.headers["x-request-id"]);
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "DELETE /orders/42" }).waitFor();
+    await page.getByLabel("Roles").fill("orders-admin");
+    await page.getByRole("button", { name: "What would happen?" }).click();
+    await page.getByText("Allowed by rbac/orders-write").waitFor();
+    await page.getByRole("link", { name: "Bans", exact: true }).click();
+    await page.getByLabel("Address or network").fill("203.0.113.60");
+    await page.getByLabel("For how long").fill("30m");
+    await page.getByLabel("Why").fill("scans");
+    await page.getByRole("button", { name: "Ban", exact: true }).click();
+    await page.getByRole("cell", { name: "203.0.113.60", exact: true }).waitFor();
+
+    await page.getByRole("link", { name: "Decisions", exact: true }).click();
+    await page.getByRole("button", { name: "Follow live" }).click();
+    await page.getByRole("status").filter({ hasText: "Waiting for decisions" }).waitFor();
+    await open.ask("GET", "/live/2", { "x-forwarded-for": "203.0.113.78" });
+    await page.locator("#records tr.new").filter({ hasText: "/live/2" }).waitFor();
+    await page.getByRole("button", { name: "Follow live" }).click();
+
+    // Loading it anew needs no new token; another tab does.
+    await page.reload();
+    await page.getByRole("heading", { name: "Decisions", exact: true }).waitFor();
+    assert.deepEqual(expected(problems), []);
+    await page.close();
+    const other = await openPage(browser.context, open.page);
+    await other.page.goto(`${open.page}/`);
+    await other.page.getByRole("heading", { name: "This page needs the admin token" }).waitFor();
+    await other.page.close();
   });
 });

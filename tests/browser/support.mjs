@@ -103,6 +103,10 @@ const KEY = { "x-api-key": "demo-reader-key" };
 
 export const startGateway = async () => startWith(CONFIG);
 
+// One whose page others can reach, so that reading needs the token too.
+export const startOpenGateway = async () =>
+  startWith(CONFIG.replace('[admin]\nlisten = "127.0.0.1:0"', '[admin]\nlisten = "0.0.0.0:0"'));
+
 const startWith = async (text) => {
   const folder = await mkdtemp(join(tmpdir(), "portcullis-"));
   const config = join(folder, "portcullis.toml");
@@ -122,16 +126,20 @@ const startWith = async (text) => {
     });
   });
   child.removeAllListeners("exit");
-  const status = async () => (await fetch(`http://${found.admin}/api/status`)).json();
+  const token = (await readFile(join(folder, "admin.token"), "utf8")).trim();
+  const page = `http://${found.admin.replace("0.0.0.0", "127.0.0.1")}`;
+  const read = async (path) => (await fetch(page + path, { headers: { authorization: `Bearer ${token}` } })).json();
+  const status = () => read("/api/status");
   const gateway = {
     ...found,
-    page: `http://${found.admin}`,
-    token: (await readFile(join(folder, "admin.token"), "utf8")).trim(),
+    page,
+    token,
     ask: (method, path, headers = {}) => ask(found.address, method, path, headers),
+    history: async () => (await read("/api/history")).history,
     // What the page reads is there once the answer of the API has it.
     settled: async (query, count) => {
       for (;;) {
-        const answer = await (await fetch(`http://${found.admin}/api/decisions?${query}`)).json();
+        const answer = await read(`/api/decisions?${query}`);
         if (answer.matched >= count) return answer.decisions;
       }
     },

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
+use crate::support::tls::Authority;
 use crate::support::{Gateway, Response, get, get_local, read_response, request, wait_until};
 
 const CONFIG: &str = r#"
@@ -557,4 +558,50 @@ fn conforms(description: &Value, schema: &Value, document: &Value) {
     let problems: Vec<String> =
         validator.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect();
     assert!(problems.is_empty(), "{problems:#?} in {document}");
+}
+
+#[test]
+fn a_browser_from_elsewhere_is_asked_for_the_token_and_told_nothing() {
+    let gateway = Gateway::start(CONFIG);
+    let admin = gateway.admin.expect("an admin listener");
+    let elsewhere = ("Host", "gateway.example");
+    let browser = ("Accept", "text/html,application/xhtml+xml");
+    for path in ["/", "/rules", "/decisions/x", "/history"] {
+        let answer = request(admin, "GET", path, &[elsewhere, browser], b"");
+        assert_eq!((answer.status, answer.header("content-type")), (401, Some("text/html; charset=utf-8")));
+        assert!(answer.text().contains("This page needs the admin token"), "{path}");
+        // What it says is the same of every gateway.
+        assert_eq!(answer.text(), request(admin, "GET", "/waf", &[elsewhere, browser], b"").text());
+        assert!(answer.header("www-authenticate").is_some());
+        assert!(!request(admin, "GET", path, &[elsewhere], b"").text().contains('<'), "{path}");
+    }
+    // What that page is made of is part of the program.
+    for path in ["/assets/page.css", "/assets/page.js", "/assets/icon.svg"] {
+        assert_eq!(request(admin, "GET", path, &[elsewhere], b"").status, 200, "{path}");
+    }
+    // With the token there is everything.
+    let token = std::fs::read_to_string(gateway.folder().join("admin.token")).expect("made at the start");
+    let bearer = format!("Bearer {}", token.trim());
+    let answer = request(admin, "GET", "/rules", &[elsewhere, browser, ("Authorization", &bearer)], b"");
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("<h1>Rules</h1>"));
+}
+
+#[test]
+fn certificates_have_their_names_and_their_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    Authority::new("test").server(&["app.test", "www.app.test"]).write(folder.path(), "app");
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"\n\
+                    tls = { certificates = [{ cert = \"app.pem\", key = \"app.key\" }] }\n";
+    let more = "[upstream.demo]\nservers = [\"builtin:echo\"]\n[[route]]\nid = \"all\"\npath = \"/{*rest}\"\nupstream = \"demo\"\n\
+                [[rbac.grant]]\nid = \"all\"\nroles = [\"anyone\"]\nmethods = [\"GET\"]\n";
+    let gateway = Gateway::start_in(folder, &format!("{listener}{more}"), &[]);
+    let admin = gateway.admin.expect("an admin listener");
+    let status = get_local(admin, "/api/status").json();
+    let certificate = &status["certificates"][0];
+    assert_eq!(certificate["names"], json!(["app.test", "www.app.test"]), "{status}");
+    assert!(certificate["days_left"].as_i64().is_some_and(|days| days > 0), "{status}");
+    assert!(certificate["file"].as_str().is_some_and(|file| file.ends_with("app.pem")), "{status}");
+    let page = get_local(admin, "/upstreams").text();
+    assert!(page.contains("app.test, www.app.test") && page.contains("app.pem"), "{page}");
 }

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::process::Command;
 
-use crate::support::{Gateway, Upstream, exchange, get, get_local, request, wait_until};
+use crate::support::{Gateway, Upstream, exchange, get, get_local, http2, request, wait_until};
 
 fn config(upstream: &Upstream, log: &str) -> String {
     format!(
@@ -239,5 +239,59 @@ fn requests_without_a_record_are_served_all_the_same() {
             assert_eq!(get(gateway.address, "/orders/1").status, 401, "{log}");
         }
         assert_eq!(lost(&gateway), 0.0, "{log}");
+    }
+}
+
+/// Whoever has the whole answer has a record, however the answer is sent: a process that is killed then
+/// has lost nothing.
+#[test]
+fn the_record_of_an_answer_is_there_before_the_answer_has_ended() {
+    let upstream = Upstream::answering(|request| {
+        let answer = |head: &str, body: &str| format!("HTTP/1.1 {head}\r\n\r\n{body}").into_bytes();
+        match request.line.split(' ').nth(1).unwrap_or("") {
+            "/open/none" => answer("204 No Content", ""),
+            "/open/empty" => answer("200 OK\r\nContent-Length: 0", ""),
+            "/open/chunks" => {
+                answer("200 OK\r\nTransfer-Encoding: chunked", "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+            }
+            "/open/trailers" => {
+                let head = "200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum";
+                answer(head, "3\r\none\r\n0\r\nx-sum: 1\r\n\r\n")
+            }
+            "/open/large" => answer("200 OK\r\nContent-Length: 1000000", &"x".repeat(1_000_000)),
+            _ => answer("200 OK\r\nContent-Length: 2", "ok"),
+        }
+    });
+    let gateway = Gateway::start(&config(&upstream, "sink = { file = \"decisions.jsonl\" }"));
+    let recorded = |id: &str, what: &str| {
+        let text = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("a log");
+        assert_eq!(text.matches(&format!("\"request_id\":\"{id}\"")).count(), 1, "{what}: {text}");
+    };
+    let methods = ["GET", "HEAD", "POST"];
+    for path in ["", "none", "empty", "chunks", "trailers", "large", "../orders/refused"] {
+        for method in methods.iter().cycle().take(12) {
+            let answer = request(gateway.address, method, &format!("/open/{path}"), &[], b"");
+            let length = match (*method, path) {
+                ("HEAD", _) | (_, "none" | "empty") => Some(0),
+                (_, "") => Some(2),
+                (_, "chunks") => Some(6),
+                (_, "trailers") => Some(3),
+                (_, "large") => Some(1_000_000),
+                _ => None,
+            };
+            assert!(length.is_none_or(|length| answer.body.len() == length), "{method} {path}");
+            recorded(answer.header("x-request-id").expect("an id"), &format!("{method} {path}"));
+        }
+    }
+    for _ in 0..4 {
+        let ask = |path: &str| {
+            let uri = format!("http://app.test/open/{path}");
+            http::Request::builder().uri(uri).body(bytes::Bytes::new()).expect("a request")
+        };
+        // The last one to be answered is the last to be looked at.
+        for answer in http2::exchange(gateway.address, vec![ask(""), ask("chunks"), ask("large")]) {
+            let id = answer.headers()["x-request-id"].to_str().expect("a text");
+            recorded(id, "HTTP/2");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::command::{Bench, Ran};
-use crate::support::{Gateway, get, get_local, wait_until};
+use crate::support::{Gateway, get, get_local, request, wait_until};
 
 fn config(methods: &str, more: &str) -> String {
     format!(
@@ -222,4 +222,57 @@ fn a_rule_that_refuses_much_more_after_a_reload_is_noticed() {
     gateway.wait_for("a rule refuses much more since this policy is in force");
     let list = command(gateway.folder(), &["history"]);
     assert!(list.out.contains("rbac/freeze refuses"), "{}", list.show());
+}
+
+#[test]
+fn who_or_what_asked_for_a_policy_is_known() {
+    let gateway = Gateway::start(&config("\"PUT\"", ""));
+    let admin = gateway.admin.expect("an admin listener");
+    let token = fs::read_to_string(gateway.folder().join("admin.token")).expect("made at the start");
+    let bearer = format!("Bearer {}", token.trim());
+    // Whoever asks first takes the file over: the watcher, the signal, or the API.
+    let by = |wanted: &str, ask: &dyn Fn()| {
+        wait_until(|| {
+            let number = history(&gateway).len();
+            gateway.write_config(&config("\"PUT\"", &format!("\n[network]\nn{number} = [\"192.0.2.1\"]\n")));
+            ask();
+            let entries = wait_until(|| Some(history(&gateway)).filter(|entries| entries.len() > number));
+            entries.into_iter().find(|entry| entry["trigger"] == wanted)
+        })
+    };
+    let file = by("file", &|| {});
+    assert_eq!(file["by"], Value::Null);
+    let signal = by("signal", &|| gateway.signal("HUP"));
+    assert_eq!(signal["by"], Value::Null);
+    let fields = [("Host", "localhost"), ("Authorization", &*bearer), ("X-Portcullis-Actor", "alice")];
+    let api = by("api", &|| assert_eq!(request(admin, "POST", "/api/reload", &fields, b"").status, 200));
+    assert_eq!(api["by"], "alice, from 127.0.0.1");
+}
+
+#[test]
+fn a_generation_can_be_asked_and_replayed() {
+    let gateway = Gateway::start(&config("\"PUT\"", ""));
+    for _ in 0..3 {
+        assert_eq!(get(gateway.address, "/open").status, 200);
+    }
+    gateway.write_config(&config("\"PUT\", \"GET\"", ""));
+    wait_for_generation(&gateway, 2);
+    assert_eq!(get(gateway.address, "/open").status, 403);
+    gateway.records(4);
+    let ran = command(gateway.folder(), &["replay", "--with", "1", "--format", "json"]);
+    let body = ran.json();
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    // What generation 2 refused, generation 1 would let pass; what it decided itself is the same.
+    let flip = &body["flips_by_rule"][0];
+    assert_eq!((&flip["to"], &flip["before"]), (&"allow".into(), &"rbac/freeze".into()), "{body}");
+    assert_eq!(body["cannot_tell"], 0, "{body}");
+    // And the other way round; the generation was waited for with requests, so there are more than three.
+    let back = command(gateway.folder(), &["replay", "--with", "current", "--format", "json"]).json();
+    let flip = &back["flips_by_rule"][0];
+    assert_eq!(flip["to"], "deny", "{back}");
+    assert!(flip["count"].as_u64().is_some_and(|count| count >= 3), "{back}");
+    let ran = command(gateway.folder(), &["explain", "/open", "--what-if-policy", "1", "--format", "json"]);
+    let document = ran.json();
+    let other = &document["side_by_side"][0];
+    assert_eq!((&document["decision"], &other["decision"]), (&"deny".into(), &"allow".into()), "{document}");
 }

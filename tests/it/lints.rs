@@ -31,6 +31,26 @@ host = "metrics.example.com"
 path = "/{*rest}"
 upstream = "app"
 
+[[route]]
+id = "files"                                    # shadowed-route
+host = "app.example.com"
+path = "/files"
+upstream = "app"
+
+[[route]]
+id = "files-beta"
+host = "app.example.com"
+path = "/files"
+headers = { x-beta = true }
+upstream = "app"
+
+[[route]]
+id = "files-stable"
+host = "app.example.com"
+path = "/files"
+headers = { x-beta = false }
+upstream = "app"
+
 [network]
 office = ["192.0.2.0/24"]
 vpn = ["198.51.100.0/24"]
@@ -64,6 +84,12 @@ roles = ["reader"]
 host = "app.example.com"
 methods = ["GET", "HEAD"]
 path = "/orders/{*rest}"
+
+[[rbac.grant]]
+id = "files"
+roles = ["reader"]
+host = "app.example.com"
+path = "/files"
 
 [[rbac.grant]]                                  # redundant-grant
 id = "one-order"
@@ -130,6 +156,26 @@ score = 5
 targets = ["query:comment"]
 match = { regex = '^.+$' }                      # matches-everything
 
+[[waf.rule]]
+id = "shout"
+score = 5
+targets = ["query:comment"]
+transforms = ["lowercase"]
+match = { regex = 'DROP\s+TABLE' }              # never-matches
+
+[[waf.rule]]
+id = "script"
+action = "deny"
+targets = ["query"]
+match = { contains = "<script" }
+
+[[waf.rule]]                                    # shadowed-rule
+id = "script-in-orders"
+action = "deny"
+path = "/orders/{*rest}"
+targets = ["query"]
+match = { contains = "<script" }
+
 [[waf.exclude]]
 id = "search-box"
 targets = ["form:q"]
@@ -146,7 +192,7 @@ fn every_planted_fault_is_found_where_it_stands_and_nothing_else() {
         .zip(PLANTED.lines())
         .filter_map(|(line, text)| Some((line, text.split_once("  # ")?.1.to_owned())))
         .collect();
-    assert!(planted.len() >= 19);
+    assert!(planted.len() >= 22);
     let bench = Bench::with(PLANTED);
     let ran = bench.run(&["check", "--format", "json"]);
     assert_eq!(ran.code, 1, "{}", ran.show());

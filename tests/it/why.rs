@@ -139,7 +139,7 @@ fn an_older_decision_is_told_by_the_policy_of_then() {
     fs::remove_dir_all(gateway.folder().join("state")).expect("removed");
     let ran = command(gateway.folder(), &["why", &id]);
     assert!(
-        words(&ran).contains("is not kept") && words(&ran).contains("another decision than the record"),
+        words(&ran).contains("is not kept") && words(&ran).contains("the files have changed since"),
         "{}",
         ran.show()
     );
@@ -258,4 +258,73 @@ fn records_that_were_put_aside_are_found_and_compressed_ones_with_a_line_about_i
     let ran = command(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11"]);
     assert_eq!(ran.code, 1, "{}", ran.show());
     assert!(ran.err.contains("there is no record of"), "{}", ran.show());
+}
+
+/// The configuration of a gateway that writes its decisions to a pipe: nothing is on the disk.
+fn piped(more: &str) -> String {
+    let text = config("\"writer\"").replace("state_dir = \"state\"\n", "");
+    format!("{text}\n[log]\nsink = \"stdout\"\n{more}")
+}
+
+#[test]
+fn where_the_log_is_no_file_the_gateway_is_asked() {
+    let gateway = Gateway::start(&piped(""));
+    let (status, id) = ask(&gateway, "PUT", "/orders/7");
+    assert_eq!(status, 403);
+    ask(&gateway, "GET", "/orders/8");
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    let ran = command(gateway.folder(), &["why", &id, "--admin", &admin]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    for text in [
+        "PUT /orders/7",
+        "(role_missing)",
+        "needs the role writer",
+        "made anew by the files",
+        // What the gateway remembers is counted as a log is.
+        "2 requests of 1 subject from 1 address",
+        "curl -i -X PUT",
+        "[[case]]",
+    ] {
+        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+    }
+    let ran = command(gateway.folder(), &["suggest", &id, "--admin", &admin]);
+    for text in ["subjects = [\"batch\"]", "Of 1 other request of the last 24 hours, it would open none"] {
+        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+    }
+    // What it does not know is said, and so is whom that was asked of.
+    let ran = command(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11", "--admin", &admin]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    assert!(ran.err.contains("there is no decision") && ran.err.contains("is no file"), "{}", ran.show());
+    let ran = command(gateway.folder(), &["why", "../../x", "--admin", &admin]);
+    assert!(ran.code == 1 && ran.err.contains("is no request id"), "{}", ran.show());
+}
+
+#[test]
+fn a_record_that_this_machine_has_not_is_asked_of_the_gateway_with_the_token_that_it_wants() {
+    // Others can reach this listener, so that reading needs the token too.
+    let admin = "[admin]\nlisten = \"0.0.0.0:0\"\ntoken_file = \"admin.token\"\n";
+    let gateway = Gateway::start(&format!("{}\n{admin}", config("\"writer\"")));
+    let (_, id) = ask(&gateway, "PUT", "/orders/7");
+    // Another folder, as an operator's own machine has it: the same policy, no log, and the token.
+    let log = "[log]\nsink = { file = \"decisions.jsonl\" }\n";
+    let text = format!("version = 1\n{}\n{log}{admin}", config("\"writer\""));
+    let bench =
+        Bench::with(&text.replace("127.0.0.1:0", "127.0.0.1:8080").replace("0.0.0.0:0", "0.0.0.0:9901"));
+    let port = gateway.admin.expect("an admin listener").port();
+    let address = format!("127.0.0.1:{port}");
+    bench.write("admin.token", "not the token, but as long as one has to be");
+    let ran = bench.run(&["why", &id, "--admin", &address]);
+    assert!(ran.code != 0 && ran.err.contains("401"), "{}", ran.show());
+    bench.write("admin.token", fs::read(gateway.folder().join("admin.token")).expect("made at the start"));
+    let ran = bench.run(&["why", &id, "--admin", &address]);
+    assert!(ran.code == 0 && words(&ran).contains("PUT /orders/7"), "{}", ran.show());
+    let ran = bench.run(&["status", "--admin", &address]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    // Whoever does not answer is named beside the log that has nothing.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = nobody.local_addr().expect("bound");
+    drop(nobody);
+    let ran = bench.run(&["why", &id, "--admin", &address.to_string()]);
+    assert_eq!(ran.code, 78, "{}", ran.show());
+    assert!(ran.err.contains("decisions.jsonl") && ran.err.contains("nothing listens on"), "{}", ran.show());
 }

@@ -169,6 +169,15 @@ impl Gateway {
         })
     }
 
+    /// What the command with its configuration prints.
+    pub fn command(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(program());
+        let ran = command.args(arguments).current_dir(self.path()).env("NO_COLOR", "1").output();
+        let ran = ran.expect("the binary runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("UTF-8")
+    }
+
     /// Replaces a file, by a rename.
     pub fn write(&self, name: &str, text: &str) {
         let fresh = self.path().join(format!("{name}.new"));

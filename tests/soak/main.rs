@@ -37,6 +37,8 @@ mod crowd;
 mod descriptors;
 mod files;
 mod keys;
+mod killed;
+mod lookup;
 mod named;
 mod reload;
 mod shutdown;
@@ -64,7 +66,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "reload", about: "policies replaced under load (C-8)", run: reload::under_load },
     Figure { name: "reload-large", about: "10,000 rules replaced under load", run: reload::large },
     Figure { name: "shutdown", about: "SIGTERM under load (C-17)", run: shutdown::under_load },
-    Figure { name: "killed", about: "SIGKILL under load (C-17)", run: shutdown::killed },
+    Figure { name: "killed", about: "SIGKILL while the log turns (C-17)", run: killed::killed },
     Figure { name: "slowloris", about: "connections that say little (C-5)", run: crowd::slowloris },
     Figure { name: "idle", about: "connections that are kept alive", run: crowd::idle },
     Figure { name: "upstream-killed", about: "upstreams that die (C-11)", run: upstreams::faults },
@@ -82,6 +84,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "keys", about: "key sets that are not to be had (C-16)", run: keys::faults },
     Figure { name: "cost", about: "requests that cost more than their size (C-7)", run: cost::ratios },
     Figure { name: "named", about: "every 401 and 403 names its rule (C-23)", run: named::refusals },
+    Figure { name: "why", about: "a record by its id, and a day replayed", run: lookup::whys },
     Figure { name: "files", about: "files that vanish or are half written", run: files::faults },
 ];
 

@@ -1,7 +1,6 @@
 //! C-17: the end of the process under load. What began before the end of `drain_delay` is answered,
-//! however it is sent; the log keeps whole lines, also when the process is killed.
+//! however it is sent. (What a process leaves that is killed: `killed.rs`.)
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::client::{Client, get, run};
-use crate::gateway::{Gateway, Start, open};
-use crate::load::{Load, Plan, Tags};
+use crate::gateway::{Gateway, open};
+use crate::killed::Log;
 use crate::origin::Origin;
 use crate::report::Limit::{AtMost, Exactly};
 use crate::report::{Report, Scale};
@@ -94,8 +93,8 @@ pub fn under_load(scale: Scale, report: &mut Report) {
         slowest = slowest.max(took.as_secs_f64());
         exits.push(exit.and_then(|exit| exit.code()).unwrap_or(-1));
         let tally = std::mem::take(&mut *shared.tally.lock().expect("not poisoned"));
-        let (whole, broken) = lines_of(&gateway);
-        (records, torn) = (records + whole, torn + broken);
+        let log = Log::read(gateway.path());
+        (records, torn) = (records + log.whole, torn + log.torn);
         expected += tally.answered + 2 * tally.tunnels;
         sum.add(tally);
     }
@@ -113,8 +112,8 @@ pub fn under_load(scale: Scale, report: &mut Report) {
     report.line("C-17", "GOAWAYs within drain_delay", sum.goaways as f64, "", Exactly(rounds as f64));
     report.holds("C-17", format!("exit codes {exits:?} are 0"), exits.iter().all(|code| *code == 0));
     report.line("C-17", "from SIGTERM to the end", slowest, "s", AtMost(12.0));
-    report.line("C-17", "torn records", f64::from(torn), "", Exactly(0.0));
-    report.line("C-17", format!("records of {expected}"), f64::from(records), "", Exactly(expected as f64));
+    report.line("C-17", "torn records", torn as f64, "", Exactly(0.0));
+    report.line("C-17", format!("records of {expected}"), records as f64, "", Exactly(expected as f64));
 }
 
 impl Tally {
@@ -364,43 +363,4 @@ async fn waiting_for_goaway(shared: Arc<Shared>) {
     let in_time = told.as_ref().is_ok_and(|at| *at < shared.term + DELAY);
     shared.tally.lock().expect("not poisoned").goaways += usize::from(in_time);
     shared.note(sent, "a connection that listens", told.map(drop).map_err(|error| error.to_string()));
-}
-
-/// Whole and torn lines of the log file.
-fn lines_of(gateway: &Gateway) -> (u32, u32) {
-    let text = fs::read(gateway.path().join("log.jsonl")).unwrap_or_default();
-    let (mut whole, mut torn) = (0, 0);
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let parsed = serde_json::from_slice::<serde_json::Value>(line).is_ok() && line.ends_with(b"\n");
-        (whole, torn) = if parsed { (whole + 1, torn) } else { (whole, torn + 1) };
-    }
-    (whole, torn)
-}
-
-/// The process is killed while it writes, again and again on the same log.
-pub fn killed(scale: Scale, report: &mut Report) {
-    let kills = scale.pick(10, 100);
-    let origin = Origin::start();
-    let config = open(&origin.servers(), "[log]\nsink = { file = \"log.jsonl\" }\n");
-    let mut start = Start::new(&config);
-    let mut answered = 0;
-    let mut gateway;
-    let mut left = 0;
-    loop {
-        gateway = start.start();
-        let load = Load::start(gateway.address(), Plan { connections: 16, rest: Duration::ZERO }, Tags);
-        thread::sleep(Duration::from_millis(40 + 7 * left % 50));
-        gateway.signal("KILL");
-        gateway.wait();
-        answered += load.stop().allowed;
-        left += 1;
-        if left == kills {
-            break;
-        }
-        start = gateway.again();
-    }
-    let (whole, torn) = lines_of(&gateway);
-    let what = format!("torn records of {whole} after {kills} kills");
-    report.line("C-17", what, f64::from(torn), "", Exactly(0.0));
-    report.line("C-17", "requests answered meanwhile", answered as f64, "", crate::report::Limit::Shown);
 }

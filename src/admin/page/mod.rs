@@ -1,7 +1,8 @@
 //! The page on `/`: what an operator needs who was called about a refusal.
 //!
 //! Rendered here, from templates that are part of the program, with one style sheet and one script of
-//! its own; nothing is fetched from anywhere else. Without the script everything can still be read.
+//! its own; nothing is fetched from anywhere else. Without the script everything can still be read, on
+//! loopback; elsewhere the script shows the token that reading needs.
 //! Texts of requests are escaped by the templates.
 
 mod charts;
@@ -13,7 +14,7 @@ mod what_if;
 
 use std::sync::{Arc, LazyLock};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
@@ -21,7 +22,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use serde::Serialize;
 use serde_json::json;
 
-use super::answer::{Answer, asset, html};
+use super::answer::{Answer, CHALLENGE, asset, html, unauthorized};
 use super::{AdminState, bans, rules, status, verbose};
 
 /// A page, or a file that pages refer to.
@@ -55,7 +56,8 @@ pub(super) fn find(path: &str) -> Option<Page<'_>> {
         "/history" => Page::History,
         "/assets/page.css" => Page::Style,
         "/assets/page.js" => Page::Script,
-        "/assets/icon.svg" => Page::Icon,
+        // Some browsers ask for the second one, whatever the page says.
+        "/assets/icon.svg" | "/favicon.ico" => Page::Icon,
         _ => {
             return path
                 .strip_prefix("/decisions/")
@@ -65,7 +67,24 @@ pub(super) fn find(path: &str) -> Option<Page<'_>> {
     })
 }
 
+/// A page for somebody who may not read it: a browser asks its user for the token.
+pub(super) fn locked(headers: &HeaderMap) -> Answer {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let browser = accept.filter_map(|accept| accept.to_str().ok()).any(|accept| accept.contains("text/html"));
+    if !browser {
+        return unauthorized();
+    }
+    let mut answer = html(StatusCode::UNAUTHORIZED, include_str!("files/unlock.html").to_owned());
+    answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
+    answer
+}
+
 impl Page<'_> {
+    /// Whether it is a file of the program, which says nothing about this gateway.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self, Page::Style | Page::Script | Page::Icon)
+    }
+
     /// Renders it.
     pub(super) async fn answer(self, state: &Arc<AdminState>, query: &str) -> Answer {
         match self {

@@ -124,6 +124,36 @@ impl LogHandle {
         }
     }
 
+    /// Whether answers wait until the kernel has their records.
+    pub fn precedes_answers(&self) -> bool {
+        self.is_on() && self.shared.log.flush == Flush::Group
+    }
+
+    /// Takes a line whose answer is about to end; its number, if the end is to wait until it has
+    /// [`arrived`](LogHandle::arrived).
+    pub fn push_before_answer(&self, line: &[u8]) -> Option<u64> {
+        let number = self.shared.push(line)?;
+        (self.precedes_answers() && !line.is_empty()).then_some(number)
+    }
+
+    /// Waits until a line has arrived, or until it comes too late for its answer, which is counted.
+    pub async fn arrived(&self, number: u64) {
+        poll_fn(|context| self.poll_arrived(number, context)).await;
+    }
+
+    /// The same.
+    pub fn poll_arrived(&self, number: u64, context: &mut Context<'_>) -> Poll<()> {
+        let polled = self.shared.poll(context, |state| match state.done >= number {
+            true => Some(true),
+            false => (state.health == Health::Failing || state.finished).then_some(false),
+        });
+        polled.map(|arrived| {
+            if !arrived {
+                let _ = self.shared.miss();
+            }
+        })
+    }
+
     /// Takes a line whose answer has been sent, and hands it over with the next ones.
     pub fn push(&self, line: &[u8]) {
         self.shared.push(line);

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use super::known::Known;
 use crate::audit::{IdentityLine, Line, Recalled, Values, is_cut, is_never_recorded};
 use crate::config::Setup;
-use crate::decision::{Builtin, RuleRef, Stage, Verdict};
+use crate::decision::{Builtin, Reason, RuleRef, Stage, Verdict};
 use crate::facts::{Body, Client, Derivation, Facts, Holder, Identity, RouteId};
 use crate::policy::condition::Fact;
 use crate::policy::rbac::{Access, Blind};
@@ -228,15 +228,17 @@ impl<'a> Replayer<'a> {
         gaps.add(!self.known.routes && cors && *method == http::Method::OPTIONS, Gap::Route);
 
         // What the texts say, as far as that is known from then.
-        let waf_same = self.known.waf && self.known.routes;
-        if at("waf") && waf_same {
+        let changed = self.known.waf.about(&admitted.target, admitted.route).filter(|_| self.known.routes);
+        let by_score = line.reason.as_deref() == Some(Reason::WafScore.info().code);
+        if at("waf") && changed.as_ref().is_some_and(|changed| changed.refuses_still(&line.rule, by_score)) {
             return Ok((false, None));
         }
+        let passes_still = changed.is_some_and(|changed| changed.passes_still());
         let past_waf = was || at("authn") || at("rbac");
         let enforces = policy.waf_enforces(&facts);
         let concerns =
-            if enforces && !(waf_same && was) { policy.waf.concerns(&facts) } else { Default::default() };
-        gaps.add(concerns.head && !(waf_same && past_waf), Gap::Waf);
+            if enforces && !(passes_still && was) { policy.waf.concerns(&facts) } else { Default::default() };
+        gaps.add(concerns.head && !(passes_still && past_waf), Gap::Waf);
 
         // Who asks.
         let word = policy.route_authn(admitted.route);
@@ -286,7 +288,7 @@ impl<'a> Replayer<'a> {
                 _ => Ok((false, rule)),
             };
         }
-        gaps.add(concerns.body && !(waf_same && was), Gap::Waf);
+        gaps.add(concerns.body && !(passes_still && was), Gap::Waf);
         gaps.pass(rule)
     }
 

@@ -4,8 +4,12 @@
 use std::collections::BTreeSet;
 
 use crate::config::Setup;
+use crate::decision::{Builtin, RuleRef};
+use crate::facts::{RouteId, Target};
 use crate::policy::Policy;
-use crate::policy::diff::{Fingerprint, Meaning};
+use crate::policy::diff::{Difference, Fingerprint, Meaning};
+use crate::policy::scope::Scope;
+use crate::policy::waf::RuleReach;
 
 /// What did not change.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +23,7 @@ pub(super) struct Known {
     /// The routes.
     pub(super) routes: bool,
     /// The WAF's rules and settings.
-    pub(super) waf: bool,
+    pub(super) waf: WafKnown,
     /// The sources of identity.
     pub(super) authn: bool,
     /// The names of the values that were recorded, if a request had them.
@@ -39,10 +43,6 @@ impl Known {
         let meaning = |setup: &Setup| Meaning::of(&setup.sources, &setup.policy.rules);
         let (was, is) = (meaning(old), meaning(new));
         let same = |prefixes: &[&str]| definitions(&was, prefixes).eq(definitions(&is, prefixes));
-        let rules = |meaning: &Meaning| -> Vec<_> {
-            let waf = meaning.rules.iter().filter(|(name, _)| name.starts_with("waf/"));
-            waf.map(|(name, rule)| (name.clone(), rule.clone())).collect()
-        };
         let routes = same(&["route "]);
         let (before, after) = (&old.policy.intake, &new.policy.intake);
         let limits = {
@@ -59,13 +59,101 @@ impl Known {
             intake_wider: routes && limits && before.managed == after.managed,
             client: (proxies(&old.policy) && proxies(&new.policy)) || same(&["[server]", "network "]),
             routes,
-            waf: rules(&was) == rules(&is) && same(&["[waf]", "waf.exclude ", "file "]),
+            waf: match same(&["[waf]", "file "]) {
+                true => WafKnown::between(old, new, &was, &is),
+                false => WafKnown::Nothing,
+            },
             authn: same(&["[authn]", "authn."]),
             named: named.chain(headers).collect(),
             roles: old.policy.roles.iter().map(|(_, name)| name.into()).collect(),
             unread: unread.map(|(_, route)| route.name.clone()).collect(),
             anything: true,
         }
+    }
+}
+
+/// What is known of the WAF's judgement, whose texts are not kept.
+#[derive(Clone, Debug, Default)]
+pub(super) enum WafKnown {
+    /// Nothing: its settings are others, or rules of a program.
+    #[default]
+    Nothing,
+    /// It is what it was but for some rules.
+    Changed(Vec<ChangedRule>),
+}
+
+/// A WAF rule that is not what it was.
+#[derive(Clone, Debug)]
+pub(super) struct ChangedRule {
+    name: Box<str>,
+    /// The requests that it was about and those that it is about, where it was or is one.
+    scopes: Vec<Scope>,
+    /// Whether it took part in refusals, and whether it does.
+    refused: bool,
+    refuses: bool,
+}
+
+impl WafKnown {
+    /// Compares the rules; of exclusions, each belongs to the rules that it names.
+    fn between(old: &Setup, new: &Setup, was: &Meaning, is: &Meaning) -> WafKnown {
+        let changed = Difference::rules(was, is);
+        let changed = changed.into_iter().filter(|rule| rule.name.starts_with("waf/"));
+        let changed = changed.map(|rule| ChangedRule::new(rule.name, &old.policy, &new.policy));
+        changed.collect::<Option<Vec<_>>>().map_or(WafKnown::Nothing, WafKnown::Changed)
+    }
+
+    /// The changed rules that are about a request.
+    pub(super) fn about(&self, target: &Target, route: Option<RouteId>) -> Option<About<'_>> {
+        let WafKnown::Changed(rules) = self else { return None };
+        let about = |rule: &&ChangedRule| rule.scopes.iter().any(|scope| scope.matches(target, route));
+        Some(About(rules.iter().filter(about).collect()))
+    }
+}
+
+impl ChangedRule {
+    fn new(name: Box<str>, old: &Policy, new: &Policy) -> Option<ChangedRule> {
+        let (was, is) = (of(old, &name)?, of(new, &name)?);
+        let mut scopes: Vec<Scope> = Vec::new();
+        if let Some(was) = &was {
+            // Its routes are numbered as they are now.
+            let now = |id: &RouteId| {
+                let name = &old.routes.get(*id).name;
+                new.routes.iter().find(|(_, route)| route.name == *name).map(|(id, _)| id)
+            };
+            let routes = was.scope.routes.iter().map(now).collect::<Option<Vec<_>>>()?;
+            scopes.push(Scope { routes, ..was.scope.clone() });
+        }
+        scopes.extend(is.iter().map(|is| is.scope.clone()));
+        let refuses = |reach: &Option<RuleReach<'_>>| reach.as_ref().is_some_and(|reach| reach.refuses);
+        Some(ChangedRule { refused: refuses(&was), refuses: refuses(&is), name, scopes })
+    }
+}
+
+/// A rule by its name, if there is one; none if nothing can be said of it.
+fn of<'p>(policy: &'p Policy, name: &str) -> Option<Option<RuleReach<'p>>> {
+    match policy.rules.by_name(name) {
+        None => Some(None),
+        Some(RuleRef::Written(rule)) => policy.waf.reach(rule).map(Some),
+        Some(RuleRef::Builtin(_)) => None,
+    }
+}
+
+/// The changed rules that are about one request.
+#[derive(Debug)]
+pub(super) struct About<'k>(Vec<&'k ChangedRule>);
+
+impl About<'_> {
+    /// Whether what passed all rules passes them still: none refuses that did not, or not in this way.
+    pub(super) fn passes_still(&self) -> bool {
+        self.0.iter().all(|rule| !rule.refuses)
+    }
+
+    /// Whether what a rule refused is refused still: by the same one, or since none refused that does
+    /// not refuse now in the same way. A score may have been the sum of many.
+    pub(super) fn refuses_still(&self, rule: &str, by_score: bool) -> bool {
+        let more = self.0.iter().all(|rule| !rule.refused);
+        let itself = rule.starts_with("waf/") && Builtin::by_name(rule).is_none() && !by_score;
+        more || (itself && self.0.iter().all(|changed| *changed.name != *rule))
     }
 }
 

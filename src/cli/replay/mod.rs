@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use super::layout::printable;
 use super::policies::{self, Past};
-use super::records::{Teller, cannot_read, log_files, log_path};
+use super::progress::Teller;
+use super::records::{cannot_read, log_files, log_path};
 use super::reply::{Exit, Reply};
 use super::{Common, Format};
 use crate::audit::{Line, LogFile};
@@ -81,10 +82,10 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     };
     let mut judges = Judges::new(&new.setup, from.as_ref().map(|from| &from.setup), &past);
     let mut report = Report::default();
-    let mut teller = Teller::default();
+    let mut teller = Teller::new(common);
     let begin = Instant::now();
     for file in &files {
-        let read = file.lines(0, &mut |progress| teller.tell(progress), &mut |text| {
+        let read = file.lines(0, &mut |progress| teller.reads(progress), &mut |text| {
             judges.take(text, &mut report);
             true
         });

@@ -12,6 +12,7 @@ mod pages;
 mod raw;
 mod routes;
 mod served;
+mod shadowed;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -45,7 +46,7 @@ pub(in crate::policy) struct Look<'p> {
     /// The texts.
     pub(in crate::policy) sources: &'p Sources,
     /// What its routes serve.
-    pub(in crate::policy) served: Served,
+    pub(in crate::policy) served: Served<'p>,
     /// The routes by name.
     route_ids: HashMap<&'p str, RouteId>,
     /// When the policy is looked at.
@@ -70,6 +71,7 @@ pub fn check(
     policy.ip.lint(&look, diagnostics);
     policy.rbac.lint(&look, diagnostics);
     super::waf::lint(&look, diagnostics);
+    shadowed::routes(&look, diagnostics);
     routes::unreached(&look, diagnostics);
     sources::roles(&look, diagnostics);
     sources::claims(&look, diagnostics);

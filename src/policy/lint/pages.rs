@@ -162,9 +162,9 @@ const PAGES: &[(Code, Page)] = &[
     (
         Code::NeverMatches,
         Page {
-            why: "A rule that nothing is judged by is a typing error in a path, host or route, or a leftover of one that is gone.",
+            why: "A rule that nothing is judged by is a typing error in a path, host, route or text, or a leftover of what is gone.",
             example: "[[rbac.grant]]\nid = \"orders\"\nroles = [\"anyone\"]\npath = \"/orders/{*rest}\"\nroutes = [\"shop\"]\n\n[[route]]\nid = \"shop\"\npath = \"/shop/{*rest}\"\nupstream = \"app\"\n",
-            mend: "Compare it with the routes: `path`, `host` and `methods` must leave something of one of them.",
+            mend: "Compare it with the routes: `path`, `host` and `methods` must leave something of one of them, and bodies must be read where it looks at them. A condition is compared with what its `transforms` leave.",
         },
     ),
     (
@@ -221,6 +221,14 @@ const PAGES: &[(Code, Page)] = &[
             why: "This gateway tells `/admin` from `/Admin`, and does not tell `/admin` from `/admin/`. If what is behind it sees that otherwise, what is protected can be had by the other spelling.",
             example: "[[rbac.grant]]\nid = \"admin\"\nroles = [\"authenticated\"]\npath = \"/admin/{*rest}\"\n\n[[rbac.grant]]\nid = \"public\"\nroles = [\"anyone\"]\npath = \"/Admin/help\"\n",
             mend: "Write both in the same way. If they are two things behind the gateway too, allow this lint with the reason.",
+        },
+    ),
+    (
+        Code::ShadowedRoute,
+        Page {
+            why: "Whoever changes it changes nothing. Often one of the others takes more than it was meant to.",
+            example: "[[route]]\nid = \"reports\"\npath = \"/reports\"\nupstream = \"app\"\n\n[[route]]\nid = \"reports-beta\"\npath = \"/reports\"\nheaders = { x-beta = true }\nupstream = \"app\"\n\n[[route]]\nid = \"reports-stable\"\npath = \"/reports\"\nheaders = { x-beta = false }\nupstream = \"app\"\n",
+            mend: "Remove it; or give the others a condition less, so that something is left for it.",
         },
     ),
     (

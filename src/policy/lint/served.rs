@@ -8,7 +8,8 @@ use crate::policy::scope::{PathTree, Scope, Steps};
 
 /// The routes by what they serve.
 #[derive(Debug)]
-pub(in crate::policy) struct Served {
+pub(in crate::policy) struct Served<'p> {
+    routes: &'p Routes,
     /// What each route serves, whatever other routes there are.
     scopes: Vec<Scope>,
     tree: PathTree<RouteId>,
@@ -17,8 +18,8 @@ pub(in crate::policy) struct Served {
 /// So much of the tree is looked at for one rule.
 const STEPS: usize = 2_000;
 
-impl Served {
-    pub(in crate::policy) fn new(routes: &Routes) -> Served {
+impl<'p> Served<'p> {
+    pub(in crate::policy) fn new(routes: &'p Routes) -> Served<'p> {
         let mut tree = PathTree::default();
         for (id, route) in routes.iter() {
             tree.insert(Some(&route.path), id);
@@ -29,7 +30,7 @@ impl Served {
             methods: route.conditions.methods.clone(),
             routes: Vec::new(),
         };
-        Served { scopes: routes.iter().map(scope).collect(), tree }
+        Served { routes, scopes: routes.iter().map(scope).collect(), tree }
     }
 
     /// Whether a request may be in the scope and served by a route. Where that is too much work to
@@ -62,5 +63,17 @@ impl Served {
             self.tree.meeting(path, &mut steps, |id| look(*id))?;
         }
         ControlFlow::Continue(())
+    }
+    /// The routes that may serve requests in the scope; none where that is too much work to find out.
+    pub(in crate::policy) fn of(&self, scope: &Scope) -> Option<Vec<&'p Route>> {
+        let mut found = Vec::new();
+        if !scope.routes.is_empty() {
+            return Some(scope.routes.iter().map(|id| self.routes.get(*id)).collect());
+        }
+        let looked = self.each(scope, |id| {
+            found.push(self.routes.get(id));
+            ControlFlow::Continue(())
+        });
+        looked.is_continue().then_some(found)
     }
 }

@@ -1,6 +1,8 @@
 //! What each lint says, and that it says nothing where there is nothing to be said.
 
 mod brute;
+mod routes;
+mod waf;
 
 use super::page;
 use crate::config::compile;

@@ -97,19 +97,7 @@ impl Routes {
     /// Sorts the routes by what they say of hosts, then of paths. Names and texts do not matter:
     /// where two routes differ in a text, no request meets both.
     fn ranks(&self) -> Vec<u32> {
-        let key = |route: &Route| {
-            let host = match &route.host {
-                Some(HostPattern::Exact(_)) => (0, Reverse(0)),
-                Some(HostPattern::Below(suffix)) => (1, Reverse(suffix.len())),
-                None => (2, Reverse(0)),
-            };
-            let segments = route.path.segments().iter().map(|segment| match segment {
-                Segment::Literal(_) => 0u8,
-                Segment::Any(_) => 1,
-            });
-            (host, segments.chain(route.path.rest().map(|_| 2)).collect::<Vec<u8>>())
-        };
-        let mut order: Vec<(_, usize)> = self.routes.iter().map(key).zip(0..).collect();
+        let mut order: Vec<(_, usize)> = self.routes.iter().map(Route::precedence).zip(0..).collect();
         order.sort();
         let mut ranks = vec![0; self.routes.len()];
         for ((_, route), rank) in order.into_iter().zip(0..) {
@@ -177,6 +165,20 @@ impl Routes {
 }
 
 impl Route {
+    /// How specific its host and path are: the least is taken first.
+    pub(in crate::policy) fn precedence(&self) -> impl Ord + use<> {
+        let host = match &self.host {
+            Some(HostPattern::Exact(_)) => (0, Reverse(0)),
+            Some(HostPattern::Below(suffix)) => (1, Reverse(suffix.len())),
+            None => (2, Reverse(0)),
+        };
+        let segments = self.path.segments().iter().map(|segment| match segment {
+            Segment::Literal(_) => 0u8,
+            Segment::Any(_) => 1,
+        });
+        (host, segments.chain(self.path.rest().map(|_| 2)).collect::<Vec<u8>>())
+    }
+
     /// What can be taken over as it is written.
     fn new(raw: &RawRoute, inherit: AuthnWord) -> Route {
         let mut accept = Accept::default();

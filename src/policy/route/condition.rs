@@ -45,7 +45,7 @@ pub struct Conditions {
 
 impl Conditions {
     /// How many there are: more are more specific.
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::policy) fn count(&self) -> usize {
         usize::from(!self.methods.is_any()) + self.fields.len()
     }
 

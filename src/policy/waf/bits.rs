@@ -11,6 +11,14 @@ pub(super) struct Bits {
     rest: Vec<u64>,
 }
 
+/// A set whose numbers lie near each other: only the words that have some.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Run {
+    /// The place of the first word.
+    at: usize,
+    words: Box<[u64]>,
+}
+
 /// The words that stand inline.
 const INLINE: usize = 4;
 
@@ -116,14 +124,24 @@ impl Bits {
         self.combine(other, |mine, theirs| mine & !theirs);
     }
 
+    /// Takes the numbers of a run out.
+    #[inline]
+    pub(super) fn remove_run(&mut self, run: &Run) {
+        for (at, word) in run.entries() {
+            if let Some(mine) = self.word_mut(at) {
+                *mine &= !word;
+            }
+        }
+    }
+
     /// Adds the numbers that two other sets have in common.
     #[inline]
-    pub(super) fn add_common(&mut self, one: &Bits, other: &Bits) {
-        for ((mine, one), other) in self.first.iter_mut().zip(&one.first).zip(&other.first) {
-            *mine |= one & other;
-        }
-        for ((mine, one), other) in self.rest.iter_mut().zip(&one.rest).zip(&other.rest) {
-            *mine |= one & other;
+    pub(super) fn add_common(&mut self, run: &Run, other: &Bits) {
+        for (at, word) in run.entries() {
+            let common = word & other.word(at);
+            if let Some(mine) = self.word_mut(at) {
+                *mine |= common;
+            }
         }
     }
 
@@ -145,11 +163,40 @@ impl Bits {
         exceeds(&self.first, &other.first) != 0 || exceeds(&self.rest, &other.rest) != 0
     }
 
+    /// The words in which it has numbers.
+    pub(super) fn run(&self) -> Run {
+        let words: Vec<u64> = self.first.iter().chain(&self.rest).copied().collect();
+        let Some(at) = words.iter().position(|word| *word != 0) else { return Run::default() };
+        let end = words.iter().rposition(|word| *word != 0).map_or(at, |last| last + 1);
+        Run { at, words: words.get(at..end).unwrap_or_default().into() }
+    }
+
     /// The numbers, ascending.
     #[inline]
     pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         let words = self.first.iter().chain(&self.rest).enumerate();
         words.flat_map(|(index, word)| ones(*word).map(move |bit| index * 64 + bit))
+    }
+}
+
+impl Run {
+    /// The words, each with the number that its first bit stands for.
+    #[inline]
+    fn entries(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.words.iter().enumerate().map(|(index, word)| ((self.at + index) * 64, *word))
+    }
+
+    /// Whether some number is in both.
+    #[inline]
+    pub(super) fn meets(&self, other: &Bits) -> bool {
+        self.entries().any(|(at, word)| word & other.word(at) != 0)
+    }
+
+    /// The numbers that are in both other sets too.
+    #[inline]
+    pub(super) fn common<'a>(&'a self, one: &'a Bits, other: &'a Bits) -> impl Iterator<Item = usize> + 'a {
+        let words = self.entries().map(|(at, word)| (at, word & one.word(at) & other.word(at)));
+        words.flat_map(|(at, word)| ones(word).map(move |bit| at + bit))
     }
 }
 
@@ -203,8 +250,14 @@ mod tests {
             rest.keep(&bits);
             assert_eq!(rest, bits);
             let mut common = Bits::none(size);
-            common.add_common(&bits, &Bits::all(size));
+            common.add_common(&bits.run(), &Bits::all(size));
             assert_eq!(common, bits);
+            assert_eq!(bits.run().common(&common, &Bits::all(size)).collect::<Vec<_>>(), members);
+            assert!(bits.run().meets(&common) && !bits.run().meets(&Bits::none(size)));
+            assert!(!Bits::none(size).run().meets(&bits));
+            common.remove_run(&bits.run());
+            assert!(common.is_empty());
+            common.add(&bits);
             common.retain(|at| at > 63);
             common.take(64);
             assert_eq!(common.iter().next(), members.iter().copied().find(|at| *at > 64));

@@ -153,7 +153,7 @@ fn build_link(
     let test = CompiledTest { conditions: conditions.into(), any: matches!(link.test, Test::Any(_)) };
     view.filter(|_| complete).map(|view| BuiltLink {
         view: Arc::new(view),
-        units: Unit { transforms: link.transforms.as_slice().into(), test }.alternatives(),
+        units: Unit { transforms: link.transforms.as_slice().into(), test, echo: false }.alternatives(),
     })
 }
 

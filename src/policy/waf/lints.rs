@@ -1,5 +1,8 @@
-//! What is suspicious among WAF rules: expressions that match everything, exclusions that exclude
-//! nothing.
+//! What is suspicious among WAF rules: expressions that match everything, conditions that nothing can
+//! meet, rules that other rules leave nothing, exclusions that exclude nothing.
+
+mod doubled;
+mod impossible;
 
 use std::collections::HashSet;
 
@@ -22,12 +25,17 @@ use crate::policy::scope::Scope;
 pub(in crate::policy) fn lint(look: &Look<'_>, diagnostics: &mut Diagnostics) {
     let Some(raw) = &look.raw.waf else { return };
     for rule in &raw.rule {
-        let matches = std::iter::once(&rule.r#match).chain(rule.chain.iter().map(|link| &link.r#match));
-        for condition in matches.flat_map(conditions) {
-            matches_everything(rule, condition, diagnostics);
+        let chain = rule.chain.iter().map(|link| (&link.transforms, &link.r#match));
+        for (transforms, wanted) in std::iter::once((&rule.transforms, &rule.r#match)).chain(chain) {
+            for condition in conditions(wanted) {
+                matches_everything(rule, condition, diagnostics);
+                impossible::condition(rule, transforms, condition, diagnostics);
+            }
         }
         never_matches(rule, look, diagnostics);
+        sees_no_body(rule, look, diagnostics);
     }
+    doubled::rules(raw, look, diagnostics);
     for exclude in &raw.exclude {
         useless(exclude, raw, look, diagnostics);
     }
@@ -119,6 +127,39 @@ fn never_matches(rule: &RawWafRule, look: &Look<'_>, diagnostics: &mut Diagnosti
         .about(format!("waf/{}", rule.id.value))
         .label("never judged")
         .help("compare its `path`, `host`, `methods` and `routes` with the [[route]]s");
+}
+
+/// Reports a rule about bodies alone, where no route of its requests has its bodies read.
+fn sees_no_body(rule: &RawWafRule, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+    let off = matches!(&rule.mode.mode, Some(mode) if mode.value == ModeWord::Off);
+    let links = std::iter::once((&rule.targets, &rule.r#match));
+    let mut links = links.chain(rule.chain.iter().map(|link| (&link.targets, &link.r#match)));
+    // One link that finds no text is enough, unless it is met by that.
+    let blind = links.any(|(targets, wanted)| {
+        let mut looked_at =
+            targets.value.iter().flat_map(|word| &word.value.0).filter(|target| !target.excluded);
+        looked_at.all(|target| target.collection.in_body()) && conditions(wanted).iter().all(|one| !one.not)
+    });
+    let Some(scope) = look.scope(&rule.scope).filter(|_| blind && !off) else { return };
+    let Some(routes) = look.served.of(&scope).filter(|routes| !routes.is_empty()) else { return };
+    if routes.iter().any(|route| route.waf_body) {
+        return;
+    }
+    let names: Vec<String> = routes.iter().take(3).map(|route| format!("`{}`", route.name)).collect();
+    let more = if routes.len() > names.len() { " and others" } else { "" };
+    diagnostics
+        .push(
+            Code::NeverMatches,
+            rule.place,
+            format!(
+                "`waf/{}` looks at bodies, and those of {}{more} are not read (`waf_body = \"off\"`)",
+                rule.id.value,
+                names.join(", ")
+            ),
+        )
+        .about(format!("waf/{}", rule.id.value))
+        .label("never judged")
+        .help("let the route's bodies be read, or remove the rule");
 }
 
 // === exclusions ===

@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-pub use self::concerns::Concerns;
+pub use self::concerns::{Concerns, RuleReach};
 pub(in crate::policy) use self::lints::lint;
 pub use self::pack::text as pack_text;
 pub use self::raw::{
@@ -77,8 +77,10 @@ use crate::facts::{Body, Facts};
 pub struct Waf {
     engine: Option<Arc<Engine>>,
     program: Option<Arc<Program>>,
-    /// What every rule means, for people who ask.
+    /// What every rule means, for people who ask; first those of the engine, then those of the program.
     meant: Arc<[(Written, Arc<ir::Rule>)]>,
+    /// How many of them are the engine's.
+    own: usize,
     budget: u64,
     bounds: Bounds,
     /// How many bytes of a matched text are kept for the record (`log.waf_data`); none by default.
@@ -128,7 +130,9 @@ impl Waf {
             entries.iter().filter_map(|(written, built)| Some((*written, built.as_ref()?.meaning())));
         let scripted = script.items.iter().filter_map(ScriptItem::rule);
         let scripted = scripted.map(|rule| (rule.written, Arc::new(rule.rule.clone())));
-        let meant = written.chain(scripted).collect();
+        let mut meant: Vec<_> = written.collect();
+        let engines = meant.len();
+        meant.extend(scripted);
         let engine = Engine::new(&entries, &exclusions, settings, cx.diagnostics);
         let engine = (!engine.is_empty()).then(|| Arc::new(engine));
         let program = (!script.items.is_empty() && script.settings.engine != EngineMode::Off).then(|| {
@@ -144,7 +148,8 @@ impl Waf {
             Waf {
                 engine,
                 program,
-                meant,
+                meant: meant.into(),
+                own: engines,
                 budget: settings.budget,
                 bounds: settings.bounds,
                 ..Waf::default()

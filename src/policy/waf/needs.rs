@@ -205,7 +205,7 @@ fn first(hir: &Hir) -> (Option<ByteSet>, bool) {
 /// How many texts an exact part may have before it counts as inexact.
 const MAX_EXACT: usize = 128;
 /// How many literals one operator may put into the automaton.
-const MAX_LITERALS: usize = 512;
+const MAX_LITERALS: usize = 4096;
 /// Longer literals gain nothing: the automaton grows, and hits hardly get fewer.
 const MAX_LENGTH: usize = 6;
 /// Literals that are met more often than this at a place of ordinary text are not worth looking for.

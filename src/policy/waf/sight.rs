@@ -48,6 +48,8 @@ fn order(name: &[u8]) -> (usize, &[u8]) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct View {
     targets: Vec<CompiledTarget>,
+    /// The kinds of text that are looked at, as bits.
+    kinds: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl View {
                 target.part = Part::Values;
             }
         }
+        view.kinds = kinds(&view.targets);
         Ok(view)
     }
 
@@ -91,11 +94,23 @@ impl View {
             let Target { collection, part, excluded, .. } = *target;
             Ok(CompiledTarget { collection, part, selector, excluded })
         });
-        Ok(View { targets: targets.collect::<Result<_, OperatorProblem>>()? })
+        let targets = targets.collect::<Result<Vec<_>, OperatorProblem>>()?;
+        Ok(View { kinds: kinds(&targets), targets })
     }
 
     /// Whether a text is among the targets, read one after the other: the reference for the rest.
+    #[inline]
     pub(super) fn sees(&self, value: &Value, values: &Values) -> bool {
+        self.kinds & 1 << value.kind.index() != 0 && self.selects(value, values)
+    }
+
+    /// Whether it may look at any of these texts.
+    #[inline]
+    pub(super) fn may_see_any(&self, values: &Values) -> bool {
+        self.kinds & values.kinds() != 0
+    }
+
+    fn selects(&self, value: &Value, values: &Values) -> bool {
         let mut seen = false;
         for target in self.targets.iter().filter(|target| target.meets(value.kind)) {
             if seen && !target.excluded {
@@ -145,6 +160,14 @@ impl CompiledTarget {
                 Part::Values => !kind.is_name(),
             }
     }
+}
+
+/// The kinds of text that targets look at, as bits.
+fn kinds(targets: &[CompiledTarget]) -> u64 {
+    let looked_at = |kind: Kind| targets.iter().any(|target| !target.excluded && target.meets(kind));
+    let kinds = Collection::EVERY.into_iter();
+    let kinds = kinds.flat_map(|collection| [false, true].map(|is_name| Kind::new(collection, is_name)));
+    kinds.filter(|kind| looked_at(*kind)).fold(0, |all, kind| all | 1 << kind.index())
 }
 
 /// The fields that nearly every request has.

@@ -13,6 +13,8 @@ pub(super) struct Values {
     list: Vec<Value>,
     /// Steps of the paths that name values of JSON and XML.
     steps: Vec<PathStep>,
+    /// The kinds of the texts, as bits.
+    kinds: u64,
 }
 
 /// One text.
@@ -93,6 +95,12 @@ impl Kind {
 impl Values {
     pub(super) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// The kinds of the texts, as bits.
+    #[inline]
+    pub(super) fn kinds(&self) -> u64 {
+        self.kinds
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&Value> {
@@ -186,6 +194,11 @@ impl Values {
         self.list.reserve(64);
     }
 
+    fn push(&mut self, value: Value) {
+        self.kinds |= 1 << value.kind.index();
+        self.list.push(value);
+    }
+
     /// Appends bytes to the buffer.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Stretch {
         self.put_with(|buffer| buffer.extend_from_slice(bytes))
@@ -201,23 +214,19 @@ impl Values {
     /// Adds the text of a collection that has only one.
     pub(super) fn single(&mut self, collection: Collection, text: &[u8]) {
         let text = self.put(text);
-        self.list.push(Value { kind: Kind::new(collection, false), name: ValueName::None, text });
+        self.push(Value { kind: Kind::new(collection, false), name: ValueName::None, text });
     }
 
     /// Adds a member of a collection: its name, and its value under that name.
     pub(super) fn member(&mut self, collection: Collection, name: Stretch, value: Stretch) {
         let flat = ValueName::Flat(name);
-        self.list.push(Value { kind: Kind::new(collection, true), name: flat, text: name });
-        self.list.push(Value { kind: Kind::new(collection, false), name: flat, text: value });
+        self.push(Value { kind: Kind::new(collection, true), name: flat, text: name });
+        self.push(Value { kind: Kind::new(collection, false), name: flat, text: value });
     }
 
     /// Adds a value without its name.
     pub(super) fn value(&mut self, collection: Collection, name: Stretch, value: Stretch) {
-        self.list.push(Value {
-            kind: Kind::new(collection, false),
-            name: ValueName::Flat(name),
-            text: value,
-        });
+        self.push(Value { kind: Kind::new(collection, false), name: ValueName::Flat(name), text: value });
     }
 
     /// Adds a step to a path; the key of an object or the name of an element is a text of its own.
@@ -225,14 +234,14 @@ impl Values {
         let step = StepId(self.steps.len() as u32);
         self.steps.push(PathStep { parent, label });
         if let Label::Key(text) | Label::Attribute(text) = label {
-            self.list.push(Value { kind: Kind::new(collection, true), name: ValueName::Path(step), text });
+            self.push(Value { kind: Kind::new(collection, true), name: ValueName::Path(step), text });
         }
         step
     }
 
     /// Adds the value at the end of a path.
     pub(super) fn at_path(&mut self, collection: Collection, step: StepId, text: Stretch) {
-        self.list.push(Value { kind: Kind::new(collection, false), name: ValueName::Path(step), text });
+        self.push(Value { kind: Kind::new(collection, false), name: ValueName::Path(step), text });
     }
 
     /// The text of a value as it is known to be, for the record: `query:q`, `header.names:x-a`.

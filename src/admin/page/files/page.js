@@ -1,10 +1,17 @@
-// What the page does beyond reading: following live, sorting, copying, and changes with the token.
+// What the page does beyond reading: following live, sorting, copying, changes with the token, and all of
+// it with the token where reading needs that too.
 // Everything that comes from requests is written as text, never as markup.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 
 // --- the token, kept until the tab is closed
+
+// The fields that show it, if it is known.
+const shown = () => {
+  const token = sessionStorage.getItem("token");
+  return token === null ? {} : { authorization: `Bearer ${token}` };
+};
 
 const askForToken = (problem) =>
   new Promise((resolve) => {
@@ -50,7 +57,7 @@ const changeAndReload = async (method, path, document) => {
   try {
     const answer = await change(method, path, document);
     if (answer === null) return;
-    if (answer.ok) return location.reload();
+    if (answer.ok) return locked ? visit(location.href) : location.reload();
     const told = await answer.json();
     tell(told.error ?? (told.errors ?? ["it was refused"]).join("; "));
   } catch (error) {
@@ -85,19 +92,21 @@ const copyText = async (button, text) => {
   }
 };
 
-byId("ban")?.addEventListener("submit", (event) => {
-  event.preventDefault();
-  const form = new FormData(event.target);
-  changeAndReload("POST", "/api/bans", {
-    address: form.get("address"), for: form.get("for"), reason: form.get("reason"),
+const banForm = () => {
+  byId("ban")?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const form = new FormData(event.target);
+    changeAndReload("POST", "/api/bans", {
+      address: form.get("address"), for: form.get("for"), reason: form.get("reason"),
+    });
   });
-});
-const wanted = new URLSearchParams(location.search).get("address");
-if (wanted && byId("ban-address")) byId("ban-address").value = wanted;
+  const wanted = new URLSearchParams(location.search).get("address");
+  if (wanted && byId("ban-address")) byId("ban-address").value = wanted;
+};
 
 // --- tables that can be sorted
 
-for (const table of document.querySelectorAll("table.sortable")) {
+const sortable = (table) => {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
     const button = document.createElement("button");
@@ -115,9 +124,43 @@ for (const table of document.querySelectorAll("table.sortable")) {
       table.tBodies[0].append(...rows);
     });
   });
-}
+};
 
 // --- following live
+
+// Server-sent events, as EventSource has them but with the token: what comes, until it is closed.
+const listen = (url, heard) => {
+  const ended = new AbortController();
+  const read = async () => {
+    const answer = await fetch(url, { headers: { ...shown(), accept: "text/event-stream" }, signal: ended.signal });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) throw new Error("it ended");
+      const events = (text + value).split("\n\n");
+      text = events.pop();
+      for (const event of events) {
+        const field = (name) => event.split("\n").find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+        heard(field("event") ?? "message", field("data") ?? "");
+      }
+    }
+  };
+  const again = async () => {
+    while (!ended.signal.aborted) {
+      try {
+        await read();
+      } catch {
+        if (ended.signal.aborted) return;
+        heard("error", "");
+        await new Promise((resolve) => setTimeout(resolve, 3000));
+      }
+    }
+  };
+  again();
+  return () => ended.abort();
+};
 
 const cell = (row, classes, ...parts) => {
   const made = row.insertCell();
@@ -155,45 +198,116 @@ const show = (record) => {
 
 const MOST_ROWS = 300;
 
+// Ends what goes on when the page is left.
+let leave = () => {};
+
 const follow = () => {
   const button = byId("live");
   if (!button) return;
   const state = byId("live-state");
-  let events = null;
+  let end = null;
   let seen = 0;
   let renewing = null;
   const renew = async () => {
-    const answer = await fetch("/overview");
+    const answer = await fetch("/overview", { headers: shown() });
     // Made by the gateway, which escapes what came from requests.
     if (answer.ok) byId("overview").innerHTML = await answer.text();
   };
   const stop = (why) => {
-    events?.close();
-    events = null;
+    end?.();
+    end = null;
     clearInterval(renewing);
     button.setAttribute("aria-pressed", "false");
     state.textContent = why;
   };
-  const start = () => {
+  const heard = (event, data) => {
+    if (event === "ready") state.textContent = "Waiting for decisions";
+    if (event === "missed") state.textContent = "More come than can be shown";
+    if (event === "error") state.textContent = "Lost the gateway; trying again";
+    if (event !== "decision") return;
+    const rows = byId("records");
+    rows.prepend(show(JSON.parse(data)));
+    while (rows.rows.length > MOST_ROWS) rows.deleteRow(-1);
+    seen += 1;
+    state.textContent = `${seen} new`;
+  };
+  const begin = () => {
     const filters = new URLSearchParams(location.search);
     for (const [name, value] of [...filters]) if (value === "") filters.delete(name);
     seen = 0;
-    events = new EventSource(`/api/decisions?${filters}`);
+    end = listen(`/api/decisions?${filters}`, heard);
     button.setAttribute("aria-pressed", "true");
-    events.addEventListener("ready", () => { state.textContent = "Waiting for decisions"; });
-    events.addEventListener("missed", () => { state.textContent = "More come than can be shown"; });
-    events.addEventListener("decision", (event) => {
-      const rows = byId("records");
-      rows.prepend(show(JSON.parse(event.data)));
-      while (rows.rows.length > MOST_ROWS) rows.deleteRow(-1);
-      seen += 1;
-      state.textContent = `${seen} new`;
-    });
-    events.addEventListener("error", () => { state.textContent = "Lost the gateway; trying again"; });
     renewing = setInterval(renew, 10000);
   };
   button.hidden = false;
-  button.addEventListener("click", () => (events ? stop("Paused") : start()));
-  addEventListener("pagehide", () => stop(""));
+  button.addEventListener("click", () => (end ? stop("Paused") : begin()));
+  leave = () => stop("");
 };
-follow();
+addEventListener("pagehide", () => leave());
+
+// --- reading with the token
+//
+// A browser sends no such field when it follows a link, so where the gateway asks for the token pages are
+// fetched with it and put in the place of the one that is there.
+
+let locked = byId("unlock") !== null;
+
+const visit = async (url, { push = false } = {}) => {
+  const answer = await fetch(url, { headers: shown() });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (answer.status === 401) {
+    sessionStorage.removeItem("token");
+    if (byId("unlock")) {
+      byId("unlock-problem").textContent = "That is not the token.";
+      return;
+    }
+  }
+  leave();
+  leave = () => {};
+  if (push) history.pushState(null, "", url);
+  document.documentElement.replaceWith(document.adoptNode(page.documentElement));
+  begin();
+  const { hash } = new URL(url, location.href);
+  const target = hash ? byId(hash.slice(1)) : null;
+  if (target) target.scrollIntoView();
+  else scrollTo(0, 0);
+  byId("main")?.focus({ preventScroll: true });
+};
+
+const here = (url) => url.origin === location.origin && !url.pathname.startsWith("/api/");
+
+addEventListener("popstate", () => { if (locked) visit(location.href); });
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  const other = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || event.button !== 0;
+  if (!locked || !link || other || link.getAttribute("href").startsWith("#")) return;
+  const url = new URL(link.href);
+  if (!here(url)) return;
+  event.preventDefault();
+  visit(url.href, { push: true });
+});
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.id === "unlock") {
+    event.preventDefault();
+    sessionStorage.setItem("token", byId("unlock-token").value.trim());
+    visit(location.href);
+    return;
+  }
+  if (!locked || form.method !== "get") return;
+  event.preventDefault();
+  const url = new URL(form.action);
+  url.search = new URLSearchParams(new FormData(form));
+  visit(url.href, { push: true });
+});
+
+// --- each page
+
+const begin = () => {
+  banForm();
+  document.querySelectorAll("table.sortable").forEach(sortable);
+  follow();
+};
+begin();
+// It was given in this tab before.
+if (locked && sessionStorage.getItem("token") !== null) visit(location.href);

@@ -15,7 +15,9 @@ use crate::audit::Line;
 use crate::cli::admin::Whom;
 use crate::cli::layout::{count, fill, printable};
 use crate::cli::policies::{self, Past};
-use crate::cli::replay::{Finding, Judges, Report};
+use crate::cli::progress::Teller;
+use crate::cli::records::Source;
+use crate::cli::replay::{Judges, Report};
 use crate::cli::reply::{Exit, Reply, STRONG, WARN, styled};
 use crate::cli::{Common, Format, diagnostics, records};
 use crate::config::{Setup, load};
@@ -51,7 +53,7 @@ pub(in crate::cli) fn show(args: &Args, common: &Common) -> Reply {
 
 fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let id = args.id.trim().trim_start_matches("urn:uuid:");
-    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let (record, source) = records::find(id, args.log.as_deref(), &args.whom, common)?;
     let unreadable =
         || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
     let line = Line::read(&record).ok_or_else(unreadable)?;
@@ -73,7 +75,7 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
             format!("{} would not be enough: something else refuses the request as well.", proposal.what);
         return Err(nothing(args, &why));
     }
-    let (report, own) = opened(args, &setup, &changed, &line, common)?;
+    let report = opened(args, &source, &setup, &changed, &line, common)?;
     Ok(match args.format {
         Format::Json => Reply::json(
             Exit::Fine,
@@ -83,11 +85,11 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
                 "at": proposal.at,
                 "tried": proposal.can_be_tried,
                 "hours": args.hours,
-                "opens": report.flipped().saturating_sub(own),
+                "opens": report.flipped(),
                 "replay": report.json(&changed.policy),
             }),
         ),
-        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, &report, own, &changed)),
+        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, &report, &changed)),
     })
 }
 
@@ -98,42 +100,50 @@ fn nothing(args: &Args, why: &str) -> Reply {
     }
 }
 
-/// What the change would open, of what was asked lately; and how much of it is this very request.
+/// What else the change would open, of what was asked lately.
 fn opened(
     args: &Args,
+    source: &Source,
     setup: &Setup,
     changed: &Setup,
     line: &Line<'_>,
     common: &Common,
-) -> Result<(Report, u64), Reply> {
+) -> Result<Report, Reply> {
     let mut report = Report::default();
-    let mut own = 0;
-    let Some(path) = records::log_path(args.log.as_deref(), common)? else { return Ok((report, own)) };
     let since = Timestamp::now() - SignedDuration::from_hours(i64::from(args.hours));
     // Records of other policies say less; those of the one that is changed are taken as they are.
     let past = Past::of(common).unwrap_or_default();
     let mut judges = Judges::new(changed, None, &past);
     judges.know(setup);
-    let mut teller = records::Teller::default();
-    for file in records::log_files(&path)?.iter().rev() {
-        let read = file.lines_since(since, &mut |progress| teller.tell(progress), &mut |text| {
-            let Some(read) = Line::read(text) else { return true };
-            if read.at().is_none_or(|at| at < since) {
-                return true;
+    let mut take = |text: &[u8]| {
+        let Some(read) = Line::read(text) else { return };
+        // This very request is what it is for.
+        if read.at().is_none_or(|at| at < since) || *read.decision_id == *line.decision_id {
+            return;
+        }
+        let (finding, _) = judges.judge(&read);
+        report.add(&read, finding, &changed.policy);
+    };
+    match source {
+        Source::Files(path) => {
+            let mut teller = Teller::new(common);
+            for file in records::log_files(path)?.iter().rev() {
+                let read = file.lines_since(since, &mut |progress| teller.reads(progress), &mut |text| {
+                    take(text);
+                    true
+                });
+                read.map_err(|error| records::cannot_read(&file.path, &error))?;
             }
-            let (finding, _) = judges.judge(&read);
-            own +=
-                u64::from(matches!(finding, Finding::Allowed(_)) && *read.decision_id == *line.decision_id);
-            report.add(&read, finding, &changed.policy);
-            true
-        });
-        read.map_err(|error| records::cannot_read(&file.path, &error))?;
+        }
+        Source::Gateway(gateway) => {
+            let remembered = Source::remembered(gateway, None, since, &mut take);
+            remembered.map_err(|why| Reply::failure(Exit::Findings, why))?;
+        }
     }
-    teller.done();
-    Ok((report, own))
+    Ok(report)
 }
 
-fn text(args: &Args, proposal: &Proposal, report: &Report, own: u64, changed: &Setup) -> String {
+fn text(args: &Args, proposal: &Proposal, report: &Report, changed: &Setup) -> String {
     let mut out = fill("", &format!("{}, for review; nothing is applied:", printable(&proposal.what)));
     out.push('\n');
     for line in proposal.toml.lines() {
@@ -147,16 +157,19 @@ fn text(args: &Args, proposal: &Proposal, report: &Report, own: u64, changed: &S
     if !proposal.can_be_tried {
         out.push_str(&fill("", "What the rules saw is not kept, so it could not be tried."));
     }
-    let more = report.flipped().saturating_sub(own);
+    let more = report.flipped();
     let number = usize::try_from(more).unwrap_or(usize::MAX);
     let hours = count(usize::try_from(args.hours).unwrap_or(0), "hour");
+    let others = count(usize::try_from(report.records).unwrap_or(usize::MAX), "other request");
     let text = match (report.records, more) {
         (0, _) => {
-            format!("The log has no record of the last {hours}, so what else it would open is not known.")
+            format!(
+                "The log has no other record of the last {hours}, so what else it would open is not known."
+            )
         }
-        (records, 0) => format!("Of {records} requests of the last {hours}, it would open no other."),
-        (records, _) => format!(
-            "{} Of {records} requests of the last {hours}, it would also open {}:",
+        (_, 0) => format!("Of {others} of the last {hours}, it would open none."),
+        (_, _) => format!(
+            "{} Of {others} of the last {hours}, it would also open {}:",
             styled(WARN, "Mind:"),
             count(number, "refused request")
         ),

@@ -1,13 +1,13 @@
 //! How much else the same rule refused around the same time: whether it is this caller or everybody.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::audit::{self, Line};
 use crate::cli::layout::count;
+use crate::cli::records::Source;
 
 /// What a rule refused within an hour.
 #[derive(Debug, Serialize)]
@@ -26,46 +26,84 @@ pub(super) struct Hour {
     pub(super) of_this_caller: u64,
 }
 
-/// Looks at the hour that ends now if the request was made within it, else at the one around it.
-pub(super) fn look(log: &Path, line: &Line<'_>, at: Timestamp, now: Timestamp) -> std::io::Result<Hour> {
+/// Looks at the hour that ends now if the request was made within it, else at the one around it. A
+/// gateway that remembers less than that is believed as far back as it does.
+pub(super) fn look(source: &Source, line: &Line<'_>, at: Timestamp, now: Timestamp) -> Result<Hour, String> {
     let hour = SignedDuration::from_hours(1);
     let (from, to) = match now.duration_since(at) < hour && now >= at {
         true => (now - hour, now),
         false => (at - hour / 2, at + hour / 2),
     };
-    let mut found = Hour { from, to, refused: 0, subjects: 0, addresses: 0, paths: 0, of_this_caller: 0 };
-    let (mut subjects, mut addresses, mut paths) = (HashSet::new(), HashSet::new(), HashSet::new());
-    let subject = |line: &Line<'_>| line.identity().and_then(|who| who.subject.map(|text| text.to_string()));
-    let (own, ip) = (subject(line), line.client.ip.to_string());
-    let needle = format!("\"rule\":\"{}\"", &*line.rule);
-    for file in audit::files(log)? {
-        file.between(needle.as_bytes(), from, to, &mut |text| {
-            let Some(line) = Line::read(text) else { return true };
-            let within = line.at().is_some_and(|at| at >= from && at <= to);
-            if !within
-                || &*line.decision == "allow"
-                || *line.rule != *needle.get(8..needle.len() - 1).unwrap_or("")
-            {
-                return true;
+    let mut count = Count {
+        rule: &line.rule,
+        own: subject(line),
+        ip: &line.client.ip,
+        found: Hour { from, to, refused: 0, subjects: 0, addresses: 0, paths: 0, of_this_caller: 0 },
+        subjects: HashSet::new(),
+        addresses: HashSet::new(),
+        paths: HashSet::new(),
+    };
+    match source {
+        Source::Files(log) => {
+            let failed = |error: std::io::Error| error.to_string();
+            let needle = format!("\"rule\":\"{}\"", &*line.rule);
+            for file in audit::files(log).map_err(failed)? {
+                let each = &mut |text: &[u8]| {
+                    count.take(text);
+                    true
+                };
+                file.between(needle.as_bytes(), from, to, each).map_err(failed)?;
             }
-            found.refused += 1;
-            let who = subject(&line);
-            let same = match (&own, &who) {
-                (Some(own), Some(who)) => own == who,
-                (None, None) => *line.client.ip == *ip,
-                _ => false,
-            };
-            found.of_this_caller += u64::from(same);
-            if addresses.len() < MOST {
-                addresses.insert(line.client.ip.to_string());
-                paths.insert(format!("{} {}", &*line.method, &*line.path));
-                subjects.extend(who);
-            }
-            true
-        })?;
+        }
+        Source::Gateway(gateway) => {
+            let oldest = Source::remembered(gateway, Some(&line.rule), from, &mut |text| count.take(text))?;
+            count.found.from = oldest.map_or(from, |oldest| oldest.clamp(from, to));
+        }
     }
-    (found.subjects, found.addresses, found.paths) = (subjects.len(), addresses.len(), paths.len());
-    Ok(found)
+    Ok(count.done())
+}
+
+/// The refusals of a rule as they are counted.
+struct Count<'a> {
+    rule: &'a str,
+    own: Option<String>,
+    ip: &'a str,
+    found: Hour,
+    subjects: HashSet<String>,
+    addresses: HashSet<String>,
+    paths: HashSet<String>,
+}
+
+impl Count<'_> {
+    fn take(&mut self, text: &[u8]) {
+        let Some(line) = Line::read(text) else { return };
+        let within = line.at().is_some_and(|at| at >= self.found.from && at <= self.found.to);
+        if !within || &*line.decision == "allow" || *line.rule != *self.rule {
+            return;
+        }
+        self.found.refused += 1;
+        let who = subject(&line);
+        let same = match (&self.own, &who) {
+            (Some(own), Some(who)) => own == who,
+            (None, None) => *line.client.ip == *self.ip,
+            _ => false,
+        };
+        self.found.of_this_caller += u64::from(same);
+        if self.addresses.len() < MOST {
+            self.addresses.insert(line.client.ip.to_string());
+            self.paths.insert(format!("{} {}", &*line.method, &*line.path));
+            self.subjects.extend(who);
+        }
+    }
+
+    fn done(self) -> Hour {
+        let (subjects, addresses, paths) = (self.subjects.len(), self.addresses.len(), self.paths.len());
+        Hour { subjects, addresses, paths, ..self.found }
+    }
+}
+
+fn subject(line: &Line<'_>) -> Option<String> {
+    line.identity().and_then(|who| who.subject.map(|text| text.to_string()))
 }
 
 impl Hour {

@@ -35,7 +35,8 @@ use crate::facts::Identity;
   portcullis why 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11
   portcullis why 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11 --log decisions.jsonl.3.gz
 
-The id is the one of x-request-id, or of the refusal's `instance`.")]
+The id is the one of x-request-id, or of the refusal's `instance`. Where the
+log is no file, or not on this machine, a running gateway is asked.")]
 pub(in crate::cli) struct Args {
     /// The id of the request or of the decision.
     id: String,
@@ -82,7 +83,7 @@ pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
 
 fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let id = args.id.trim().trim_start_matches("urn:uuid:");
-    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let (record, source) = records::find(id, args.log.as_deref(), &args.whom, common)?;
     let unreadable =
         || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
     let line = Line::read(&record).ok_or_else(unreadable)?;
@@ -91,8 +92,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
     let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
     let now = Timestamp::now();
-    let log = records::log_path(args.log.as_deref(), common)?;
-    let hour = log.and_then(|log| hour::look(&log, &line, recalled.now, now).ok());
+    let hour = hour::look(&source, &line, recalled.now, now).ok();
     let story = Story {
         change: changed(&past, &line, &account, &asked, &recalled),
         line: &line,

@@ -3,7 +3,7 @@
 
 use super::super::text as explained;
 use super::super::written;
-use super::{Story, case};
+use super::{JudgedBy, Story, case};
 use crate::cli::Common;
 use crate::cli::layout::{fill, list, printable};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
@@ -22,8 +22,14 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
     out.push_str(&heading("The decision, step by step"));
     out.push_str(&fill("  ", &format!("This is {}.", story.judged())));
     if !story.agrees {
+        let because = match story.judged_by {
+            JudgedBy::Kept | JudgedBy::Files => "the record does not tell everything that was looked at.",
+            JudgedBy::Other => {
+                "the files have changed since, or the record does not tell everything that was looked at. With `[server] state_dir` the policies that decided are kept."
+            }
+        };
         let text = format!(
-            "It comes to another decision than the record, which says {} by {}: the record does not tell everything that was looked at.",
+            "It comes to another decision than the record, which says {} by {}: {because}",
             &*story.line.decision,
             printable(&story.line.rule)
         );

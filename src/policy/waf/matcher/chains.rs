@@ -1,17 +1,16 @@
 //! Chains of transformations as one tree: what several rules undo in the same way is undone once.
 
+use super::Unit;
 use super::features::{FeatureTable, Features};
-use crate::policy::waf::bits::Bits;
+use crate::policy::waf::bits::{Bits, Run};
 use crate::policy::waf::transforms::Transform;
 
-/// All chains of a gate. The root is the text as it came; parents stand before their children.
+/// All chains of a gate. The root is the text as it came; each node's descendants stand right behind it.
 #[derive(Clone, Debug)]
 pub(super) struct Chains {
     pub(super) nodes: Vec<Node>,
-    /// The triggers of all transformations; a text with none of them stays as it is.
-    triggers: Features,
-    /// Whether some transformation must be asked about every text.
-    eager: bool,
+    /// The units that need not judge a text that no transformation changes.
+    pub(super) echoes: Bits,
 }
 
 /// A chain's last transformation, or the root.
@@ -21,59 +20,110 @@ pub(super) struct Node {
     pub(super) transform: Option<Transform>,
     /// A text with none of these features stays as it is; 0: ask the transformation.
     pub(super) triggers: Features,
-    /// Whether all that happens to a text from here on is that bytes go away, so that what a unit
-    /// needs must be there before.
-    pub(super) deletes: bool,
-    /// The units that judge the text at this node.
-    pub(super) here: Bits,
-    /// The same, and those of all nodes below.
-    pub(super) below: Bits,
+    /// The same for all nodes from here on down.
+    all_triggers: Features,
+    /// Whether some transformation from here on down must be asked about every text.
+    eager: bool,
+    /// The node behind its last descendant.
+    pub(super) end: usize,
+    /// The features that a text may come to have here and below; none: any.
+    pub(super) yields: Option<Features>,
+    /// The units that judge the text here and at all nodes below.
+    pub(super) below: Run,
+    /// Those that judge what comes of the text where the transformation has changed it, and no other
+    /// does: all below but echoes of what stands below too.
+    pub(super) moved: Run,
 }
 
 impl Chains {
     /// The tree of the units' chains.
-    pub(super) fn new<'a>(
-        chains: impl Iterator<Item = &'a [Transform]>,
-        size: usize,
-        features: &mut FeatureTable,
-    ) -> Chains {
+    pub(super) fn new(units: &[Unit], features: &mut FeatureTable) -> Chains {
         let node = |parent, transform, triggers| Node {
             parent,
             transform,
             triggers,
-            deletes: false,
-            here: Bits::none(size),
-            below: Bits::none(size),
+            all_triggers: triggers,
+            eager: false,
+            end: 0,
+            yields: Some(0),
+            below: Run::default(),
+            moved: Run::default(),
         };
         let mut nodes = vec![node(0, None, 0)];
-        for (unit, chain) in chains.enumerate() {
+        let empty = || [Bits::none(units.len()), Bits::none(units.len())];
+        // By node: below, moved.
+        let mut sets = vec![empty()];
+        let mut echoes = Bits::none(units.len());
+        // In the order of their chains, nodes are made depth first.
+        let mut order: Vec<(usize, &Unit)> = units.iter().enumerate().collect();
+        order.sort_by_key(|(_, unit)| &unit.transforms);
+        for (unit, Unit { transforms, echo, .. }) in order {
             let mut at = 0;
-            nodes[at].below.insert(unit);
-            for transform in chain {
+            sets[at][0].insert(unit);
+            for (index, transform) in transforms.iter().enumerate() {
                 let known =
                     nodes.iter().position(|node| node.parent == at && node.transform == Some(*transform));
                 at = known.unwrap_or_else(|| {
                     let triggers = transform.info().triggers.map_or(0, |set| features.bit(set));
                     nodes.push(node(at, Some(*transform), triggers));
+                    sets.push(empty());
                     nodes.len() - 1
                 });
-                nodes[at].below.insert(unit);
+                sets[at][0].insert(unit);
+                if !echo || index + 1 == transforms.len() {
+                    sets[at][1].insert(unit);
+                }
             }
-            nodes[at].here.insert(unit);
+            if *echo {
+                echoes.insert(unit);
+            }
         }
-        for at in 0..nodes.len() {
-            let last = !nodes.iter().any(|node| node.parent == at && node.transform.is_some());
-            nodes[at].deletes = last && nodes[at].transform.is_some_and(|transform| transform.info().deletes);
+        for (node, [below, moved]) in nodes.iter_mut().zip(&sets) {
+            (node.below, node.moved) = (below.run(), moved.run());
         }
-        let transforms = nodes.iter().filter(|node| node.transform.is_some());
-        let triggers = transforms.clone().fold(0, |all, node| all | node.triggers);
-        let eager = transforms.clone().any(|node| node.triggers == 0);
-        Chains { nodes, triggers, eager }
+        let mut chains = Chains { nodes, echoes };
+        chains.sum_up();
+        chains
+    }
+
+    /// Tells each node what stands below it.
+    fn sum_up(&mut self) {
+        for at in (0..self.nodes.len()).rev() {
+            let node = &mut self.nodes[at];
+            node.end = node.end.max(at + 1);
+            node.eager |= node.transform.is_some() && node.triggers == 0;
+            let Node { parent, all_triggers, eager, end, .. } = *node;
+            let parent = &mut self.nodes[parent];
+            parent.all_triggers |= all_triggers;
+            parent.eager |= eager;
+            parent.end = parent.end.max(end);
+        }
+    }
+
+    /// Tells each node which features a text may come to have from there on, once all have a bit.
+    pub(super) fn foresee(&mut self, features: &FeatureTable) {
+        for at in (1..self.nodes.len()).rev() {
+            let yields = self.nodes[at].transform.and_then(|transform| transform.info().yields);
+            let own = yields.map(|set| set.iter().fold(0, |all, byte| all | features.of(&[byte])));
+            let all = own.zip(self.nodes[at].yields).map(|(own, below)| own | below);
+            self.nodes[at].yields = all;
+            let parent = self.nodes[at].parent;
+            self.nodes[parent].yields =
+                self.nodes[parent].yields.zip(all).map(|(mine, theirs)| mine | theirs);
+        }
     }
 
     /// Whether any transformation could change a text of these features.
     #[inline]
     pub(super) fn may_change(&self, features: Features) -> bool {
-        self.eager || self.triggers & features != 0
+        self.nodes.first().is_some_and(|root| root.may_change(features))
+    }
+}
+
+impl Node {
+    /// Whether this transformation or one below could change a text of these features.
+    #[inline]
+    pub(super) fn may_change(&self, features: Features) -> bool {
+        self.eager || self.all_triggers & features != 0
     }
 }

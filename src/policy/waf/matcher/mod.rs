@@ -9,7 +9,7 @@ mod chains;
 mod features;
 mod prefilter;
 
-use self::chains::Chains;
+use self::chains::{Chains, Node};
 use self::features::{FeatureTable, Features};
 use self::prefilter::Prefilter;
 use super::bits::Bits;
@@ -24,6 +24,8 @@ use super::transforms::Transform;
 pub(super) struct Unit {
     pub(super) transforms: Box<[Transform]>,
     pub(super) test: CompiledTest,
+    /// Whether another unit, as much wanted as this one, has the same test one transformation before.
+    pub(super) echo: bool,
 }
 
 /// What a text must be.
@@ -79,8 +81,9 @@ struct Plain {
 const TOKEN: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
 /// And plain sentences.
 const PROSE: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ,!?+@";
-/// So few units are asked for all they need before the text is looked through for literals.
-const FEW: u32 = 24;
+/// So few units are asked for all they need before a short text is looked through for literals; more of
+/// them before a long one.
+const FEW: usize = 24;
 
 /// Buffers that a request uses again for each of its texts.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +185,7 @@ impl Unit {
                 conditions: Box::new([CompiledCondition { operator, negated: false }]),
                 any: false,
             },
+            echo: self.echo,
         };
         operators.map(unit).collect()
     }
@@ -196,7 +200,7 @@ impl Matcher {
     pub(super) fn new(units: Vec<Unit>) -> Matcher {
         let size = units.len();
         let mut features = FeatureTable::new();
-        let chains = Chains::new(units.iter().map(|unit| &*unit.transforms), size, &mut features);
+        let mut chains = Chains::new(&units, &mut features);
         let all: Vec<Needs> = units.iter().map(|unit| unit.test.needs()).collect();
         let prefilter = Prefilter::new(all.iter().map(|needs| needs.literals.as_deref()));
         let mut unfiltered = Bits::none(size);
@@ -230,6 +234,7 @@ impl Matcher {
                 needs[unit] |= features.bit(*clause);
             }
         }
+        chains.foresee(&features);
         let min_len = all.iter().map(|needs| u32::try_from(needs.min_len).unwrap_or(u32::MAX)).collect();
         let first = all.iter().map(|needs| needs.first.unwrap_or(ByteSet::FULL)).collect();
         let weight = units.iter().map(|unit| unit.test.weight()).collect();
@@ -303,14 +308,13 @@ impl Matcher {
     /// Takes away units that cannot match on a text of these features.
     #[inline]
     fn narrow(&self, features: Features, text: &[u8], units: &mut Bits) {
-        if let Some(plain) = self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
-        {
+        if let Some(plain) = self.plain(features) {
             units.keep(&plain.units);
         }
         if let Some(short) = self.short.get(text.len()) {
             units.keep(short);
         }
-        if units.len() <= FEW {
+        if units.len() as usize <= FEW + text.len() / 8 {
             units.retain(|unit| self.may_match(unit, features, text));
         }
     }
@@ -323,8 +327,20 @@ impl Matcher {
             && text.first().is_none_or(|byte| self.first[unit].contains(*byte))
     }
 
-    fn any_may_match(&self, here: &Bits, wanted: &Bits, features: Features) -> bool {
-        here.iter().any(|unit| self.needs[unit] & !features == 0 && wanted.contains(unit))
+    /// Whether a unit at a node or below may match on what comes of a text of these features.
+    #[inline]
+    fn may_pay(&self, node: &Node, wanted: &Bits, features: Features) -> bool {
+        let Some(yields) = node.yields else { return node.below.meets(wanted) };
+        let features = features | yields;
+        let possible = self.plain(features).map_or(wanted, |plain| &plain.units);
+        let mut units = node.below.common(wanted, possible);
+        units.any(|unit| self.needs[unit] & !features == 0)
+    }
+
+    /// What a text of these features is, if it is plain.
+    #[inline]
+    fn plain(&self, features: Features) -> Option<&Plain> {
+        self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
     }
 
     /// Undoes what the wanted units want undone; returns how many different haystacks there are.
@@ -342,20 +358,26 @@ impl Matcher {
         }
         let features = self.features.of(text);
         haystacks[0].features = features;
+        haystacks[0].units.clone_from(wanted);
+        haystacks[0].units.remove(&self.chains.echoes);
         if !self.chains.may_change(features) {
-            haystacks[0].units.clone_from(wanted);
             return Ok(1);
         }
-        haystacks[0].units.reset(self.units.len());
+        // All units stand at the text as it came until a transformation on their way changes it.
         places.clear();
+        places.push(0);
         let mut count = 1;
-        for node in &self.chains.nodes {
+        while let Some(node) = self.chains.nodes.get(places.len()) {
             let parent = places.get(node.parent).copied().unwrap_or(0);
+            let features = haystacks[parent].features;
+            // Where nothing may change, or nothing may match, all the nodes below are passed over.
+            if !node.may_change(features) || !self.may_pay(node, wanted, features) {
+                places.resize(node.end, parent);
+                continue;
+            }
             let mut place = parent;
             if let Some(transform) = node.transform
-                && (node.triggers == 0 || node.triggers & haystacks[parent].features != 0)
-                && node.below.meets(wanted)
-                && (!node.deletes || self.any_may_match(&node.here, wanted, haystacks[parent].features))
+                && (node.triggers == 0 || node.triggers & features != 0)
             {
                 if haystacks.len() == count {
                     haystacks.push(Haystack::default());
@@ -367,12 +389,13 @@ impl Matcher {
                 if (transform.info().apply)(input, &mut after[0].text) {
                     after[0].features = self.features.of(&after[0].text);
                     after[0].units.reset(self.units.len());
+                    after[0].units.add_common(&node.moved, wanted);
+                    before[parent].units.remove_run(&node.below);
                     place = count;
                     count += 1;
                 }
             }
             places.push(place);
-            haystacks[place].units.add_common(&node.here, wanted);
         }
         Ok(count)
     }

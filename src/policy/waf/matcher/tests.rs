@@ -93,6 +93,7 @@ fn unit() -> impl Strategy<Value = Unit> {
     (transforms, conditions, any::<bool>()).prop_map(|(transforms, conditions, any)| Unit {
         transforms: transforms.into(),
         test: CompiledTest { conditions: conditions.into_iter().flatten().collect(), any },
+        echo: false,
     })
 }
 
@@ -134,7 +135,7 @@ fn work_is_counted_and_stops_at_the_budget() {
         panic!("an operator")
     };
     let conditions = Box::new([CompiledCondition { operator: regex, negated: false }]);
-    let unit = Unit { transforms: Box::new([]), test: CompiledTest { conditions, any: false } };
+    let unit = Unit { transforms: Box::new([]), test: CompiledTest { conditions, any: false }, echo: false };
     let matcher = Matcher::new(vec![unit]);
     let text = b"aab".repeat(1000);
     let run = |steps| matcher.run(&text, &Bits::all(1), &mut Scratch::default(), &mut Budget(steps), |_| {});

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget};
 use crate::policy::waf::documented::documented;
@@ -55,6 +55,12 @@ pub(super) fn automaton(list: &[Box<str>], nocase: bool) -> Result<AhoCorasick, 
         return Err(OperatorProblem::bad("a text of the list is empty, so every value would match", ""));
     }
     let words = list.iter().map(|word| word.as_bytes());
-    let built = AhoCorasick::builder().ascii_case_insensitive(nocase).build(words);
+    // A table costs about 256 bytes a byte of the list, and a quarter of the work.
+    let size: usize = list.iter().map(|word| word.len()).sum();
+    let kind = (size <= MAX_TABLE_TEXT).then_some(AhoCorasickKind::DFA);
+    let built = AhoCorasick::builder().kind(kind).ascii_case_insensitive(nocase).build(words);
     built.map_err(|_| OperatorProblem::bad("the list is too long", ""))
 }
+
+/// How many bytes of words may go into a table.
+const MAX_TABLE_TEXT: usize = 16 << 10;

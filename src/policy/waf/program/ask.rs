@@ -25,12 +25,14 @@ impl Judge<'_, '_> {
         course: &mut Course<'_>,
     ) -> Result<bool, Exhausted> {
         let mut matched = false;
-        if matches!(link.test, LinkTest::Always) && link.view.is_none() && link.asked.is_empty() {
+        if link.is_unconditional() {
             course.transaction.matched = before.to_vec();
             self.effects(link, number, score, course);
             return Ok(true);
         }
-        if let Some(view) = &link.view {
+        if let Some(view) = &link.view
+            && view.may_see_any(&course.transaction.values)
+        {
             let count = hits.map_or(course.transaction.values.len(), <[Hit]>::len);
             for index in 0..count {
                 let at = hits.map_or(index, |hits| hits.get(index).map_or(usize::MAX, |(_, text)| *text));

@@ -109,6 +109,7 @@ pub(in crate::policy::waf) fn build(
         rules: built,
         phases,
         slots: builder.slots,
+        initial: Arc::default(),
         exclusions,
         minds_errors,
     };
@@ -120,35 +121,37 @@ impl Program {
     /// Builds the matchers, once it is known which rules are worth looking for.
     fn look_ahead(&mut self) {
         let mut reached = self.rehearse();
+        let settled = self.settle();
+        self.initial = settled.initial;
         for (number, phase) in self.phases.iter_mut().enumerate() {
-            let (mut units, mut views, mut position_of) = (Vec::new(), Vec::new(), Vec::new());
+            let mut sought: Vec<(Unit, Arc<View>, usize)> = Vec::new();
             for (position, rule) in phase.rules.iter().enumerate() {
                 let Some(head) = self.rules.get(*rule).and_then(|rule| rule.links.first()) else { continue };
                 let looked_for = reached.get_mut(number).is_some_and(|reached| reached.contains(position));
                 if !(head.found_by_matcher && looked_for) {
-                    phase.always.push(position);
+                    if !settled.idle.get(number).is_some_and(|idle| idle.contains(position)) {
+                        phase.always.push(position);
+                    }
                     continue;
                 }
                 let (Some(view), LinkTest::Fixed(test)) = (&head.view, &head.test) else { continue };
-                let chains = if head.multi_match {
-                    0..=head.transforms.len()
-                } else {
-                    head.transforms.len()..=head.transforms.len()
-                };
-                for length in chains {
+                let longest = head.transforms.len();
+                let shortest = if head.multi_match { 0 } else { longest };
+                for length in shortest..=longest {
                     let transforms = head.transforms.get(..length).unwrap_or_default().into();
-                    for unit in (Unit { transforms, test: test.clone() }).alternatives() {
-                        units.push(unit);
-                        views.push(Arc::clone(view));
-                        position_of.push(position);
-                    }
+                    let unit = Unit { transforms, test: test.clone(), echo: length > shortest };
+                    let alternatives = unit.alternatives().into_iter();
+                    sought.extend(alternatives.map(|unit| (unit, Arc::clone(view), position)));
                 }
             }
-            let mut wanted = Bits::none(units.len());
-            (0..units.len()).for_each(|unit| wanted.insert(unit));
+            // Units with the same transformations together: their sets are short runs.
+            sought.sort_by(|(one, ..), (other, ..)| one.transforms.cmp(&other.transforms));
+            let mut wanted = Bits::none(sought.len());
+            (0..sought.len()).for_each(|unit| wanted.insert(unit));
             phase.wanted = wanted;
-            phase.position_of = position_of;
-            if !units.is_empty() {
+            phase.position_of = sought.iter().map(|(.., position)| *position).collect();
+            if !sought.is_empty() {
+                let (units, views) = sought.into_iter().map(|(unit, view, _)| (unit, view)).unzip();
                 phase.matcher = Some((Matcher::new(units), Sight::new(views)));
             }
         }
@@ -221,8 +224,6 @@ impl Builder<'_, '_> {
             }
         }
         let test = self.test(&link.test);
-        let negated = matches!(&test, LinkTest::Fixed(test) if test.conditions.iter().any(|condition| condition.negated));
-        let _ = negated;
         let found_by_matcher = asked.is_empty() && view.is_some() && matches!(test, LinkTest::Fixed(_));
         Link {
             view,

@@ -20,6 +20,7 @@ mod expand;
 mod fill;
 mod parts;
 mod run;
+mod settled;
 mod state;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(super) struct Program {
     pub(super) rules: Vec<ProgramRule>,
     phases: [PhaseProgram; 5],
     slots: state::Slots,
+    /// The variables that every request starts with, by slot.
+    initial: Arc<[state::Held]>,
     /// Exclusions that are written in TOML.
     exclusions: Vec<Exclusion>,
     /// Whether some rule asks whether the body could be read.
@@ -118,3 +121,6 @@ impl Program {
         self.phases.get(phase as usize - 1).is_some_and(|phase| !phase.rules.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,11 @@ pub(in crate::policy::waf) struct Hidden {
 }
 
 impl Link {
+    /// Whether it matches whatever the request, and looks at nothing.
+    pub(super) fn is_unconditional(&self) -> bool {
+        matches!(self.test, LinkTest::Always) && self.view.is_none() && self.asked.is_empty()
+    }
+
     /// The work of asking about a text, in steps for each byte.
     pub(super) fn weight(&self) -> u64 {
         let test = match &self.test {

@@ -1,5 +1,7 @@
 //! The rules of a phase, one after the other.
 
+use std::sync::Arc;
+
 use super::body::Processor;
 use super::expand::{Scene, Shown};
 use super::parts::{LinkTest, ProgramRule};
@@ -97,6 +99,7 @@ impl Judge<'_, '_> {
         if std::mem::replace(&mut transaction.started, true) {
             return;
         }
+        transaction.initial = Arc::clone(&self.program.initial);
         fill::head(facts, &mut transaction.values);
         transaction.body.processor = Processor::of(facts.headers);
     }
@@ -261,7 +264,8 @@ impl Judge<'_, '_> {
                 course.transaction.matched = before;
                 return Ok(false);
             }
-            if first.is_none() {
+            // What an action without a condition finds matched is another rule's.
+            if first.is_none() && !link.is_unconditional() {
                 first = course.transaction.matched.first().map(|matched| matched.name);
             }
         }

@@ -131,8 +131,10 @@ pub(super) struct MatchedText {
 pub(in crate::policy::waf) struct Transaction {
     pub(super) values: Values,
     pub(super) scratch: Scratch,
-    /// By slot.
-    pub(super) held: Vec<Held>,
+    /// What the program starts with, by slot.
+    pub(super) initial: Arc<[Held]>,
+    /// What has been set since, by slot.
+    pub(super) held: Vec<Option<Held>>,
     /// Variables that were named only while running.
     pub(super) named: Vec<(String, Held)>,
     /// What the rule or link before matched, the last one last.
@@ -177,15 +179,18 @@ impl Transaction {
 
     pub(super) fn read(&self, slot: usize) -> &Held {
         const NOTHING: &Held = &Held::Nothing;
-        self.held.get(slot).unwrap_or(NOTHING)
+        match self.held.get(slot) {
+            Some(Some(held)) => held,
+            Some(None) | None => self.initial.get(slot).unwrap_or(NOTHING),
+        }
     }
 
     pub(super) fn write(&mut self, slot: usize, value: Held) {
         if self.held.len() <= slot {
-            self.held.resize(slot + 1, Held::Nothing);
+            self.held.resize(slot + 1, None);
         }
         if let Some(held) = self.held.get_mut(slot) {
-            *held = value;
+            *held = Some(value);
         }
     }
 }

@@ -19,7 +19,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")),
-        deletes: false,
+        yields: None,
     };
 }
 

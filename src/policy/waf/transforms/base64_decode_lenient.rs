@@ -15,7 +15,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")),
-        deletes: false,
+        yields: None,
     };
 }
 

@@ -1,6 +1,7 @@
 //! `compress_whitespace`
 
 use super::{TransformInfo, WIDE_BLANKS, blank_length};
+use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::documented::documented;
 
 documented! {
@@ -14,7 +15,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(WIDE_BLANKS),
-        deletes: false,
+        yields: Some(ByteSet::of(b" ")),
     };
 }
 

@@ -15,7 +15,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"0123456789abcdefABCDEF")),
-        deletes: false,
+        yields: None,
     };
 }
 

@@ -17,7 +17,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"&")),
-        deletes: false,
+        yields: None,
     };
 }
 

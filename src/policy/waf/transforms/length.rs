@@ -13,7 +13,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: None,
-        deletes: false,
+        yields: None,
     };
 }
 

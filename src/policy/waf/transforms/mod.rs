@@ -48,8 +48,8 @@ pub struct TransformInfo {
     pub apply: fn(&[u8], &mut Vec<u8>) -> bool,
     /// A value that has none of these bytes stays as it is; `None`: any value may change.
     pub triggers: Option<ByteSet>,
-    /// Whether the result has only bytes that the value had.
-    pub deletes: bool,
+    /// The bytes that the result may have though the value has none of them; `None`: any.
+    pub yields: Option<ByteSet>,
 }
 
 macro_rules! transforms {

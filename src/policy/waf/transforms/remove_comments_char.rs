@@ -14,7 +14,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"/*<-#")),
-        deletes: true,
+        yields: Some(ByteSet::EMPTY),
     };
 }
 

@@ -15,7 +15,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: None,
-        deletes: false,
+        yields: None,
     };
 }
 

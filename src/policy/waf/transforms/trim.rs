@@ -1,6 +1,7 @@
 //! `trim`
 
 use super::{BLANKS, TransformInfo};
+use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::documented::documented;
 
 documented! {
@@ -13,7 +14,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(BLANKS),
-        deletes: true,
+        yields: Some(ByteSet::EMPTY),
     };
 }
 

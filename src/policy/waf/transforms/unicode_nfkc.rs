@@ -17,7 +17,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::NON_ASCII),
-        deletes: false,
+        yields: None,
     };
 }
 

@@ -14,7 +14,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"abcdefghijklmnopqrstuvwxyz")),
-        deletes: false,
+        yields: Some(ByteSet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")),
     };
 }
 

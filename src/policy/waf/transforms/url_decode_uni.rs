@@ -1,5 +1,6 @@
 //! `url_decode_uni`
 
+use super::url_decode::next_mark;
 use super::{TransformInfo, hex_number, unicode};
 use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::documented::documented;
@@ -14,14 +15,14 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"%+")),
-        deletes: false,
+        yields: None,
     };
 }
 
 fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
     let start = output.len();
     let mut rest = input;
-    while let Some(at) = memchr::memchr2(b'%', b'+', rest) {
+    while let Some(at) = next_mark(rest) {
         output.extend_from_slice(&rest[..at]);
         let tail = &rest[at + 1..];
         rest = match (rest[at], tail) {
