@@ -51,10 +51,6 @@ pub fn under_load(scale: Scale, report: &mut Report) {
     let pace = Duration::from_millis(50);
     let origin = Origin::start();
     let gateway = Start::new(&policy(&origin, 1)).start();
-    let load = || {
-        let plan = Plan { connections: 8, rest: Duration::from_millis(3) };
-        Load::start(gateway.address(), plan, Oracle)
-    };
     let mut generation = 1;
     let mut missed = Vec::new();
     let mut reload = |gateway: &Gateway| {
@@ -70,36 +66,42 @@ pub fn under_load(scale: Scale, report: &mut Report) {
     // What grows once, grows now: buffers, allocator arenas, threads for blocking work, the last records,
     // the history of 125 policies.
     let filled = fill(gateway.address());
-    let begun = load();
     let warm = scale.pick(150, 1_000);
+    let running =
+        Load::start(gateway.address(), Plan { connections: 8, rest: Duration::from_millis(3) }, Oracle);
     (0..warm).for_each(|_| reload(&gateway));
-    let warmed = begun.stop();
-    let before = gateway.usage();
-    let running = load();
+    let (before, warmed) = (gateway.usage(), running.sent());
     let begin = Instant::now();
+    let mut quarters = Vec::new();
     for number in 0..in_all {
         reload(&gateway);
+        if (number + 1) % (in_all / 4) == 0 {
+            quarters.push(gateway.usage().kib);
+        }
         if number < paced {
             let next = pace * (number + 1);
             thread::sleep(next.saturating_sub(begin.elapsed()));
         }
     }
     let took = begin.elapsed();
-    let outcome = running.stop();
     let after = gateway.usage();
+    let outcome = running.stop();
     // Connections to the upstream rest for 4 s, threads for blocking work for 10 s.
     let settled = until(Duration::from_secs(15), || {
         let now = gateway.usage();
         (now.descriptors <= start.descriptors && now.threads <= start.threads).then_some(now)
     });
     let settled = settled.unwrap_or_else(|| gateway.usage());
-    let sent = filled + warmed.sent + outcome.sent;
-    let wrong = [warmed.wrong, outcome.wrong].concat();
+    let sent = filled + outcome.sent;
+    let wrong = outcome.wrong;
     let records = gateway.records(sent);
     report.none("C-8", "reloads that did not take", &missed, (in_all + warm) as usize);
     report.none("C-8", "requests failed or wrongly judged", &wrong, sent);
-    report.line("C-8", "requests a second meanwhile", outcome.sent as f64 / took.as_secs_f64(), "", Shown);
+    let pace = (outcome.sent - warmed) as f64 / took.as_secs_f64();
+    report.line("C-8", "requests a second meanwhile", pace, "", Shown);
     report.line("C-8", format!("records of {sent} requests"), records as f64, "", Exactly(sent as f64));
+    let quarters: Vec<String> = quarters.iter().map(|kib| (kib - before.kib).to_string()).collect();
+    println!("             resident memory more after each quarter, KiB: {}", quarters.join(", "));
     let drift = (after.kib - before.kib) / before.kib * 100.0;
     let what = format!("resident memory more than the {} KiB after {warm} reloads", before.kib);
     report.line("C-8", what, drift, "%", scale.if_optimised(AtMost(scale.pick(10.0, 1.0))));
