@@ -66,23 +66,29 @@ pub fn under_load(scale: Scale, report: &mut Report) {
     // What grows once, grows now: buffers, allocator arenas, threads for blocking work, the last records,
     // the history of 125 policies.
     let filled = fill(gateway.address());
-    let warm = scale.pick(150, 1_000);
+    let (warm, warm_paced) = scale.pick((150, 50), (2_500, 1_500));
     let running =
         Load::start(gateway.address(), Plan { connections: 8, rest: Duration::from_millis(3) }, Oracle);
-    (0..warm).for_each(|_| reload(&gateway));
+    let mut at_a_pace = |in_all: u32, paced: u32, mut look: Box<dyn FnMut(u32) + '_>| {
+        let begin = Instant::now();
+        for number in 1..=in_all {
+            reload(&gateway);
+            look(number);
+            if number <= paced {
+                thread::sleep((pace * number).saturating_sub(begin.elapsed()));
+            }
+        }
+    };
+    at_a_pace(warm, warm_paced, Box::new(|_| {}));
     let (before, warmed) = (gateway.usage(), running.sent());
     let begin = Instant::now();
     let mut quarters = Vec::new();
-    for number in 0..in_all {
-        reload(&gateway);
-        if (number + 1) % (in_all / 4) == 0 {
+    let look = |number| {
+        if number % (in_all / 4) == 0 {
             quarters.push(gateway.usage().kib);
         }
-        if number < paced {
-            let next = pace * (number + 1);
-            thread::sleep(next.saturating_sub(begin.elapsed()));
-        }
-    }
+    };
+    at_a_pace(in_all, paced, Box::new(look));
     let took = begin.elapsed();
     let after = gateway.usage();
     let outcome = running.stop();
