@@ -1,27 +1,26 @@
-//! One client connection: TLS, HTTP/1.1 or HTTP/2, upgrades, and its end.
+//! One client connection: TLS, HTTP/1.1 or HTTP/2, upgrades, rest, and its end.
+
+mod handler;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::Poll;
 
-use http::{Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
+use http::Response;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tower::Service;
 
+use self::handler::Handler;
 use super::drain::{Ask, Control};
-use super::wire::{ClientIo, Framed, Phase, Wire};
+use super::wire::{ClientIo, Phase, Wire};
 use crate::decision::Builtin;
 use crate::layers::{Arrival, Context, Outgoing, Peer, Switch, record_head};
-use crate::upstream::BodyFailure;
 
 /// What a connection needs besides its stream.
 pub(super) struct Session<S> {
@@ -80,7 +79,7 @@ where
 
     async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, mut io: ClientIo<T>) {
         let Session { context, stack, peer, wire, control, .. } = self;
-        let mut handler = Handler { stack: stack.into(), peer: Rc::clone(&peer), wire: Rc::clone(&wire) };
+        let mut handler = Handler::new(stack, Rc::clone(&peer), Rc::clone(&wire));
         let (connection, ended) = loop {
             let limits = context.installed().snapshot.policy.intake.limits;
             let mut builder = http1::Builder::new();
@@ -150,7 +149,7 @@ where
             .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
-        let handler = Handler { stack: stack.into(), peer, wire: Rc::clone(&wire) };
+        let handler = Handler::new(stack, peer, Rc::clone(&wire));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
         let mut told = false;
         let ended = poll_fn(|cx| {
@@ -256,105 +255,6 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
         tokio::task::spawn_local(async move {
             future.await;
         });
-    }
-}
-
-/// The stack as hyper calls it.
-struct Handler<S> {
-    stack: std::cell::RefCell<S>,
-    peer: Rc<Peer>,
-    wire: Rc<Wire>,
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Handler<S>
-where
-    S: Service<Arrival, Response = Response<Outgoing>, Error = Infallible>,
-{
-    type Response = Response<Tracked>;
-    type Error = Infallible;
-    type Future = TrackedFuture<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let body = if request.headers().contains_key(header::TRANSFER_ENCODING) {
-            Framed::Chunked
-        } else if request.body().is_end_stream() {
-            Framed::Absent
-        } else {
-            Framed::Sized(request.body().size_hint().exact().unwrap_or(0))
-        };
-        let altered = self.wire.begin(request.method().as_str(), request.uri(), body);
-        let busy = Busy(Rc::clone(&self.wire));
-        // Every layer is always ready, so `poll_ready` has nothing to say.
-        let future = self.stack.borrow_mut().call(Arrival {
-            request,
-            peer: Rc::clone(&self.peer),
-            target_altered: altered.target,
-            length_dropped: altered.length,
-        });
-        TrackedFuture { future, busy: Some(busy) }
-    }
-}
-
-/// A request in flight, as the deadlines see it.
-#[derive(Debug)]
-struct Busy(Rc<Wire>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-pin_project! {
-    /// Keeps a request in flight until its answer has gone.
-    struct TrackedFuture<F> {
-        #[pin]
-        future: F,
-        busy: Option<Busy>,
-    }
-}
-
-impl<F> Future for TrackedFuture<F>
-where
-    F: Future<Output = Result<Response<Outgoing>, Infallible>>,
-{
-    type Output = Result<Response<Tracked>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = match ready!(this.future.poll(cx)) {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        let busy = this.busy.take();
-        Poll::Ready(Ok(response.map(|body| Tracked { body, _busy: busy })))
-    }
-}
-
-/// The body of an answer that keeps its request in flight.
-#[derive(Debug)]
-struct Tracked {
-    body: Outgoing,
-    _busy: Option<Busy>,
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = BodyFailure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
