@@ -14,29 +14,45 @@ documented! {
         name: "base64_decode_lenient",
         doc: DOC,
         apply,
-        triggers: Some(ByteSet::of(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")),
+        triggers: Some(ByteSet::of(ALPHABET)),
         yields: None,
     };
 }
 
+/// By byte: its value, or [`NONE`].
+const VALUES: [u8; 256] = {
+    let mut values = [NONE; 256];
+    let mut value = 0;
+    while value < ALPHABET.len() {
+        values[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const NONE: u8 = 0xff;
+
 fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
-    let (mut bits, mut held, mut any) = (0u32, 0, false);
-    for byte in input {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => break,
-        };
+    let start = output.len();
+    let mut rest = input;
+    while let Some((four, tail)) = rest.split_first_chunk::<4>() {
+        let [a, b, c, d] = four.map(|byte| VALUES[usize::from(byte)]);
+        if a | b | c | d == NONE {
+            break;
+        }
+        output.extend_from_slice(&[a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d]);
+        rest = tail;
+    }
+    // At most three bytes are left before the end or before the first that is not of the alphabet.
+    let (mut bits, mut held) = (0u32, 0);
+    for value in rest.iter().map(|byte| VALUES[usize::from(*byte)]).take_while(|value| *value != NONE) {
         bits = bits << 6 | u32::from(value);
         held += 6;
         if held >= 8 {
             held -= 8;
             output.push((bits >> held) as u8);
-            any = true;
         }
     }
-    any
+    output.len() > start
 }

@@ -114,7 +114,8 @@ impl Transform {
 }
 
 /// The bytes that count as blanks: those of C's `isspace`.
-const BLANKS: ByteSet = ByteSet::of(b" \t\n\x0b\x0c\r");
+const BLANK_BYTES: &[u8] = b" \t\n\x0b\x0c\r";
+const BLANKS: ByteSet = ByteSet::of(BLANK_BYTES);
 
 /// The same and the first byte of the no-break space in UTF-8 (C2 A0).
 const WIDE_BLANKS: ByteSet = ByteSet::of(b" \t\n\x0b\x0c\r\xc2");

@@ -185,4 +185,66 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn what_is_done_in_chunks_is_what_is_done_byte_by_byte(input in text()) {
+        let long = input.repeat(1 + 70 / (input.len() + 1));
+        for input in [&input, &long] {
+            prop_assert_eq!(after(Transform::RemoveWhitespace, input), without_blanks(input));
+            prop_assert_eq!(after(Transform::CmdLine, input), command(input));
+            let decoded = from_base64(input);
+            let want = if decoded.is_empty() { input.clone() } else { decoded };
+            prop_assert_eq!(after(Transform::Base64DecodeLenient, input), want);
+        }
+    }
+}
+
+fn after(transform: Transform, input: &[u8]) -> Vec<u8> {
+    transform.apply(input).unwrap_or_else(|| input.to_vec())
+}
+
+fn without_blanks(mut input: &[u8]) -> Vec<u8> {
+    let mut output = Vec::new();
+    while !input.is_empty() {
+        let length = blank_length(input);
+        output.extend((length == 0).then_some(input[0]));
+        input = &input[length.max(1)..];
+    }
+    output
+}
+
+fn command(input: &[u8]) -> Vec<u8> {
+    let mut output = Vec::new();
+    let mut blank = false;
+    for byte in input {
+        match byte {
+            b'\\' | b'"' | b'\'' | b'^' => {}
+            b',' | b';' => blank = true,
+            byte if BLANKS.contains(*byte) => blank = true,
+            byte => {
+                output.extend((blank && !matches!(byte, b'/' | b'(')).then_some(b' '));
+                blank = false;
+                output.push(byte.to_ascii_lowercase());
+            }
+        }
+    }
+    output.extend(blank.then_some(b' '));
+    output
+}
+
+fn from_base64(input: &[u8]) -> Vec<u8> {
+    let value = |byte: &u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let bits: Vec<bool> = input
+        .iter()
+        .map_while(value)
+        .flat_map(|value| (0..6).rev().map(move |bit| value >> bit & 1 == 1))
+        .collect();
+    bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |all, bit| all << 1 | u8::from(*bit))).collect()
 }

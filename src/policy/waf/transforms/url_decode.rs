@@ -28,29 +28,30 @@ fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
 pub(in crate::policy::waf) fn decode_form(input: &[u8], output: &mut Vec<u8>) -> bool {
     let mut rest = input;
     let mut changed = false;
-    while let Some(at) = next_mark(rest) {
-        output.extend_from_slice(&rest[..at]);
-        let (byte, length) = match (rest[at], rest.get(at + 1), rest.get(at + 2)) {
-            (b'+', _, _) => (b' ', 1),
-            (_, Some(high), Some(low)) => match (hex_value(*high), hex_value(*low)) {
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        changed |= spaced(&rest[..at], output);
+        let (byte, length) = match (rest.get(at + 1), rest.get(at + 2)) {
+            (Some(high), Some(low)) => match (hex_value(*high), hex_value(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, 3),
                 _ => (b'%', 1),
             },
             _ => (b'%', 1),
         };
-        changed |= length == 3 || byte == b' ';
+        changed |= length == 3;
         output.push(byte);
         rest = &rest[at + length..];
     }
-    output.extend_from_slice(rest);
-    changed
+    spaced(rest, output) || changed
 }
 
-/// Where the next `%` or `+` stands. In forms they stand close together, in most other texts nowhere.
-#[inline]
-pub(super) fn next_mark(text: &[u8]) -> Option<usize> {
-    const NEAR: usize = 16;
-    let is_mark = |byte: &u8| matches!(byte, b'%' | b'+');
-    let far = || memchr::memchr2(b'%', b'+', text.get(NEAR..)?).map(|at| at + NEAR);
-    text.iter().take(NEAR).position(is_mark).or_else(far)
+/// Appends a stretch without `%`, in which `+` is a space; says whether there was one.
+pub(super) fn spaced(text: &[u8], output: &mut Vec<u8>) -> bool {
+    let start = output.len();
+    output.extend_from_slice(text);
+    let mut any = false;
+    for byte in output.get_mut(start..).unwrap_or_default() {
+        any |= *byte == b'+';
+        *byte = if *byte == b'+' { b' ' } else { *byte };
+    }
+    any
 }

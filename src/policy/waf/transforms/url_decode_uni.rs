@@ -1,6 +1,6 @@
 //! `url_decode_uni`
 
-use super::url_decode::next_mark;
+use super::url_decode::spaced;
 use super::{TransformInfo, hex_number, unicode};
 use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::documented::documented;
@@ -22,15 +22,11 @@ documented! {
 fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
     let start = output.len();
     let mut rest = input;
-    while let Some(at) = next_mark(rest) {
-        output.extend_from_slice(&rest[..at]);
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        spaced(&rest[..at], output);
         let tail = &rest[at + 1..];
-        rest = match (rest[at], tail) {
-            (b'+', _) => {
-                output.push(b' ');
-                tail
-            }
-            (_, [b'u' | b'U', digits @ ..]) if hex_number(digits, 4).1 == 4 => {
+        rest = match tail {
+            [b'u' | b'U', digits @ ..] if hex_number(digits, 4).1 == 4 => {
                 unicode::push(hex_number(digits, 4).0, output);
                 &digits[4..]
             }
@@ -46,6 +42,6 @@ fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
             },
         };
     }
-    output.extend_from_slice(rest);
+    spaced(rest, output);
     output[start..] != *input
 }
