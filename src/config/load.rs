@@ -9,11 +9,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use jiff::Timestamp;
 
 use super::{Admin, Documents, Outcome, Settings};
+use crate::policy::Policy;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::{At, Diagnostics, FileId, Place};
 use crate::policy::source::{Attached, Sources};
@@ -34,32 +37,60 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
 
 /// The same, and tells meanwhile how far it is with what is large.
 pub fn load_telling(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>)) -> (Outcome, Inputs) {
+    let (outcome, inputs, _) = load_with(path, now, tell, |_| None::<()>);
+    (outcome, inputs)
+}
+
+/// What a load has come to, for somebody who follows it.
+pub(crate) enum News<'l> {
+    /// A policy file was read.
+    File(FileId, Arc<str>),
+    /// All files were read.
+    All(Sources),
+    /// They are compiled without an error; with the texts of which it is known what is secret. What is
+    /// suspicious is still looked for.
+    Compiled(&'l Policy, &'l Sources),
+}
+
+/// Loads and compiles, and gives what somebody makes of it on a thread of its own meanwhile.
+pub(crate) fn load_beside<T: Send>(
+    path: &Path,
+    now: Timestamp,
+    follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
+) -> (Outcome, Inputs, Option<T>) {
+    load_with(path, now, &mut |_| {}, follow)
+}
+
+fn load_with<T: Send>(
+    path: &Path,
+    now: Timestamp,
+    tell: &mut dyn FnMut(Step<'_>),
+    follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
+) -> (Outcome, Inputs, Option<T>) {
+    let compiled = OnceLock::new();
     let mut reader = Reader { inputs: Inputs::default(), large: 0, tell };
-    let mut sources = Sources::default();
-    let mut diagnostics = Diagnostics::default();
-    let mut documents = Documents::default();
-    match reader.read(path, MAX_POLICY) {
-        Ok(text) => {
-            let main = sources.add_policy(path.to_string_lossy(), text);
-            documents.read(main, &sources, &mut diagnostics);
-            include(&mut documents, &mut sources, &mut reader, &mut diagnostics);
-            attach(&mut sources, &mut reader, &mut diagnostics);
-            let globs: Vec<At<String>> = documents.programs().cloned().collect();
-            for glob in globs {
-                programs(&glob, &mut sources, &mut reader, &mut diagnostics, MAX_PROGRAM_DEPTH);
-            }
+    let (allow, diagnostics, made) = thread::scope(|scope| {
+        let (news, arriving) = mpsc::channel();
+        let following = thread::Builder::new().spawn_scoped(scope, move || follow(arriving));
+        // Whoever does not follow to the end misses the rest.
+        let spread = move |what| drop(news.send(what));
+        let (documents, sources, mut diagnostics) = read_all(path, &mut reader, &spread);
+        spread(News::All(sources.clone()));
+        if reader.large > 0 {
+            (reader.tell)(Step::Compiling { bytes: reader.large });
         }
-        Err(failure) => {
-            let place = failure.place(&mut sources, path);
-            diagnostics
-                .push(Code::File, place, format!("`{}` cannot be read: {}", path.display(), failure.why))
-                .help("name another file with `--config`; `portcullis init` writes one to begin with");
+        let compiled = compiled.get_or_init(|| documents.settle(sources, now, &mut diagnostics));
+        if let Some(policy) = compiled.policy(&diagnostics) {
+            spread(News::Compiled(policy, &compiled.marked));
         }
-    }
-    if reader.large > 0 {
-        (reader.tell)(Step::Compiling { bytes: reader.large });
-    }
-    let mut outcome = documents.compile(sources, now, diagnostics);
+        drop(spread);
+        let allow = compiled.lint(now, &mut diagnostics);
+        (allow, diagnostics, following.ok().and_then(|following| following.join().ok().flatten()))
+    });
+    let mut outcome = match compiled.into_inner() {
+        Some(compiled) => compiled.finish(allow, diagnostics),
+        None => Outcome::nothing(format!("`{}` was not compiled", path.display())),
+    };
     let mut diagnostics = Diagnostics::default();
     if let Some(setup) = &mut outcome.setup {
         read_tls(&mut setup.settings, &mut reader, now, &mut diagnostics);
@@ -69,7 +100,44 @@ pub fn load_telling(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>))
         outcome.setup = None;
     }
     outcome.diagnostics.extend(diagnostics.into_sorted());
-    (outcome.settled(), reader.inputs)
+    (outcome.settled(), reader.inputs, made)
+}
+
+/// Reads the main file, the files that it includes, and the files that these refer to.
+fn read_all<'l>(
+    path: &Path,
+    reader: &mut Reader<'_>,
+    spread: &impl Fn(News<'l>),
+) -> (Documents, Sources, Diagnostics) {
+    let mut sources = Sources::default();
+    let mut diagnostics = Diagnostics::default();
+    let mut documents = Documents::default();
+    match reader.read(path, MAX_POLICY) {
+        Ok(text) => {
+            let main = sources.add_policy(path.to_string_lossy(), text);
+            spread_file(main, &sources, spread);
+            documents.read(main, &sources, &mut diagnostics);
+            include(&mut documents, &mut sources, reader, &mut diagnostics, spread);
+            attach(&mut sources, reader, &mut diagnostics);
+            let globs: Vec<At<String>> = documents.programs().cloned().collect();
+            for glob in globs {
+                programs(&glob, &mut sources, reader, &mut diagnostics, MAX_PROGRAM_DEPTH);
+            }
+        }
+        Err(failure) => {
+            let place = failure.place(&mut sources, path);
+            diagnostics
+                .push(Code::File, place, format!("`{}` cannot be read: {}", path.display(), failure.why))
+                .help("name another file with `--config`; `portcullis init` writes one to begin with");
+        }
+    }
+    (documents, sources, diagnostics)
+}
+
+fn spread_file<'l>(file: FileId, sources: &Sources, spread: &impl Fn(News<'l>)) {
+    if let Some(source) = sources.get(file) {
+        spread(News::File(file, Arc::clone(&source.text)));
+    }
 }
 
 /// What takes long about a large configuration.
@@ -240,11 +308,12 @@ impl Look {
     }
 }
 
-fn include(
+fn include<'l>(
     documents: &mut Documents,
     sources: &mut Sources,
     reader: &mut Reader<'_>,
     diagnostics: &mut Diagnostics,
+    spread: &impl Fn(News<'l>),
 ) {
     let mut seen: Vec<PathBuf> = Vec::new();
     let globs: Vec<At<String>> = documents.includes().to_vec();
@@ -297,6 +366,7 @@ fn include(
             match reader.read(&path, MAX_POLICY) {
                 Ok(text) => {
                     let file = sources.add_policy(path.to_string_lossy(), text);
+                    spread_file(file, sources, spread);
                     documents.read(file, sources, diagnostics);
                 }
                 Err(failure) => {

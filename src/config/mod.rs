@@ -91,7 +91,19 @@ pub(crate) struct Documents {
     root: Option<Root>,
     included: Vec<Included>,
     digest: canonical::Digest,
-    allow: AllowList,
+    /// Whether every file could be decoded.
+    complete: bool,
+}
+
+/// A configuration of which all is known but what is suspicious in it.
+#[derive(Debug)]
+struct Compiled {
+    root: Option<Root>,
+    settings: Option<Settings>,
+    policy: Option<Policy>,
+    /// The texts, and the same with what is secret among them.
+    sources: Sources,
+    marked: Sources,
     /// Whether every file could be decoded.
     complete: bool,
 }
@@ -138,13 +150,7 @@ fn log_file(sources: &Sources) -> Option<PathBuf> {
 
 impl Default for Documents {
     fn default() -> Documents {
-        Documents {
-            root: None,
-            included: Vec::new(),
-            digest: canonical::Digest::new(),
-            allow: AllowList::default(),
-            complete: true,
-        }
+        Documents { root: None, included: Vec::new(), digest: canonical::Digest::new(), complete: true }
     }
 }
 
@@ -190,30 +196,32 @@ impl Documents {
     }
 
     /// Checks what was read, and makes a configuration of it if there are no errors.
-    pub(crate) fn compile(
-        mut self,
-        sources: Sources,
-        now: Timestamp,
-        mut diagnostics: Diagnostics,
-    ) -> Outcome {
-        let setup = self.root.take().and_then(|root| self.setup(root, &sources, now, &mut diagnostics));
-        let setup = setup.filter(|_| self.complete && !diagnostics.has_errors());
-        let setup = setup.map(|(settings, policy, secrets)| {
-            let mut sources = sources.clone();
-            sources.set_secrets(secrets);
-            Setup { settings, policy, sources }
-        });
-        let diagnostics = diagnostics.into_sorted();
-        Outcome { setup, sources, diagnostics, allowed: Vec::new(), allow: self.allow }
+    pub(crate) fn compile(self, sources: Sources, now: Timestamp, mut diagnostics: Diagnostics) -> Outcome {
+        let compiled = self.settle(sources, now, &mut diagnostics);
+        let allow = compiled.lint(now, &mut diagnostics);
+        compiled.finish(allow, diagnostics)
+    }
+
+    /// Makes of what was read what a policy is, without looking for what is suspicious.
+    fn settle(mut self, sources: Sources, now: Timestamp, diagnostics: &mut Diagnostics) -> Compiled {
+        let complete = self.complete;
+        let Some(mut root) = self.root.take() else {
+            let marked = sources.clone();
+            return Compiled { root: None, settings: None, policy: None, sources, marked, complete };
+        };
+        let (settings, policy, secrets) = self.setup(&mut root, &sources, now, diagnostics);
+        let mut marked = sources.clone();
+        marked.set_secrets(secrets);
+        Compiled { root: Some(root), settings: Some(settings), policy, sources, marked, complete }
     }
 
     fn setup(
         &mut self,
-        mut root: Root,
+        root: &mut Root,
         sources: &Sources,
         now: Timestamp,
         diagnostics: &mut Diagnostics,
-    ) -> Option<(Settings, Policy, BTreeSet<String>)> {
+    ) -> (Settings, Option<Policy>, BTreeSet<String>) {
         if root.version.value != 1 && !diagnostics.lacks(root.place, &["version"]) {
             diagnostics
                 .push(
@@ -229,20 +237,41 @@ impl Documents {
             root.policy.absorb(included.policy, diagnostics);
         }
         let upstreams = upstream::compile(&raw_upstreams, sources, diagnostics);
-        let settings = Settings::new(&root, upstreams, sources, diagnostics);
+        let settings = Settings::new(root, upstreams, sources, diagnostics);
         let files = root.policy.authn.iter().flat_map(|authn| authn.files());
         let files = files.chain(root.policy.route.iter().flat_map(|route| route.secret_files()));
         let files = files.chain(root.log.iter().filter_map(|log| log.hash_key_file.as_ref()));
         let keys: BTreeSet<String> =
             files.map(|file| sources.resolve(file.place.file, &file.value.0)).collect();
-        let frame = frame(&root, &settings, self.digest.finish(sources, &keys), diagnostics);
+        let frame = frame(root, &settings, self.digest.finish(sources, &keys), diagnostics);
         let policy = Policy::compile(&root.policy, &frame, sources, now, diagnostics);
-        lint::check(&root, &settings, policy.as_ref(), diagnostics);
-        if let Some(policy) = &policy {
-            policy_lint::check(&root.policy, policy, sources, now, diagnostics);
+        (settings, policy, keys)
+    }
+}
+
+impl Compiled {
+    /// Looks for what is suspicious.
+    fn lint(&self, now: Timestamp, diagnostics: &mut Diagnostics) -> AllowList {
+        let (Some(root), Some(settings)) = (&self.root, &self.settings) else { return AllowList::default() };
+        lint::check(root, settings, self.policy.as_ref(), diagnostics);
+        if let Some(policy) = &self.policy {
+            policy_lint::check(&root.policy, policy, &self.sources, now, diagnostics);
         }
-        self.allow = AllowList::compile(root.policy.lint.as_ref(), diagnostics);
-        Some((settings, policy?, keys))
+        AllowList::compile(root.policy.lint.as_ref(), diagnostics)
+    }
+
+    /// The policy, if there is no error so far.
+    fn policy(&self, diagnostics: &Diagnostics) -> Option<&Policy> {
+        self.policy.as_ref().filter(|_| self.complete && !diagnostics.has_errors())
+    }
+
+    fn finish(self, allow: AllowList, diagnostics: Diagnostics) -> Outcome {
+        let usable = self.complete && !diagnostics.has_errors();
+        let Compiled { settings, policy, sources, marked, .. } = self;
+        let setup = settings.zip(policy).filter(|_| usable);
+        let setup = setup.map(|(settings, policy)| Setup { settings, policy, sources: marked });
+        let diagnostics = diagnostics.into_sorted();
+        Outcome { setup, sources, diagnostics, allowed: Vec::new(), allow }
     }
 }
 

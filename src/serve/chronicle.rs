@@ -4,12 +4,16 @@
 //! may have to be compiled from its kept texts: after a restart nobody has it any more.
 
 use std::io;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::config::{Settings, Setup, load};
+use jiff::Timestamp;
+
+use crate::config::load::{self, News};
+use crate::config::{Settings, Setup};
 use crate::decision::{Change, Version};
 use crate::policy::Policy;
-use crate::policy::diff::{Difference, Meaning, Side};
+use crate::policy::diff::{Difference, Draft, Meaning, Side};
 use crate::policy::rules::Rules;
 use crate::state::{Attempt, Entry, History, Jump, Origin};
 
@@ -28,6 +32,14 @@ pub(super) struct Chapter {
     pub(super) version: Version,
     /// The last change of each of its rules.
     pub(super) changes: Arc<[Option<Change>]>,
+}
+
+/// What is known of a policy that was loaded.
+#[derive(Debug)]
+pub(super) struct Followed {
+    meaning: Meaning,
+    /// How it differs from the one in force; none if it is the same.
+    difference: Option<Difference>,
 }
 
 impl Chronicle {
@@ -72,15 +84,44 @@ impl Chronicle {
         self.accept(setup, meaning, difference.as_ref(), origin)
     }
 
-    /// Takes down a policy that replaces another.
-    pub(super) fn replace(&self, old: &Policy, setup: &Setup, origin: Origin<'_>) -> Chapter {
-        let meaning = Meaning::of(&setup.sources, &setup.policy.rules);
-        let difference = (old.version.hash != setup.policy.version.hash).then(|| {
+    /// Follows the load of a policy that may replace another: what it means, and how it differs from the
+    /// one in force.
+    pub(super) fn follow(&self, old: &Policy, news: &Receiver<News<'_>>, now: Timestamp) -> Option<Followed> {
+        let mut draft = Draft::default();
+        loop {
+            match news.recv().ok()? {
+                News::File(file, text) => draft.read(file, &text),
+                News::All(sources) => draft.complete(&sources),
+                News::Compiled(policy, sources) => {
+                    let meaning = draft.finish(sources, &policy.rules);
+                    return Some(self.compare(old, policy, meaning, now));
+                }
+            }
+        }
+    }
+
+    fn compare(&self, old: &Policy, new: &Policy, meaning: Meaning, now: Timestamp) -> Followed {
+        let difference = (old.version.hash != new.version.hash).then(|| {
             let was = self.meaning.lock().unwrap_or_else(PoisonError::into_inner);
             let old = Side { policy: old, meaning: &was };
-            Difference::of(old, Side { policy: &setup.policy, meaning: &meaning }, origin.at)
+            Difference::of(old, Side { policy: new, meaning: &meaning }, now)
         });
-        self.accept(setup, meaning, difference.as_ref(), origin)
+        Followed { meaning, difference }
+    }
+
+    /// Takes down a policy that replaces another.
+    pub(super) fn replace(
+        &self,
+        old: &Policy,
+        setup: &Setup,
+        followed: Option<Followed>,
+        origin: Origin<'_>,
+    ) -> Chapter {
+        let followed = followed.unwrap_or_else(|| {
+            let meaning = Meaning::of(&setup.sources, &setup.policy.rules);
+            self.compare(old, &setup.policy, meaning, origin.at)
+        });
+        self.accept(setup, followed.meaning, followed.difference.as_ref(), origin)
     }
 
     fn accept(

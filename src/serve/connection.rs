@@ -1,27 +1,26 @@
-//! One client connection: TLS, HTTP/1.1 or HTTP/2, upgrades, and its end.
+//! One client connection: TLS, HTTP/1.1 or HTTP/2, upgrades, rest, and its end.
+
+mod handler;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::Poll;
 
-use http::{Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::{Bytes, Incoming};
+use http::Response;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tower::Service;
 
+use self::handler::Handler;
 use super::drain::{Ask, Control};
-use super::wire::{ClientIo, Framed, Phase, Wire};
+use super::wire::{ClientIo, Phase, Wire};
 use crate::decision::Builtin;
 use crate::layers::{Arrival, Context, Outgoing, Peer, Switch, record_head};
-use crate::upstream::BodyFailure;
 
 /// What a connection needs besides its stream.
 pub(super) struct Session<S> {
@@ -78,30 +77,46 @@ where
         .await
     }
 
-    async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, io: ClientIo<T>) {
+    async fn http1<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, mut io: ClientIo<T>) {
         let Session { context, stack, peer, wire, control, .. } = self;
-        let limits = context.installed().snapshot.policy.intake.limits;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(usize::try_from(limits.head).unwrap_or(usize::MAX));
-        builder.header_read_timeout(None);
-        // One more than the gate takes, so that the gate is the one to refuse and name its rule.
-        builder.max_headers(limits.fields + 1);
-        let handler = Handler { stack: stack.into(), peer: Rc::clone(&peer), wire: Rc::clone(&wire) };
-        let mut connection = builder.serve_connection(TokioIo::new(io), handler);
-        let ended = poll_fn(|cx| {
-            let ask = control.poll(cx);
-            if ask == Ask::Cut {
-                return Poll::Ready(Ok(()));
+        let mut handler = Handler::new(stack, Rc::clone(&peer), Rc::clone(&wire));
+        let (connection, ended) = loop {
+            let limits = context.installed().snapshot.policy.intake.limits;
+            let mut builder = http1::Builder::new();
+            builder.max_buf_size(usize::try_from(limits.head).unwrap_or(usize::MAX));
+            builder.header_read_timeout(None);
+            // One more than the gate takes, so that the gate is the one to refuse and name its rule.
+            builder.max_headers(limits.fields + 1);
+            // In a place of its own, which a connection that rests does not have.
+            let mut connection = Box::new(builder.serve_connection(TokioIo::new(io), handler));
+            let ended = poll_fn(|cx| {
+                let ask = control.poll(cx);
+                if ask == Ask::Cut {
+                    return Poll::Ready(Some(Ok(())));
+                }
+                // Read first: a request that has begun to come is served, and its answer closes the
+                // connection.
+                let polled = Pin::new(&mut *connection).poll(cx);
+                if polled.is_pending() && ask == Ask::Finish && wire.is_idle() {
+                    Pin::new(&mut *connection).graceful_shutdown();
+                    return Pin::new(&mut *connection).poll(cx).map(Some);
+                }
+                if polled.is_pending() && wire.rest() {
+                    return Poll::Ready(None);
+                }
+                polled.map(Some)
+            });
+            if let Some(ended) = ended.await {
+                break (connection, ended);
             }
-            // Read first: a request that has begun to come is served, and its answer closes the connection.
-            let polled = Pin::new(&mut connection).poll(cx);
-            if polled.is_pending() && ask == Ask::Finish && wire.is_idle() {
-                Pin::new(&mut connection).graceful_shutdown();
-                return Pin::new(&mut connection).poll(cx);
+            let parts = connection.into_parts();
+            (io, handler) = (parts.io.into_inner(), parts.service);
+            // The wire has seen every byte in a request that was answered. If the parser has one left all
+            // the same, the two do not agree where requests end, and nothing more is taken for one.
+            if !parts.read_buf.is_empty() || !woken(&mut io, &control).await {
+                return;
             }
-            polled
-        });
-        let ended = ended.await;
+        };
         if let Some(Switch { tunnel, held }) = peer.switch.take() {
             wire.set_tunnel();
             let parts = connection.into_parts();
@@ -134,7 +149,7 @@ where
             .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
-        let handler = Handler { stack: stack.into(), peer, wire: Rc::clone(&wire) };
+        let handler = Handler::new(stack, peer, Rc::clone(&wire));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
         let mut told = false;
         let ended = poll_fn(|cx| {
@@ -167,6 +182,29 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const MAX_RESETS: usize = 20;
 /// Streams that a client made us reset (CVE-2025-8671).
 const MAX_LOCAL_RESETS: usize = 256;
+
+/// Lets a connection of HTTP/1.1 rest until its next request comes; `false` if it ends without one. Most
+/// connections that are kept alive rest most of the time, and so they cost no more than a socket.
+async fn woken<T: AsyncRead + AsyncWrite + Unpin>(io: &mut ClientIo<T>, control: &Control) -> bool {
+    poll_fn(|cx| {
+        let ask = control.poll(cx);
+        if ask == Ask::Cut {
+            return Poll::Ready(false);
+        }
+        match io.poll_wake(cx) {
+            Poll::Ready(Ok(true)) => Poll::Ready(true),
+            // It was idle for too long, or broke.
+            Poll::Ready(Err(_)) => Poll::Ready(false),
+            Poll::Pending if ask != Ask::Finish => Poll::Pending,
+            Poll::Ready(Ok(false)) | Poll::Pending => {
+                // Whoever does not take the end of TLS at once goes without.
+                let _ = Pin::new(&mut *io).poll_shutdown(cx);
+                Poll::Ready(false)
+            }
+        }
+    })
+    .await
+}
 
 /// The beginning of every HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -220,101 +258,5 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// The stack as hyper calls it.
-struct Handler<S> {
-    stack: std::cell::RefCell<S>,
-    peer: Rc<Peer>,
-    wire: Rc<Wire>,
-}
-
-impl<S> hyper::service::Service<Request<Incoming>> for Handler<S>
-where
-    S: Service<Arrival, Response = Response<Outgoing>, Error = Infallible>,
-{
-    type Response = Response<Tracked>;
-    type Error = Infallible;
-    type Future = TrackedFuture<S::Future>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let body = if request.headers().contains_key(header::TRANSFER_ENCODING) {
-            Framed::Chunked
-        } else if request.body().is_end_stream() {
-            Framed::Absent
-        } else {
-            Framed::Sized(request.body().size_hint().exact().unwrap_or(0))
-        };
-        let altered = self.wire.begin(request.method().as_str(), request.uri(), body);
-        let busy = Busy(Rc::clone(&self.wire));
-        // Every layer is always ready, so `poll_ready` has nothing to say.
-        let future = self.stack.borrow_mut().call(Arrival {
-            request,
-            peer: Rc::clone(&self.peer),
-            target_altered: altered.target,
-            length_dropped: altered.length,
-        });
-        TrackedFuture { future, busy: Some(busy) }
-    }
-}
-
-/// A request in flight, as the deadlines see it.
-#[derive(Debug)]
-struct Busy(Rc<Wire>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-pin_project! {
-    /// Keeps a request in flight until its answer has gone.
-    struct TrackedFuture<F> {
-        #[pin]
-        future: F,
-        busy: Option<Busy>,
-    }
-}
-
-impl<F> Future for TrackedFuture<F>
-where
-    F: Future<Output = Result<Response<Outgoing>, Infallible>>,
-{
-    type Output = Result<Response<Tracked>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = match ready!(this.future.poll(cx)) {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        let busy = this.busy.take();
-        Poll::Ready(Ok(response.map(|body| Tracked { body, _busy: busy })))
-    }
-}
-
-/// The body of an answer that keeps its request in flight.
-#[derive(Debug)]
-struct Tracked {
-    body: Outgoing,
-    _busy: Option<Busy>,
-}
-
-impl Body for Tracked {
-    type Data = Bytes;
-    type Error = BodyFailure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -120,6 +120,7 @@ where
     let beside = tokio::spawn(beside);
     let losses = tokio::spawn(count_losses(Arc::clone(&log), Arc::clone(&metrics)));
     let files = tokio::spawn(watch_files(Arc::clone(&installer)));
+    let clearing = tokio::spawn(clear(Arc::clone(&installer)));
     let rises = tokio::spawn(rises::watch(Arc::clone(&installer), Arc::clone(&metrics)));
     let fetching = tokio::spawn(keys::keep(Arc::clone(&installer), shared.keys_wanted, Arc::clone(&metrics)));
     signals.until_term(&installer, &log).await;
@@ -150,6 +151,7 @@ where
     }
     losses.abort();
     files.abort();
+    clearing.abort();
     rises.abort();
     fetching.abort();
     beside.abort();
@@ -200,6 +202,17 @@ async fn count_losses(log: Arc<Log>, metrics: Arc<Metrics>) {
         metrics.log_lost.inc_by(lost - counted);
         counted = lost;
         sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Gives up policies that were replaced, once no thread judges by them.
+async fn clear(installer: Arc<Installer>) {
+    loop {
+        sleep(Duration::from_secs(1)).await;
+        if installer.is_cluttered() {
+            let installer = Arc::clone(&installer);
+            let _ = tokio::task::spawn_blocking(move || installer.clear()).await;
+        }
     }
 }
 

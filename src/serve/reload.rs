@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::chronicle::{Chapter, Chronicle};
 use crate::audit::SinkSettings;
-use crate::config::load::{Inputs, load};
+use crate::config::load::{Inputs, load_beside};
 use crate::config::raw::ServerText;
 use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;
@@ -68,6 +68,9 @@ pub(crate) struct Installer {
     key: [u8; 32],
     /// What was in force before.
     chronicle: Chronicle,
+    /// What was in force, and may still be judged by. A large policy takes milliseconds to drop, which must
+    /// not happen on the way of a request.
+    retired: Mutex<Vec<Arc<Snapshot>>>,
     /// Held by a reload from its first look at the files on, so that none overtakes another.
     turn: Mutex<()>,
     /// The configuration in force as a whole, once somebody wanted it explained.
@@ -175,6 +178,7 @@ impl Installer {
             started,
             key,
             chronicle,
+            retired: Mutex::default(),
             turn: Mutex::new(()),
             setup: Mutex::default(),
             state: Mutex::new(state),
@@ -281,15 +285,20 @@ impl Installer {
     fn load_and_install(&self, trigger: Trigger, by: Option<&str>) -> Result<Version, ReloadError> {
         let now = Timestamp::now();
         let origin = Origin { at: now, trigger: trigger.name(), by };
-        let (outcome, inputs) = load(&self.path, now);
+        self.clear();
+        let before = self.current.load_full();
+        // What is new is found out while it is compiled.
+        let (outcome, inputs, followed) =
+            load_beside(&self.path, now, |news| self.chronicle.follow(&before.policy, &news, now));
         let errors = refusals(&outcome);
         let setup = outcome.setup.filter(|_| errors.is_empty());
         // On the disk before anything is judged by it.
         let ready = setup.map(|setup| {
             let setup = self.overrides.apply(setup);
-            let chapter = self.chronicle.replace(&self.current.load().policy, &setup, origin);
+            let chapter = self.chronicle.replace(&before.policy, &setup, followed, origin);
             (setup, chapter)
         });
+        drop(before);
         let mut state = self.lock();
         state.inputs = inputs;
         state.last = Attempt { at: now, trigger, errors: errors.clone() };
@@ -326,8 +335,21 @@ impl Installer {
         for key in &state.restart_required {
             tracing::warn!(key, "a change takes effect only after a restart");
         }
-        self.current.store(Arc::new(snapshot));
+        drop(old);
+        let old = self.current.swap(Arc::new(snapshot));
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
         Ok(version)
+    }
+
+    /// Gives up what is no longer judged by. Blocks while it does.
+    pub(crate) fn clear(&self) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    /// Whether there may be anything to give up.
+    pub(crate) fn is_cluttered(&self) -> bool {
+        !self.retired.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Puts fetched keys in force, under the policy that is.

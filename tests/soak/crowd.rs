@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::client::{Client, get, run};
 use crate::gateway::{Gateway, Start, open};
-use crate::load::quantile;
+use crate::load::{fill, quantile};
 use crate::origin::Origin;
 use crate::process::until;
 use crate::report::Limit::{AtMost, Exactly, Shown};
@@ -266,13 +266,17 @@ pub fn idle(scale: Scale, report: &mut Report) {
     for (tls, most) in [(false, 20.0), (true, 60.0)] {
         let place = place("[timeouts]\nidle = \"10m\"\n");
         let gateway = &place.gateway;
-        ask_in_peace(gateway.address(), 100);
+        fill(gateway.address());
         let before = gateway.usage();
         let address = gateway.addresses[usize::from(tls)];
         let each = run(async {
             let mut plain = Vec::new();
             let mut secured = Vec::new();
             for number in 0..count {
+                if number == count / 2 {
+                    // Nobody has a crowd that comes within a second and then says nothing.
+                    sleep(Duration::from_secs(2)).await;
+                }
                 let path = get(&format!("/tag/{number}"));
                 let mut client = Client::connect(address).await.expect("it listens");
                 if tls {

@@ -152,6 +152,24 @@ pub fn quantile(times: &mut [Duration], share: f64) -> f64 {
     times[at].as_secs_f64() * 1000.0
 }
 
+/// Requests until whatever is bounded and fills with them is full, so that it is not taken for growth:
+/// each thread keeps its last records, 2 MiB of them. Connections come one after the other, so that none
+/// leaves room behind in which later ones would hide. How many requests that were.
+pub fn fill(address: SocketAddr) -> usize {
+    // The system spreads connections over threads by chance, and no thread may be left out.
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (connections, requests) = (16 * threads, 400);
+    run(async move {
+        for _ in 0..connections {
+            let mut client = Client::connect(address).await.expect("it listens");
+            for _ in 0..requests {
+                client.ask(&get("/tag/fill")).await.expect("an answer");
+            }
+        }
+    });
+    connections * requests
+}
+
 /// Asks for tagged bodies, and finds in each answer the tag that was asked for.
 pub struct Tags;
 

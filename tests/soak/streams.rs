@@ -154,6 +154,8 @@ async fn up(address: SocketAddr, length: u64) -> u64 {
 
 async fn connect_http2(address: SocketAddr) -> http2::SendRequest<Dots> {
     let stream = TcpStream::connect(address).await.expect("it listens");
+    // Else the last piece of each window waits for an acknowledgement that waits for company.
+    stream.set_nodelay(true).expect("a socket");
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(1 << 20).initial_connection_window_size(1 << 20);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("a connection");

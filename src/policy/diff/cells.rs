@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::meaning::{Meaning, RuleScope};
+use super::meaning::Meaning;
 use crate::decision::Written;
 use crate::facts::{Body, Holder, Identity, Scheme};
 use crate::policy::Policy;
@@ -76,17 +76,34 @@ pub(super) fn compare(
     now: Timestamp,
 ) -> Cells {
     let mut space = Space { complete: true, ..Space::default() };
+    let everything = PathPattern::parse("/{*rest}").ok();
+    let mut paths = Vec::new();
     for side in [old, new] {
-        for (name, scope) in &side.meaning.scopes {
-            space.add(side.policy, scope, rules.contains(name));
+        for (rule, scope) in side.policy.rbac.each_scope() {
+            let name = &side.policy.rules.get(rule).name;
+            let touched = rules.contains(name);
+            if !touched && std::ptr::eq(side.meaning, new.meaning) && old.meaning.rules.contains_key(name) {
+                // It is about what it was about.
+                continue;
+            }
+            space.hosts.insert(None);
+            space.hosts.extend(scope.hosts.iter().cloned().map(Some));
+            let before = paths.len();
+            paths.extend(scope.paths.iter().map(|path| (path, touched)));
+            if paths.len() == before {
+                let routes = scope.routes.iter().map(|id| &side.policy.routes.get(*id).path);
+                paths.extend(routes.map(|path| (path, touched)));
+            }
+            if paths.len() == before {
+                paths.extend(everything.iter().map(|path| (path, touched)));
+            }
         }
         for (_, route) in side.policy.routes.iter() {
-            let touched = routes.contains(&route.name);
-            space.put(&route.path, touched);
+            paths.push((&route.path, routes.contains(&route.name)));
             space.hosts.extend(route.host.clone().map(Some));
         }
     }
-    let patterns = space.close();
+    let patterns = space.close(&paths);
     let roles: BTreeSet<&str> =
         [old, new].iter().flat_map(|side| side.policy.roles.iter().map(|(_, name)| name)).collect();
     let methods = methods(old.policy, new.policy);
@@ -151,8 +168,6 @@ fn merge_hosts(mut changes: Vec<CellChange>, hosts: usize) -> Vec<CellChange> {
 /// The patterns that matter.
 #[derive(Default)]
 struct Space {
-    /// By shape, with whether a changed rule or route bears it.
-    paths: BTreeMap<PathPattern, bool>,
     /// Shapes as somebody wrote them.
     written: BTreeMap<PathPattern, PathPattern>,
     /// None: any host that has no name here.
@@ -161,47 +176,42 @@ struct Space {
 }
 
 impl Space {
-    fn add(&mut self, policy: &Policy, scope: &RuleScope, touched: bool) {
-        self.hosts.insert(None);
-        self.hosts.extend(scope.hosts.iter().filter_map(|text| HostPattern::parse(text)).map(Some));
-        let paths = scope.paths.iter().filter_map(|text| PathPattern::parse(text).ok());
-        let mut paths: Vec<PathPattern> = paths.collect();
-        if paths.is_empty() {
-            let routes =
-                policy.routes.iter().filter(|(_, route)| scope.routes.iter().any(|id| **id == *route.name));
-            paths.extend(routes.map(|(_, route)| route.path.clone()));
-        }
-        if paths.is_empty() {
-            paths.extend(PathPattern::parse("/{*rest}"));
-        }
-        paths.iter().for_each(|path| self.put(path, touched));
-    }
-
-    fn put(&mut self, path: &PathPattern, touched: bool) {
-        let shape = shape(path);
-        self.written.entry(shape.clone()).or_insert_with(|| path.clone());
-        *self.paths.entry(shape).or_default() |= touched;
-    }
-
     /// The classes that something changed about: the touched patterns, what they have in common with
-    /// all others, and what these have in common.
-    fn close(&mut self) -> Vec<PathPattern> {
-        let touched: Vec<&PathPattern> =
-            self.paths.iter().filter(|(_, touched)| **touched).map(|(path, _)| path).collect();
-        let most = MAX_MEETINGS / self.paths.len().max(1);
-        self.complete &= touched.len() <= most;
-        let touched = touched.get(..most.min(touched.len())).unwrap_or_default();
-        let meets =
-            |path: &PathPattern| touched.iter().filter_map(|other| intersection(path, other)).collect();
-        let met: Vec<Vec<PathPattern>> = self.paths.keys().map(meets).collect();
-        let mut closed: BTreeSet<PathPattern> = met.into_iter().flatten().collect();
+    /// all others, and what these have in common. `paths`: those of both policies, with whether a
+    /// changed rule or route bears them.
+    fn close(&mut self, paths: &[(&PathPattern, bool)]) -> Vec<PathPattern> {
+        let most = MAX_MEETINGS / paths.len().max(1);
+        let mut touched: BTreeSet<PathPattern> = BTreeSet::new();
+        for (path, _) in paths.iter().filter(|(_, touched)| *touched) {
+            touched.insert(shape(path));
+            if touched.len() > most {
+                self.complete = false;
+                break;
+            }
+        }
+        let mut closed: BTreeSet<PathPattern> = BTreeSet::new();
+        for (path, _) in paths {
+            // Most pairs have nothing in common, which is seen before anything is written.
+            for other in touched.iter().filter(|other| other.meets(path)) {
+                let Some(common) = intersection(path, other) else { continue };
+                if common.covers(path) {
+                    self.written.entry(common.clone()).or_insert_with(|| (*path).clone());
+                }
+                closed.insert(common);
+            }
+            if closed.len() > MAX_PATTERNS {
+                self.complete = false;
+                break;
+            }
+        }
         let mut fresh: Vec<PathPattern> = closed.iter().cloned().collect();
         while let Some(path) = fresh.pop() {
             if closed.len() > MAX_PATTERNS {
                 self.complete = false;
                 break;
             }
-            let more: Vec<_> = closed.iter().filter_map(|other| intersection(&path, other)).collect();
+            let meeting = closed.iter().filter(|other| other.meets(&path));
+            let more: Vec<_> = meeting.filter_map(|other| intersection(&path, other)).collect();
             for pattern in more {
                 if closed.insert(pattern.clone()) {
                     fresh.push(pattern);
@@ -390,7 +400,6 @@ pub(super) fn intersection(a: &PathPattern, b: &PathPattern) -> Option<PathPatte
     if (mine.len() < longest && a.rest().is_none()) || (theirs.len() < longest && b.rest().is_none()) {
         return None;
     }
-    // Most pairs have nothing in common, which is seen before anything is written.
     let mut literals: SmallVec<[Option<&str>; 16]> = SmallVec::new();
     for at in 0..longest {
         literals.push(match (mine.get(at), theirs.get(at)) {

@@ -1,8 +1,9 @@
 //! A fingerprint of what a value of a policy says, however it is spelled.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use smallvec::SmallVec;
 use toml::{Table, Value};
 
 /// Equal for equal meanings, and for no others that anybody will meet: half of a SHA-256.
@@ -10,8 +11,8 @@ pub type Fingerprint = u128;
 
 /// The table of a rule, spelled in one way: `path` is `paths` with one entry, the order of what is
 /// ORed does not count, `mode = "enforce"` is said by silence, and the words for people are left out.
-pub(super) fn plain(table: &Table) -> Table {
-    let mut plain = Table::new();
+pub(super) fn encode_plain(table: &Table, out: &mut Vec<u8>) {
+    let mut plain: SmallVec<[(&str, Plain<'_>); 12]> = SmallVec::new();
     for (key, value) in table {
         let key = match key.as_str() {
             "reason" | "remediation" | "contact" | "public_id" => continue,
@@ -20,24 +21,50 @@ pub(super) fn plain(table: &Table) -> Table {
             "host" => "hosts",
             key => key,
         };
-        let value = if SETS.contains(&key) {
-            let mut items = match plain.remove(key) {
-                Some(Value::Array(items)) => items,
-                _ => Vec::new(),
-            };
-            match value {
-                Value::Array(more) => items.extend(more.iter().cloned()),
-                one => items.push(one.clone()),
-            }
-            items.sort_by_cached_key(ToString::to_string);
-            items.dedup();
-            Value::Array(items)
-        } else {
-            value.clone()
+        if !SETS.contains(&key) {
+            plain.push((key, Plain::One(value)));
+            continue;
+        }
+        let more = match value {
+            Value::Array(items) => items.as_slice(),
+            one => std::slice::from_ref(one),
         };
-        plain.insert(key.to_owned(), value);
+        match plain.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, Plain::Set(items))) => items.extend(more),
+            _ => plain.push((key, Plain::Set(more.iter().collect()))),
+        }
     }
-    plain
+    plain.sort_unstable_by_key(|(key, _)| *key);
+    count(b'{', plain.len(), out);
+    for (key, value) in &plain {
+        string(key, out);
+        match value {
+            Plain::One(value) => encode(value, out),
+            Plain::Set(items) => encode_set(items, out),
+        }
+    }
+}
+
+/// A value of such a table.
+enum Plain<'t> {
+    One(&'t Value),
+    /// Whose order does not count.
+    Set(SmallVec<[&'t Value; 4]>),
+}
+
+fn encode_set(items: &[&Value], out: &mut Vec<u8>) {
+    if let [one] = items {
+        count(b'[', 1, out);
+        return encode(one, out);
+    }
+    let encoded = |item: &&Value| {
+        let mut bytes = Vec::new();
+        encode(item, &mut bytes);
+        bytes
+    };
+    let items: BTreeSet<Vec<u8>> = items.iter().map(encoded).collect();
+    count(b'[', items.len(), out);
+    items.iter().for_each(|item| out.extend_from_slice(item));
 }
 
 /// Keys whose entries are ORed, so that their order says nothing.
@@ -59,11 +86,7 @@ const SETS: &[&str] = &[
 
 /// A value in a form in which no two differ that mean the same.
 pub(super) fn encode(value: &Value, out: &mut Vec<u8>) {
-    let mut text = |kind: u8, text: &str| {
-        out.push(kind);
-        out.extend((text.len() as u64).to_le_bytes());
-        out.extend_from_slice(text.as_bytes());
-    };
+    let mut text = |kind: u8, text: &str| put(kind, text, out);
     match value {
         Value::String(value) => text(b's', value),
         Value::Integer(value) => text(b'i', &value.to_string()),
@@ -71,24 +94,47 @@ pub(super) fn encode(value: &Value, out: &mut Vec<u8>) {
         Value::Boolean(value) => text(b'b', if *value { "1" } else { "0" }),
         Value::Datetime(value) => text(b'd', &value.to_string()),
         Value::Array(items) => {
-            text(b'[', &items.len().to_string());
+            count(b'[', items.len(), out);
             items.iter().for_each(|item| encode(item, out));
         }
         Value::Table(table) => {
-            text(b'{', &table.len().to_string());
-            let sorted: BTreeMap<_, _> = table.iter().collect();
+            count(b'{', table.len(), out);
+            let mut sorted: Vec<_> = table.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
             for (key, value) in sorted {
-                encode(&Value::String(key.clone()), out);
+                string(key, out);
                 encode(value, out);
             }
         }
     }
 }
 
+/// A string in that form.
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
+    put(b's', text, out);
+}
+
+fn put(kind: u8, text: &str, out: &mut Vec<u8>) {
+    count(kind, text.len(), out);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn count(kind: u8, count: usize, out: &mut Vec<u8>) {
+    out.push(kind);
+    out.extend_from_slice(&(count as u64).to_le_bytes());
+}
+
 /// The fingerprint of a value.
 pub(super) fn of(value: &Value) -> Fingerprint {
     let mut bytes = Vec::new();
     encode(value, &mut bytes);
+    fingerprint(&bytes)
+}
+
+/// The fingerprint of a table as [`encode_plain`] spells it.
+pub(super) fn of_plain(table: &Table) -> Fingerprint {
+    let mut bytes = Vec::new();
+    encode_plain(table, &mut bytes);
     fingerprint(&bytes)
 }
 

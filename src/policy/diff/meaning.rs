@@ -5,10 +5,12 @@
 //! names, the roles that share a role of it, the routes that it is about, the exclusions that name it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use smallvec::SmallVec;
 use toml::{Table, Value};
 
-use super::fingerprint::{Fingerprint, encode, fingerprint, of, plain};
+use super::fingerprint::{Fingerprint, encode, encode_plain, fingerprint, of, of_plain, string};
 use crate::policy::diagnostic::FileId;
 use crate::policy::rules::Rules;
 use crate::policy::source::{Attached, Sources};
@@ -21,17 +23,8 @@ pub struct Meaning {
     pub rules: BTreeMap<Box<str>, RuleMeaning>,
     /// Everything that is not a rule, by a name such as `network office` or `[limits]`.
     pub definitions: BTreeMap<Box<str>, Fingerprint>,
-    /// What the rules of `[rbac]` and the exclusions are about, by full name and by that of the definition.
-    pub(super) scopes: BTreeMap<Box<str>, RuleScope>,
-}
-
-/// The meaning of a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleMeaning {
-    /// Of what it says itself.
-    pub own: Fingerprint,
-    /// Of what it refers to, by the names of [`Meaning::definitions`].
-    pub refers: BTreeMap<Box<str>, Fingerprint>,
+    /// What the exclusions are about, by the names of their definitions.
+    exclusions: BTreeMap<Box<str>, RuleScope>,
 }
 
 /// The scope keys of a rule as written.
@@ -45,20 +38,39 @@ pub struct RuleScope {
     pub routes: Vec<String>,
 }
 
+/// The meaning of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleMeaning {
+    /// Of what it says itself.
+    pub own: Fingerprint,
+    /// Of what it refers to, by the names of [`Meaning::definitions`], in their order.
+    pub refers: Vec<(Arc<str>, Fingerprint)>,
+}
+
+/// What is known of a configuration from its texts alone, while they are still being compiled.
+#[derive(Debug, Default)]
+pub struct Draft {
+    tables: Tables,
+    meaning: Meaning,
+}
+
+/// A fingerprint with the full name of what it is of, which many rules share.
+type Named = (Arc<str>, Fingerprint);
+
 /// The fingerprints of what rules refer to.
 #[derive(Default)]
 struct Prints {
-    networks: BTreeMap<String, Fingerprint>,
+    networks: BTreeMap<String, Named>,
     /// By role: of all roles that count as it.
-    roles: BTreeMap<String, Fingerprint>,
+    roles: BTreeMap<String, Named>,
     /// By route: of which requests it serves.
-    routes: BTreeMap<String, Fingerprint>,
+    routes: BTreeMap<String, Named>,
     /// By rule: the exclusions that name it.
-    excludes: BTreeMap<String, Vec<(String, Fingerprint)>>,
+    excludes: BTreeMap<String, Vec<Named>>,
 }
 
 /// The tables of all files, put together.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Tables {
     /// The tables of rules with their stage, and of `[rbac]` which list they stand in.
     rules: Vec<(&'static str, Table)>,
@@ -70,74 +82,35 @@ struct Tables {
     others: Vec<(String, Value)>,
 }
 
-impl Meaning {
-    /// The meaning of a configuration that was read without errors. `rules`: those of its policy, some
-    /// of which do not stand in TOML.
-    pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
-        let mut tables = Tables::default();
-        for (file, source) in sources.policy_files() {
-            if let Ok(table) = source.text.parse::<Table>() {
-                tables.take(file, table);
-            }
+impl Draft {
+    /// Reads a policy file. What there is to say of one with errors is of no use.
+    pub fn read(&mut self, file: FileId, text: &str) {
+        if let Ok(table) = text.parse::<Table>() {
+            self.tables.take(file, table);
         }
-        let mut meaning = Meaning::default();
-        let prints = tables.prints(sources);
-        for (kind, table) in &tables.rules {
-            meaning.add_rule(kind, table, &prints);
+    }
+
+    /// All files are read; among them lists that rules refer to.
+    pub fn complete(&mut self, sources: &Sources) {
+        let prints = self.tables.prints(sources);
+        let mut text = Vec::new();
+        for (kind, table) in self.tables.rules.drain(..) {
+            self.meaning.add_rule(kind, &table, &prints, &mut text);
         }
+        self.meaning.define(&self.tables, &prints);
+    }
+
+    /// The meaning, now that the texts are compiled. `rules`: those of the policy, some of which do not
+    /// stand in TOML. `sources`: the texts, with what is secret of them.
+    pub fn finish(self, sources: &Sources, rules: &Rules) -> Meaning {
+        let Draft { mut meaning, tables } = self;
         for (_, info) in rules.iter() {
             if !meaning.rules.contains_key(&info.name) {
                 let text = sources.get(info.place.file).map_or("", |source| &*source.text);
                 let own = text.get(info.place.start as usize..info.place.end as usize).unwrap_or(text);
-                let own = RuleMeaning { own: fingerprint(own.as_bytes()), refers: BTreeMap::new() };
+                let own = RuleMeaning { own: fingerprint(own.as_bytes()), refers: Vec::new() };
                 meaning.rules.insert(info.name.clone(), own);
             }
-        }
-        meaning.define(&tables, &prints, sources);
-        meaning
-    }
-
-    fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints) {
-        let Some(Value::String(id)) = table.get("id") else { return };
-        let stage = kind.split('.').next().unwrap_or(kind);
-        let name = format!("{stage}/{id}").into_boxed_str();
-        let mut own = Vec::new();
-        encode(&Value::String(kind.to_owned()), &mut own);
-        encode(&Value::Table(plain(table)), &mut own);
-        let refers = prints.references(&name, table);
-        if stage == "rbac" {
-            self.scopes.insert(name.clone(), RuleScope::of(table));
-        }
-        self.rules.insert(name, RuleMeaning { own: fingerprint(&own), refers });
-    }
-
-    /// What an exclusion is about, by the name of its definition; methods are not told.
-    pub fn exclusion(&self, name: &str) -> Option<&RuleScope> {
-        self.scopes.get(name).filter(|_| name.starts_with("waf.exclude "))
-    }
-
-    fn define(&mut self, tables: &Tables, prints: &Prints, sources: &Sources) {
-        for (name, table) in &tables.excludes {
-            self.scopes.insert(format!("waf.exclude {name}").into(), RuleScope::of(table));
-        }
-        let mut put = |name: String, print: Fingerprint| {
-            self.definitions.insert(name.into(), print);
-        };
-        for (name, print) in &prints.networks {
-            put(format!("network {name}"), *print);
-        }
-        for (name, inherits) in &tables.roles {
-            let inherits = inherits.iter().cloned().map(Value::String).collect();
-            put(format!("role {name}"), of(&Value::Array(inherits)));
-        }
-        for (name, table) in &tables.routes {
-            put(format!("route {name}"), of(&Value::Table(table.clone())));
-        }
-        for (name, table) in &tables.excludes {
-            put(format!("waf.exclude {name}"), of(&Value::Table(plain(table))));
-        }
-        for (name, value) in &tables.others {
-            put(name.clone(), of(value));
         }
         // Lists of networks are a part of them; of other files more may count than their rules.
         let networks = tables
@@ -147,48 +120,99 @@ impl Meaning {
         let networks: BTreeSet<String> = networks.collect();
         for (path, text) in sources.lists() {
             if !networks.contains(path) && !sources.is_secret(path) {
-                put(format!("file {path}"), fingerprint(text.as_bytes()));
+                meaning.definitions.insert(format!("file {path}").into(), fingerprint(text.as_bytes()));
             }
+        }
+        meaning
+    }
+}
+
+impl Meaning {
+    /// The meaning of a configuration that was read without errors. `rules`: those of its policy.
+    pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
+        let mut draft = Draft::default();
+        for (file, source) in sources.policy_files() {
+            draft.read(file, &source.text);
+        }
+        draft.complete(sources);
+        draft.finish(sources, rules)
+    }
+
+    /// `text`: room for what a rule says.
+    fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints, text: &mut Vec<u8>) {
+        let Some(Value::String(id)) = table.get("id") else { return };
+        let stage = kind.split('.').next().unwrap_or(kind);
+        let name = [stage, "/", id].concat().into_boxed_str();
+        text.clear();
+        string(kind, text);
+        encode_plain(table, text);
+        let refers = prints.references(&name, table);
+        self.rules.insert(name, RuleMeaning { own: fingerprint(text), refers });
+    }
+
+    /// What an exclusion is about, by the name of its definition; methods are not told.
+    pub fn exclusion(&self, name: &str) -> Option<&RuleScope> {
+        self.exclusions.get(name)
+    }
+
+    fn define(&mut self, tables: &Tables, prints: &Prints) {
+        for (name, table) in &tables.excludes {
+            self.exclusions.insert(format!("waf.exclude {name}").into(), RuleScope::of(table));
+        }
+        let mut put = |name: String, print: Fingerprint| {
+            self.definitions.insert(name.into(), print);
+        };
+        for (name, print) in prints.networks.values() {
+            put(name.to_string(), *print);
+        }
+        for (name, inherits) in &tables.roles {
+            let inherits = inherits.iter().cloned().map(Value::String).collect();
+            put(format!("role {name}"), of(&Value::Array(inherits)));
+        }
+        for (name, table) in &tables.routes {
+            put(format!("route {name}"), of(&Value::Table(table.clone())));
+        }
+        for (name, table) in &tables.excludes {
+            put(format!("waf.exclude {name}"), of_plain(table));
+        }
+        for (name, value) in &tables.others {
+            put(name.clone(), of(value));
         }
     }
 }
 
 impl RuleScope {
     fn of(table: &Table) -> RuleScope {
-        let texts = |one: &str, many: &str| strings(table, one).chain(strings(table, many)).collect();
+        let texts =
+            |keys: [&str; 2]| keys.iter().flat_map(|key| strings(table, key)).map(str::to_owned).collect();
         RuleScope {
-            paths: texts("path", "paths"),
-            hosts: texts("host", "hosts"),
-            routes: strings(table, "routes").collect(),
+            paths: texts(["path", "paths"]),
+            hosts: texts(["host", "hosts"]),
+            routes: strings(table, "routes").map(str::to_owned).collect(),
         }
     }
 }
 
 impl Prints {
     /// What a rule refers to.
-    fn references(&self, name: &str, table: &Table) -> BTreeMap<Box<str>, Fingerprint> {
-        let mut refers: BTreeMap<Box<str>, Fingerprint> = BTreeMap::new();
-        let mut refer = |kind: &str, name: &str, print: Option<&Fingerprint>| {
-            refers.extend(print.map(|print| (format!("{kind} {name}").into(), *print)));
-        };
-        let named = ["allow", "deny", "except", "networks"].into_iter().flat_map(|key| strings(table, key));
-        let mut networks: BTreeSet<String> = named.collect();
+    fn references(&self, name: &str, table: &Table) -> Vec<Named> {
+        let mut refers: SmallVec<[&Named; 8]> = SmallVec::new();
+        let networks = ["allow", "deny", "except", "networks"];
+        refers.extend(
+            networks.iter().flat_map(|key| strings(table, key)).filter_map(|name| self.networks.get(name)),
+        );
         if let Some(Value::String(when)) = table.get("when") {
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            networks.extend(when.split(|c: char| !is_name(c)).map(str::to_owned));
+            refers.extend(when.split(|c: char| !is_name(c)).filter_map(|name| self.networks.get(name)));
         }
-        for network in &networks {
-            refer("network", network, self.networks.get(network));
-        }
-        for role in ["roles", "except_roles"].into_iter().flat_map(|key| strings(table, key)) {
-            refer("role", &role, self.roles.get(&role));
-        }
-        for route in strings(table, "routes") {
-            refer("route", &route, self.routes.get(&route));
-        }
-        for (id, print) in self.excludes.get(name).into_iter().flatten() {
-            refer("waf.exclude", id, Some(print));
-        }
+        let roles = ["roles", "except_roles"];
+        refers
+            .extend(roles.iter().flat_map(|key| strings(table, key)).filter_map(|role| self.roles.get(role)));
+        refers.extend(strings(table, "routes").filter_map(|route| self.routes.get(route)));
+        refers.extend(self.excludes.get(name).into_iter().flatten());
+        let mut refers: Vec<Named> = refers.into_iter().cloned().collect();
+        refers.sort_unstable();
+        refers.dedup_by(|one, other| one.0 == other.0);
         refers
     }
 }
@@ -200,9 +224,11 @@ impl RuleMeaning {
         if self.own != other.own {
             differs.push("itself".into());
         }
-        let names: BTreeSet<_> = self.refers.keys().chain(other.refers.keys()).collect();
-        let changed = names.into_iter().filter(|name| self.refers.get(*name) != other.refers.get(*name));
-        differs.extend(changed.cloned());
+        let gone = |of: &RuleMeaning, name: &Arc<str>| of.refers.iter().all(|(known, _)| known != name);
+        let mine = self.refers.iter().filter(|named| !other.refers.contains(named)).map(|(name, _)| name);
+        let theirs = other.refers.iter().map(|(name, _)| name).filter(|name| gone(self, name));
+        let names: BTreeSet<&Arc<str>> = mine.chain(theirs).collect();
+        differs.extend(names.into_iter().map(|name| Box::from(&**name)));
         differs
     }
 }
@@ -236,7 +262,9 @@ impl Tables {
                 ("rbac", Value::Table(mut rbac)) => {
                     if let Some(Value::Table(roles)) = rbac.remove("role") {
                         for (name, role) in roles {
-                            let inherits = role.as_table().map(|role| strings(role, "inherits").collect());
+                            let inherits = role
+                                .as_table()
+                                .map(|role| strings(role, "inherits").map(str::to_owned).collect());
                             self.roles.insert(name, inherits.unwrap_or_default());
                         }
                     }
@@ -261,7 +289,7 @@ impl Tables {
     }
 
     fn take_waf(&mut self, waf: &mut Table) {
-        let packs: Vec<String> = strings(waf, "packs").collect();
+        let packs: Vec<String> = strings(waf, "packs").map(str::to_owned).collect();
         for text in packs.iter().filter_map(|name| waf::pack_text(name)) {
             let pack = text.parse::<Table>().ok().and_then(|mut pack| pack.remove("waf"));
             if let Some(Value::Table(mut pack)) = pack {
@@ -299,21 +327,24 @@ impl Tables {
         let mut prints = Prints::default();
         for name in self.networks.keys() {
             let print = self.network(name, sources, &mut BTreeSet::new());
-            prints.networks.insert(name.clone(), print);
+            prints.networks.insert(name.clone(), (format!("network {name}").into(), print));
         }
         for role in self.roles.keys().map(String::as_str).chain(["anyone", "authenticated"]) {
             let holders = self.holders(role).into_iter().map(Value::String).collect();
-            prints.roles.insert(role.to_owned(), of(&Value::Array(holders)));
+            let print = of(&Value::Array(holders));
+            prints.roles.insert(role.to_owned(), (format!("role {role}").into(), print));
         }
         for (name, table) in &self.routes {
             let about = table.iter().filter(|(key, _)| ROUTE_SCOPE.contains(&key.as_str()));
             let about: Table = about.map(|(key, value)| (key.clone(), value.clone())).collect();
-            prints.routes.insert(name.clone(), of(&Value::Table(about)));
+            let print = of(&Value::Table(about));
+            prints.routes.insert(name.clone(), (format!("route {name}").into(), print));
         }
         for (id, exclude) in &self.excludes {
-            let print = of(&Value::Table(plain(exclude)));
+            let print = of_plain(exclude);
+            let named: Named = (format!("waf.exclude {id}").into(), print);
             for rule in strings(exclude, "rules") {
-                prints.excludes.entry(rule).or_default().push((id.clone(), print));
+                prints.excludes.entry(rule.to_owned()).or_default().push(named.clone());
             }
         }
         prints
@@ -348,7 +379,7 @@ impl Tables {
                 items.sort_unstable();
                 items.dedup();
                 for item in items {
-                    encode(&Value::String(item.to_owned()), &mut bytes);
+                    string(item, &mut bytes);
                     if self.networks.contains_key(item) {
                         bytes.extend(self.network(item, sources, within).to_le_bytes());
                     }
@@ -377,15 +408,13 @@ fn by_id(list: Vec<Value>) -> impl Iterator<Item = (String, Table)> {
 }
 
 /// The texts under a key that has one, or a list of them.
-fn strings(table: &Table, key: &str) -> impl Iterator<Item = String> {
-    let list = match table.get(key) {
-        Some(Value::String(text)) => vec![text.clone()],
-        Some(Value::Array(items)) => {
-            items.iter().filter_map(|item| Some(item.as_str()?.to_owned())).collect()
-        }
-        _ => Vec::new(),
+fn strings<'t>(table: &'t Table, key: &str) -> impl Iterator<Item = &'t str> {
+    let values = match table.get(key) {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(value) => std::slice::from_ref(value),
+        None => &[],
     };
-    list.into_iter()
+    values.iter().filter_map(Value::as_str)
 }
 
 /// What of a route says which requests it serves, and how rules are taken there.

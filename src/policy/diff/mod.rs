@@ -11,7 +11,7 @@ mod tests;
 
 pub use cells::{CellChange, Cells, Side};
 pub use fingerprint::Fingerprint;
-pub use meaning::{Meaning, RuleMeaning, RuleScope};
+pub use meaning::{Draft, Meaning, RuleMeaning, RuleScope};
 
 use std::collections::BTreeSet;
 

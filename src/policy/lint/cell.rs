@@ -4,6 +4,7 @@
 //! rule's own cells may each be covered by another rule.
 
 use http::Method;
+use smallvec::SmallVec;
 
 use crate::facts::RouteId;
 use crate::policy::scope::{HostPattern, MethodSet, PathPattern, Scope};
@@ -28,22 +29,25 @@ pub(in crate::policy) fn cells(scope: &Scope) -> Option<Vec<Cell<'_>>> {
     }
     let (paths, hosts) = (or_any(scope.paths.iter()), or_any(scope.hosts.iter()));
     let routes = or_any(scope.routes.iter().copied());
-    let mut cells = vec![Cell::default()];
-    cells = paths.iter().flat_map(|path| cells.iter().map(|cell| Cell { path: *path, ..*cell })).collect();
-    cells = hosts.iter().flat_map(|host| cells.iter().map(|cell| Cell { host: *host, ..*cell })).collect();
-    cells =
-        routes.iter().flat_map(|route| cells.iter().map(|cell| Cell { route: *route, ..*cell })).collect();
-    cells = methods
-        .iter()
-        .flat_map(|method| cells.iter().map(|cell| Cell { method: *method, ..*cell }))
-        .collect();
+    let mut cells = Vec::with_capacity(scope.combinations().saturating_mul(methods.len()));
+    for method in &methods {
+        for route in &routes {
+            for host in &hosts {
+                let of = |path: &Option<_>| Cell { path: *path, host: *host, route: *route, method: *method };
+                cells.extend(paths.iter().map(of));
+            }
+        }
+    }
     Some(cells)
 }
 
 /// What is listed; nothing listed means any.
-fn or_any<T>(listed: impl Iterator<Item = T>) -> Vec<Option<T>> {
-    let listed: Vec<Option<T>> = listed.map(Some).collect();
-    if listed.is_empty() { vec![None] } else { listed }
+fn or_any<T>(listed: impl Iterator<Item = T>) -> SmallVec<[Option<T>; 4]> {
+    let mut listed: SmallVec<[Option<T>; 4]> = listed.map(Some).collect();
+    if listed.is_empty() {
+        listed.push(None);
+    }
+    listed
 }
 
 impl Cell<'_> {

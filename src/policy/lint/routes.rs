@@ -1,17 +1,11 @@
 //! Routes that no grant reaches.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::Look;
-use crate::facts::RouteId;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::Diagnostics;
-use crate::policy::route::{AuthnWord, Route};
-use crate::policy::scope::{PathTree, Scope, Steps};
-
-/// So much of the tree is looked at for one route.
-const STEPS: usize = 2_000;
+use crate::policy::route::AuthnWord;
 
 /// Reports routes that serve no request that a grant could be about. Without any grant another lint
 /// says so once.
@@ -19,37 +13,29 @@ pub(super) fn unreached(look: &Look<'_>, diagnostics: &mut Diagnostics) {
     if look.policy.rbac.grants_nothing() {
         return;
     }
-    let mut anywhere: PathTree<(&Scope, bool)> = PathTree::default();
-    let mut by_route: HashMap<RouteId, Vec<(&Scope, bool)>> = HashMap::new();
+    // Which routes wait for a grant: over clear text one that redirects answers itself. And which of them
+    // identify nobody, so that the grant must be for everybody.
+    let mut waiting: Vec<bool> = look.policy.routes.iter().map(|(_, route)| !route.redirect).collect();
+    let open_only: Vec<bool> =
+        look.policy.routes.iter().map(|(_, route)| route.authn == AuthnWord::Off).collect();
+    let mut left = waiting.iter().filter(|waits| **waits).count();
     for (scope, open) in look.policy.rbac.grants(look) {
-        scope.routes.iter().for_each(|route| by_route.entry(*route).or_default().push((scope, open)));
-        if scope.routes.is_empty() {
-            scope.paths.iter().for_each(|path| anywhere.insert(Some(path), (scope, open)));
-            if scope.paths.is_empty() {
-                anywhere.insert(None, (scope, open));
+        let looked = look.served.each(scope, |id| {
+            let place = id.0 as usize;
+            let may = open || open_only.get(place) == Some(&false);
+            if let Some(waits) = waiting.get_mut(place).filter(|waits| **waits && may) {
+                *waits = false;
+                left -= 1;
             }
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        // All are reached, or it is too much work to find out.
+        if looked.is_break() {
+            return;
         }
     }
-    for ((id, route), raw) in look.policy.routes.iter().zip(&look.raw.route) {
-        // Over clear text such a route answers itself.
-        if route.redirect {
-            continue;
-        }
-        let served = served(route);
-        // Where nobody is identified, a grant must be for everybody.
-        let reaches = |(scope, open): &(&Scope, bool)| {
-            let here = Scope { routes: Vec::new(), ..(*scope).clone() };
-            (*open || route.authn != AuthnWord::Off) && here.meets(&served)
-        };
-        let named = by_route.get(&id).is_some_and(|grants| grants.iter().any(reaches));
-        let reached = named
-            || anywhere
-                .meeting(Some(&route.path), &mut Steps(STEPS), |grant| match reaches(grant) {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                })
-                .is_break();
-        if reached {
+    for (((_, route), raw), waits) in look.policy.routes.iter().zip(&look.raw.route).zip(waiting) {
+        if !waits {
             continue;
         }
         let message =
@@ -59,14 +45,5 @@ pub(super) fn unreached(look: &Look<'_>, diagnostics: &mut Diagnostics) {
             .about(format!("route/{}", route.name))
             .label("always refused")
             .help("add a [[rbac.grant]] with its path, or remove the route");
-    }
-}
-
-fn served(route: &Route) -> Scope {
-    Scope {
-        paths: vec![route.path.clone()],
-        hosts: route.host.iter().cloned().collect(),
-        methods: route.conditions.methods.clone(),
-        routes: Vec::new(),
     }
 }

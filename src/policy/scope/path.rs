@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use smallvec::SmallVec;
 
 use crate::policy::decode::{Decode, Node, bad_value};
 use crate::policy::diagnostic::Diagnostics;
@@ -29,8 +30,9 @@ impl PathPattern {
     pub fn parse(text: &str) -> Result<PathPattern, &'static str> {
         let rest_of = text.strip_prefix('/').ok_or("a path pattern begins with `/`")?;
         let body = rest_of.strip_suffix('/').unwrap_or(rest_of);
-        let mut pattern = PathPattern { segments: Vec::new(), rest: None };
-        let mut names: Vec<&str> = Vec::new();
+        let count = body.bytes().filter(|byte| *byte == b'/').count() + 1;
+        let mut pattern = PathPattern { segments: Vec::with_capacity(count.min(MAX_SEGMENTS)), rest: None };
+        let mut names: SmallVec<[&str; MAX_NAMES]> = SmallVec::new();
         for part in body.split('/').filter(|_| !body.is_empty()) {
             if pattern.rest.is_some() {
                 return Err("`{*rest}` stands last");

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -52,9 +53,9 @@ impl<S> ClientIo<S> {
                 self.wire.expired.set(Some(self.wire.phase.get()));
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
+            self.wire.look(now);
             let Some(look) = self.wire.next_look() else { return Poll::Pending };
-            // A request may take longer than a connection may be idle.
-            timer.as_mut().reset(if look > now { look } else { now + self.wire.timeouts.get().idle });
+            timer.as_mut().reset(if look > now { look } else { self.wire.later_look(now) });
         }
         Poll::Pending
     }
@@ -62,11 +63,43 @@ impl<S> ClientIo<S> {
     fn check_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The timer runs from the first write that found no room until one finds some.
         let patience = self.wire.timeouts.get().body_idle;
+        self.wire.blocked.set(true);
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+
+    /// What was written has gone.
+    fn unblock(&mut self) {
+        if self.write_timer.is_some() {
+            self.write_timer = None;
+            self.wire.blocked.set(false);
+        }
+    }
 }
+
+impl<S: AsyncRead + Unpin> ClientIo<S> {
+    /// Waits for the first bytes of the next request, which whoever reads next finds as if they had only
+    /// now come; nothing is kept for them while there are none. `false`: the client has gone.
+    pub(crate) fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if !self.rewind.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        let mut bytes = [MaybeUninit::uninit(); FIRST];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => {
+                self.rewind.extend_from_slice(buffer.filled());
+                Poll::Ready(Ok(!buffer.filled().is_empty()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.check_read(cx).map_ok(|()| false),
+        }
+    }
+}
+
+/// So much of a request is read before there is a parser for it.
+const FIRST: usize = 1024;
 
 impl<S: AsyncRead + Unpin> AsyncRead for ClientIo<S> {
     fn poll_read(
@@ -105,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         match Pin::new(&mut self.stream).poll_write(cx, buf) {
             Poll::Pending => self.check_write(cx).map_ok(|()| 0),
             done => {
-                self.write_timer = None;
+                self.unblock();
                 done
             }
         }
@@ -120,7 +153,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         match done {
             Poll::Pending => self.check_write(cx).map_ok(|()| 0),
             done => {
-                self.write_timer = None;
+                self.unblock();
                 done
             }
         }
@@ -133,7 +166,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Pending => self.check_write(cx),
-            done => done,
+            done => {
+                self.unblock();
+                done
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod io;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::Uri;
 use tokio::time::Instant;
@@ -44,6 +45,10 @@ pub(crate) struct Wire {
     http2: Cell<bool>,
     /// Requests in flight.
     requests: Cell<usize>,
+    /// Nothing has come for so long that a pause is worth it.
+    silent: Cell<bool>,
+    /// The client does not take what is written.
+    blocked: Cell<bool>,
     /// Whether there has been any.
     used: Cell<bool>,
 }
@@ -59,6 +64,8 @@ pub(crate) enum Phase {
     Busy,
     /// Kept alive between requests.
     Idle,
+    /// The same, and what a request needs is put away.
+    Resting,
     /// No longer HTTP.
     Tunnel,
 }
@@ -97,6 +104,9 @@ pub(crate) struct Altered {
 /// up to the limit that the intake gate sets anyway.
 const KEPT: usize = 64 * 1024;
 
+/// How long an idle connection keeps what its next request needs: its parser with 16 KiB of buffers.
+const AWAKE: Duration = Duration::from_secs(1);
+
 impl Wire {
     /// A connection that was accepted just now.
     pub(crate) fn new(timeouts: Timeouts) -> Rc<Wire> {
@@ -111,6 +121,8 @@ impl Wire {
             timeouts: Cell::new(timeouts),
             http2: Cell::new(false),
             requests: Cell::new(0),
+            silent: Cell::new(false),
+            blocked: Cell::new(false),
             used: Cell::new(false),
         })
     }
@@ -132,14 +144,15 @@ impl Wire {
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
+        self.silent.set(false);
     }
 
     fn on_read(&self, bytes: &[u8]) {
         match self.phase.get() {
-            Phase::FirstByte | Phase::Idle if !self.http2.get() => self.enter(Phase::Head),
+            Phase::FirstByte | Phase::Idle | Phase::Resting if !self.http2.get() => self.enter(Phase::Head),
             // On HTTP/2 only requests count: neither PINGs nor a HEADERS frame that comes in drops
             // keep an idle connection open.
-            Phase::FirstByte | Phase::Idle | Phase::Head | Phase::Busy | Phase::Tunnel => {}
+            Phase::FirstByte | Phase::Idle | Phase::Resting | Phase::Head | Phase::Busy | Phase::Tunnel => {}
         }
         if !self.http2.get() && self.phase.get() != Phase::Tunnel {
             self.keep(bytes);
@@ -263,7 +276,43 @@ impl Wire {
 
     /// Whether nothing of a request came that is not answered.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.phase.get(), Phase::FirstByte | Phase::Idle)
+        matches!(self.phase.get(), Phase::FirstByte | Phase::Idle | Phase::Resting)
+    }
+
+    /// Puts a connection of HTTP/1.1 to rest that has been silent for a while. Only where every byte that
+    /// came belongs to a request that was answered, and every byte of the answers has gone: the parser is
+    /// given up, and whatever it knew with it. Whether it may.
+    pub(crate) fn rest(&self) -> bool {
+        if !self.silent.get() {
+            return false;
+        }
+        let whole = self.start.get() == Start::First && self.body.get() == 0 && !self.cut.get();
+        let done = self.requests.get() == 0 && !self.blocked.get() && self.head.borrow().is_empty();
+        let may = self.phase.get() == Phase::Idle && whole && done;
+        if may {
+            self.phase.set(Phase::Resting);
+            self.head.take();
+        }
+        may
+    }
+
+    /// Whether it rests.
+    #[cfg(test)]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.phase.get() == Phase::Resting
+    }
+
+    /// Notes that nothing has come for a while, if it is so.
+    fn look(&self, now: Instant) {
+        if self.phase.get() == Phase::Idle && now >= self.since.get() + self.wakefulness() {
+            self.silent.set(true);
+        }
+    }
+
+    /// How long a connection that is idle stays ready for its next request.
+    fn wakefulness(&self) -> Duration {
+        let idle = self.timeouts.get().idle;
+        if self.http2.get() { idle } else { idle.min(AWAKE) }
     }
 
     /// Whether there has been a request.
@@ -277,13 +326,20 @@ impl Wire {
     }
 
     /// When to look at the deadline: when it passes, or, while the client has nothing to send, no later
-    /// than the one that would begin now. That may have passed for a request that takes long.
+    /// than what would begin now is worth a look. That may have passed for a request that takes long.
     fn next_look(&self) -> Option<Instant> {
         match self.phase.get() {
             Phase::Tunnel => None,
-            Phase::Busy => Some(self.since.get() + self.timeouts.get().idle),
-            Phase::FirstByte | Phase::Head | Phase::Idle => self.read_deadline(),
+            Phase::Busy => Some(self.since.get() + self.wakefulness()),
+            Phase::Idle if !self.silent.get() => Some(self.since.get() + self.wakefulness()),
+            Phase::FirstByte | Phase::Head | Phase::Idle | Phase::Resting => self.read_deadline(),
         }
+    }
+
+    /// When to look again where the next look would have been in the past: a request takes long. The
+    /// longer it has taken, the later.
+    fn later_look(&self, now: Instant) -> Instant {
+        now + (now - self.since.get()).clamp(self.wakefulness(), self.timeouts.get().idle)
     }
 
     /// Until when the next byte must come; none while the client has nothing to send.
@@ -292,7 +348,7 @@ impl Wire {
         let after = match self.phase.get() {
             Phase::FirstByte => timeouts.first_byte,
             Phase::Head => timeouts.head,
-            Phase::Idle => timeouts.idle,
+            Phase::Idle | Phase::Resting => timeouts.idle,
             // A body that does not come is noticed by who waits for it.
             Phase::Busy | Phase::Tunnel => return None,
         };

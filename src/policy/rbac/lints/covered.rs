@@ -87,6 +87,9 @@ pub(super) fn overbroad_denies(rbac: &Rbac, look: &Look<'_>, diagnostics: &mut D
     };
     let mut by_who = ByWho::default();
     rbac.numbered().filter(lasts).for_each(|rule| by_who.file(rule));
+    if by_who.is_empty() {
+        return;
+    }
     let grants = rbac.numbered().filter(|rule| rule.rule.kind == Kind::Grant && !rule.rule.expired(look.now));
     let mut killed: BTreeMap<Vec<Written>, Vec<Written>> = BTreeMap::new();
     for grant in grants {

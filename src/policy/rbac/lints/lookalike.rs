@@ -42,11 +42,15 @@ pub(super) fn look(rbac: &Rbac, look: &Look<'_>, diagnostics: &mut Diagnostics) 
             (Kind::Deny(_), _) if rule.enforces(look) && rule.rule.condition.is_none() => &mut protected,
             _ => continue,
         };
-        list.extend(paths(rule.rule.written, rule.scope, raw, look));
+        list.push((rule.rule.written, rule.scope, raw));
     }
-    for (written, scope, raw) in look.policy.ip.protected(look) {
-        protected.extend(paths(written, scope, raw, look));
+    let all = |(rule, scope, raw)| paths(rule, scope, raw, look);
+    let open: Vec<Path<'_>> = open.into_iter().flat_map(all).collect();
+    if open.is_empty() {
+        return;
     }
+    let protected = protected.into_iter().chain(look.policy.ip.protected(look));
+    let protected: Vec<Path<'_>> = protected.flat_map(all).collect();
     let mut opened = PathTree::default();
     open.iter().for_each(|open| opened.insert(Some(open.path), open.scope));
     let mut tree = PathTree::default();

@@ -50,6 +50,11 @@ impl Rbac {
         Some(Numbered { number, rule: self.rules.get(number)?, scope: self.scopes.get(number)? })
     }
 
+    /// What the rules are about.
+    pub(in crate::policy) fn each_scope(&self) -> impl Iterator<Item = (Written, &Scope)> {
+        self.rules.iter().zip(&self.scopes).map(|(rule, scope)| (rule.written, scope))
+    }
+
     /// What the conditions look at, with the rule whose condition it is.
     pub(in crate::policy) fn each_condition(&self) -> impl Iterator<Item = (Written, &Condition)> {
         self.rules.iter().filter_map(|rule| Some((rule.written, rule.condition.as_ref()?)))

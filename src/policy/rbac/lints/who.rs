@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::Numbered;
 use crate::facts::RoleId;
 use crate::policy::lint::{Cell, cells};
@@ -27,21 +29,25 @@ const MAX_CALLERS: usize = 64;
 /// Takes a rule apart, if it has few parts.
 pub(super) fn caller_cells<'r>(rule: &Numbered<'r>) -> Option<Vec<CallerCell<'r>>> {
     let of = rule.rule;
-    let roles: Vec<Option<RoleId>> = of.roles.iter().copied().map(Some).collect();
-    let roles = if roles.is_empty() { vec![None] } else { roles };
-    let subjects: Vec<Option<&str>> = of.subjects.iter().map(|subject| Some(&**subject)).collect();
-    let subjects = if subjects.is_empty() { vec![None] } else { subjects };
+    let mut roles: SmallVec<[Option<RoleId>; 4]> = of.roles.iter().copied().map(Some).collect();
+    let mut subjects: SmallVec<[Option<&str>; 4]> = of.subjects.iter().map(|of| Some(&**of)).collect();
+    if roles.is_empty() {
+        roles.push(None);
+    }
+    if subjects.is_empty() {
+        subjects.push(None);
+    }
     // A grant asks for all of its scopes, a deny for any.
-    let scopes: Vec<&[Box<str>]> = match of.kind {
-        Kind::Grant => vec![&of.scopes],
-        Kind::Deny(_) if of.scopes.is_empty() => vec![&[]],
-        Kind::Deny(_) => of.scopes.chunks(1).collect(),
+    let scopes: SmallVec<[&[Box<str>]; 4]> = match of.kind {
+        Kind::Deny(_) if !of.scopes.is_empty() => of.scopes.chunks(1).collect(),
+        Kind::Grant | Kind::Deny(_) => smallvec![&*of.scopes],
     };
     if roles.len().saturating_mul(subjects.len()).saturating_mul(scopes.len()) > MAX_CALLERS {
         return None;
     }
-    let mut all = Vec::new();
-    for cell in cells(rule.scope)? {
+    let cells = cells(rule.scope)?;
+    let mut all = Vec::with_capacity(cells.len());
+    for cell in cells {
         for role in &roles {
             for subject in &subjects {
                 let some =
@@ -55,11 +61,12 @@ pub(super) fn caller_cells<'r>(rule: &Numbered<'r>) -> Option<Vec<CallerCell<'r>
 
 impl CallerCell<'_> {
     /// The roles that every such caller has, as far as can be told.
-    fn held(&self, roles: &Roles) -> Vec<RoleId> {
-        let named = self.role.map(|role| held_with(role, roles)).unwrap_or_default();
+    fn held(&self, roles: &Roles) -> Held {
+        let mut held = self.role.map(|role| held_with(role, roles)).unwrap_or_default();
         // Whoever has a subject or scopes was identified.
         let identified = (self.subject.is_some() || !self.scopes.is_empty()).then_some(RoleId::AUTHENTICATED);
-        named.into_iter().chain(identified).chain([RoleId::ANYONE]).collect()
+        held.extend(identified.into_iter().chain([RoleId::ANYONE]));
+        held
     }
 
     /// Whether another rule is about all such callers and requests, but for the path.
@@ -80,9 +87,12 @@ impl CallerCell<'_> {
     }
 }
 
+/// Roles that somebody has.
+pub(super) type Held = SmallVec<[RoleId; 8]>;
+
 /// A role with all that whoever has it has too.
-pub(super) fn held_with(role: RoleId, roles: &Roles) -> Vec<RoleId> {
-    let mut held: Vec<RoleId> = roles.closure(role).iter().take(MAX_CLOSURE).collect();
+pub(super) fn held_with(role: RoleId, roles: &Roles) -> Held {
+    let mut held: Held = roles.closure(role).iter().take(MAX_CLOSURE).collect();
     held.push(RoleId::ANYONE);
     if role != RoleId::ANYONE {
         held.push(RoleId::AUTHENTICATED);
@@ -108,6 +118,11 @@ const STEPS: usize = 300;
 const MAX_FILED: usize = 1_000;
 
 impl<'r> ByWho<'r> {
+    /// Whether no rule is filed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.subjects.is_empty() && self.scopes.is_empty()
+    }
+
     /// Files a rule.
     pub(super) fn file(&mut self, rule: Numbered<'r>) {
         let of = rule.rule;
