@@ -12,7 +12,8 @@ use super::diagnostics;
 use super::layout::{list, printable};
 use super::progress::Teller;
 use super::reply::{Exit, Reply};
-use crate::config::load::{self, Inputs};
+use crate::config::files::Inputs;
+use crate::config::load;
 use crate::config::{Outcome, Setup};
 
 /// The largest body, token or key that is read.

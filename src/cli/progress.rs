@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Common;
 use super::layout::printable;
 use crate::audit;
-use crate::config::load::Step;
+use crate::config::files::Step;
 
 /// Tells how far work is.
 pub(super) struct Teller<W: Write = io::Stderr> {

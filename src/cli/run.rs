@@ -16,7 +16,7 @@ use super::reply::{Exit, Reply};
 use super::{Common, files};
 use crate::admin::{Admin, AdminState};
 use crate::config::Setup;
-use crate::config::load::Inputs;
+use crate::config::files::Inputs;
 use crate::metrics::Metrics;
 use crate::policy::code::Severity;
 use crate::serve::{self, BanDesk, Installer, Overrides, StartError};

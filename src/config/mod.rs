@@ -4,6 +4,7 @@
 //! is used whole or not at all: [`compile`] gives a [`Setup`] only if there is no error.
 
 mod canonical;
+pub mod files;
 mod lint;
 pub mod load;
 mod otlp;

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 
 use super::chronicle::{Chapter, Chronicle};
 use crate::audit::SinkSettings;
-use crate::config::load::{Inputs, load_beside};
+use crate::config::files::Inputs;
+use crate::config::load::load_beside;
 use crate::config::raw::ServerText;
 use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;

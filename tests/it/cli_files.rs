@@ -1,6 +1,7 @@
 //! `init`, `schema` and `hash-key`: what goes into configurations.
 
-use portcullis::config::load::{self, Step};
+use portcullis::config::files::Step;
+use portcullis::config::load;
 
 use crate::support::command::Bench;
 
