@@ -62,7 +62,7 @@ impl Line<'_> {
     /// The request. None where the record is no request at all. `values`: [`Line::values`], or none
     /// where nothing looks at them.
     pub fn recall(&self, identity: Option<&IdentityLine<'_>>, values: &Values) -> Option<Recalled> {
-        let mut headers = HeaderMap::with_capacity(2 + values.len());
+        let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(&self.host).ok()?);
         let mut target = self.path.to_string();
         let mut separator = '?';
@@ -71,15 +71,16 @@ impl Line<'_> {
                 let Ok(name) = HeaderName::try_from(name) else { continue };
                 match value {
                     // It had no one value.
-                    Value::Null => ["a", "b"].iter().for_each(|text| {
-                        headers.append(&name, HeaderValue::from_static(text));
-                    }),
-                    value => headers.extend(
-                        value
-                            .as_str()
-                            .and_then(|text| HeaderValue::from_str(text).ok())
-                            .map(|text| (name, text)),
-                    ),
+                    Value::Null => {
+                        for text in ["a", "b"] {
+                            headers.try_append(&name, HeaderValue::from_static(text)).ok()?;
+                        }
+                    }
+                    value => {
+                        if let Some(text) = value.as_str().and_then(|text| HeaderValue::from_str(text).ok()) {
+                            headers.try_append(name, text).ok()?;
+                        }
+                    }
                 }
             } else if let Some(name) = name.strip_prefix("query.") {
                 let name = utf8_percent_encode(name, NON_ALPHANUMERIC);

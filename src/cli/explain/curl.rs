@@ -61,7 +61,7 @@ impl Command {
                 name if is_secret(name) || asked.key_header.as_ref() == Some(name) => {
                     let scheme = value.split_once(' ').filter(|_| *name == header::AUTHORIZATION);
                     let scheme = scheme.map(|(scheme, _)| format!("{} ", plain(scheme))).unwrap_or_default();
-                    format!("-H \"{name}: {scheme}${}\"", variable(name.as_str()))
+                    secret_field(name.as_str(), &scheme, &variable(name.as_str()))
                 }
                 name => format!("-H {}", quote(&format!("{name}: {value}"))),
             };
@@ -117,13 +117,23 @@ impl Command {
     }
 }
 
+/// A field whose value a variable of the shell holds. A name may have characters that shells act on, such
+/// as a back-tick or `$`, so it does not stand in double quotes then.
+fn secret_field(name: &str, scheme: &str, variable: &str) -> String {
+    let tame = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    match tame {
+        true => format!("-H \"{name}: {scheme}${variable}\""),
+        false => format!("-H {}\"${variable}\"", quote(&format!("{name}: {scheme}"))),
+    }
+}
+
 const LOOPBACK: [u16; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
 
 /// How the subject shows who it is, in the first way that a source of the route reads, and the
 /// variable that holds the secret.
 fn credential(offered: &[Challenge], subject: &str) -> Option<(String, &'static str)> {
     let key = offered.iter().find_map(|way| match way {
-        Challenge::ApiKey { header } => Some((format!("-H \"{header}: $KEY\""), "KEY")),
+        Challenge::ApiKey { header } => Some((secret_field(header.as_str(), "", "KEY"), "KEY")),
         Challenge::Bearer | Challenge::Basic { .. } => None,
     });
     let password = offered.iter().find_map(|way| match way {
@@ -159,5 +169,16 @@ fn variable(name: &str) -> String {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_shells_act_on_is_quoted() {
+        assert_eq!(secret_field("x-key", "", "KEY"), "-H \"x-key: $KEY\"");
+        assert_eq!(secret_field("x-`id`-$a", "", "K"), "-H 'x-`id`-$a: '\"$K\"");
     }
 }

@@ -54,7 +54,7 @@ fn asked(question: &Question) -> Result<Asked, String> {
     for (name, text) in &question.headers {
         let name: HeaderName =
             name.parse().map_err(|_| format!("`{name}` is not the name of a header field"))?;
-        headers.append(name, value(text)?);
+        headers.try_append(name, value(text)?).map_err(|_| "there are too many header fields".to_owned())?;
     }
     if question.ip.is_none() {
         assumed.push("the client is 127.0.0.1".to_owned());
@@ -92,4 +92,16 @@ fn person(question: &Question) -> Option<Person> {
     let named = tree.get("sub").and_then(Value::as_str).map(str::to_owned);
     let subject = subject.clone().or(named).unwrap_or_else(|| SOMEBODY.to_owned());
     Some(Person { subject, roles: roles.clone(), scopes: scopes.clone(), claims: tree })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_fields_than_a_map_holds_are_an_answer_and_no_panic() {
+        let headers = (0..40_000).map(|number| (format!("x-{number}"), String::new())).collect();
+        let question = Question { target: "/".to_owned(), headers, ..Question::default() };
+        assert!(asked(&question).is_err_and(|why| why.contains("too many")));
+    }
 }

@@ -273,10 +273,21 @@ impl Decode for ServerText {
             Ok(server) => Some(server),
             Err(why) => {
                 let help = "write \"http://127.0.0.1:9001\", or \"builtin:echo\"";
+                // What is refused is kept in the history, which more people read than the file.
+                let text = without_userinfo(text);
                 bad_value(node, format!("`{text}` cannot be used as a server: {why}"), help, diagnostics);
                 None
             }
         }
+    }
+}
+
+/// A server without the name and password in it.
+fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.into() };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}").into(),
+        None => text.into(),
     }
 }
 

@@ -22,6 +22,14 @@ fn good(table: &str) -> Upstream {
     setup.settings.upstreams.into_iter().next().expect("an upstream")
 }
 
+#[test]
+fn a_password_in_a_server_is_not_repeated() {
+    let outcome = compiled("servers = [\"http://bob:s3cret@127.0.0.1:9001\"]");
+    let said: Vec<_> = outcome.diagnostics.iter().map(|found| found.message.as_str()).collect();
+    assert!(said.iter().any(|says| says.contains("http://…@127.0.0.1:9001")), "{said:?}");
+    assert!(!said.iter().any(|says| says.contains("s3cret")), "{said:?}");
+}
+
 #[track_caller]
 fn bad(table: &str, code: Code, message: &str) {
     let outcome = compiled(table);
