@@ -18,6 +18,7 @@ mod build;
 mod effects;
 mod expand;
 mod fill;
+mod look_ahead;
 mod parts;
 mod run;
 mod settled;
