@@ -389,6 +389,27 @@ fn a_changed_rule_flips_exactly_what_brute_force_says() {
     assert_eq!((same.unknown, same.flips.len(), same.same, same.code), (0, 0, 6_000, 0));
 }
 
+/// Who is behind a proxy is who was, as long as the same proxies are trusted, whatever other networks say.
+#[test]
+fn clients_behind_proxies_are_told_while_the_proxies_are_the_same() {
+    let behind = |text: &str, proxies: &str| {
+        let listen = "listen = [\"127.0.0.1:8080\"]";
+        let server =
+            format!("{listen}\ntrusted_proxies = [\"{proxies}\"]\nclient_address = \"x-forwarded-for\"");
+        text.replacen(listen, &server, 1)
+    };
+    let old_text = behind(OLD, "198.51.100.0/24");
+    let old = policy(&old_text);
+    let day = day(&old, 3_000);
+    let network = changed("office = [\"192.0.2.0/25\"]", "office = [\"192.0.2.0/26\"]");
+    let new = behind(&network, "198.51.100.0/24");
+    let want = brute_force(&day, &old, &policy(&new));
+    let got = replayed(&day, Some(&old_text), &new);
+    assert_eq!((got.unknown, got.flips, got.code), (0, want.clone(), 1));
+    assert!(!want.is_empty());
+    assert!(replayed(&day, Some(&old_text), &behind(&network, "198.51.100.0/25")).unknown > 0);
+}
+
 /// Where WAF rules stayed as they were, what is recorded of them holds for another policy too: for all
 /// requests if none changed, else for those that the changed ones are not about.
 #[test]

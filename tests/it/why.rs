@@ -178,6 +178,22 @@ fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
 }
 
 #[test]
+fn what_other_changes_did_is_not_what_a_suggestion_opens() {
+    let gateway = Gateway::start(&config("\"reader\""));
+    assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
+    assert_eq!(ask(&gateway, "GET", "/orders/8").0, 200);
+    gateway.write_config(&config("\"writer\""));
+    wait_for_generation(&gateway, 2);
+    let (status, id) = ask(&gateway, "PUT", "/orders/7");
+    assert_eq!(status, 403);
+    // The one that passed would pass again; the other stays refused, by the other change.
+    let ran = command(gateway.folder(), &["suggest", &id, "--format", "json"]);
+    assert_eq!(ran.json()["opens"], 1, "{}", ran.show());
+    let flips = &ran.json()["replay"]["flips_by_rule"];
+    assert_eq!((&flips[0]["to"], &flips[0]["requests"][0]), (&"allow".into(), &"PUT /orders/7".into()));
+}
+
+#[test]
 fn an_address_is_put_into_the_rule_and_a_waf_match_is_excluded() {
     let more = r#"
 [[ip.rule]]

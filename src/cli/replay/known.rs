@@ -49,7 +49,8 @@ impl Known {
             let (a, b) = (before.limits, after.limits);
             b.head >= a.head && b.fields >= a.fields && b.target >= a.target && b.credential >= a.credential
         };
-        let proxies = |policy: &Policy| policy.proxies.proxies.is_empty();
+        let (trusted, trusts) = (&old.policy.proxies, &new.policy.proxies);
+        let nobody = trusted.proxies.is_empty() && trusts.proxies.is_empty();
         let named = old.policy.rbac.condition_facts().iter().map(ToString::to_string);
         let headers = old.settings.log.headers.iter().map(|name| format!("header.{name}"));
         let unread =
@@ -57,7 +58,7 @@ impl Known {
         Known {
             intake: routes && before.limits == after.limits && before.managed == after.managed,
             intake_wider: routes && limits && before.managed == after.managed,
-            client: (proxies(&old.policy) && proxies(&new.policy)) || same(&["[server]", "network "]),
+            client: nobody || trusted == trusts,
             routes,
             waf: match same(&["[waf]", "file "]) {
                 true => WafKnown::between(old, new, &was, &is),

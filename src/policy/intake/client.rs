@@ -23,7 +23,7 @@ pub enum AddressSource {
 }
 
 /// The proxies in front of us, and how they name their clients.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     /// Their addresses.
     pub proxies: IpSet,

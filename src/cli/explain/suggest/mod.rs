@@ -17,10 +17,12 @@ use crate::cli::layout::{count, fill, printable};
 use crate::cli::policies::{self, Past};
 use crate::cli::progress::Teller;
 use crate::cli::records::Source;
-use crate::cli::replay::{Judges, Report};
+use crate::cli::replay::{Finding, Judges, Report};
 use crate::cli::reply::{Exit, Reply, STRONG, WARN, styled};
 use crate::cli::{Common, Format, diagnostics, records};
 use crate::config::{Setup, load};
+use crate::decision::Builtin;
+use crate::policy::Policy;
 
 /// Show the narrowest change of the policy that would let a recorded request pass.
 #[derive(Debug, clap::Args)]
@@ -115,14 +117,15 @@ fn opened(
     let past = Past::of(common).unwrap_or_default();
     let mut judges = Judges::new(changed, None, &past);
     judges.know(setup);
+    let mut now = Judges::new(setup, None, &past);
     let mut take = |text: &[u8]| {
         let Some(read) = Line::read(text) else { return };
         // This very request is what it is for.
         if read.at().is_none_or(|at| at < since) || *read.decision_id == *line.decision_id {
             return;
         }
-        let (finding, _) = judges.judge(&read);
-        report.add(&read, finding, &changed.policy);
+        let (without, with) = (now.judge(&read).0, judges.judge(&read).0);
+        report.add(&read, opens(without, with, &read, &changed.policy), &changed.policy);
     };
     match source {
         Source::Files(path) => {
@@ -141,6 +144,19 @@ fn opened(
         }
     }
     Ok(report)
+}
+
+/// What the change itself does to a recorded request: it may only open, and what other changes of the policy
+/// since did is none of its doing.
+fn opens(without: Finding, with: Finding, line: &Line<'_>, changed: &Policy) -> Finding {
+    match (without, with) {
+        (Finding::Allowed(_), Finding::Allowed(_)) | (_, Finding::Refused(_)) => Finding::Same { rule: true },
+        // It passed, would be refused now, and would pass again.
+        (Finding::Refused(_), Finding::Same { .. }) => {
+            Finding::Allowed(changed.rules.by_name(&line.rule).unwrap_or(Builtin::Routed.into()))
+        }
+        (_, with) => with,
+    }
 }
 
 fn text(args: &Args, proposal: &Proposal, report: &Report, changed: &Setup) -> String {
