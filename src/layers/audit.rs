@@ -194,7 +194,9 @@ async fn conclude(
     // A refusal is sent as a refusal even if it could not be recorded; the loss is counted.
     let _ = judged.context().log.write_before_answer(&line).await;
     let response = Outgoing::whole(answer);
-    if denial.as_ref().is_some_and(must_close) { closing(response, version) } else { response }
+    // Whoever asked for another protocol may already speak it: what follows is not taken for a request.
+    let changing = denial.is_some() && fields.contains_key(header::UPGRADE);
+    if changing || denial.as_ref().is_some_and(must_close) { closing(response, version) } else { response }
 }
 
 fn closing(mut response: Response<Outgoing>, version: Version) -> Response<Outgoing> {

@@ -76,11 +76,16 @@ fn bytes_flow_both_ways_after_the_upstream_agreed() {
 fn a_refused_upgrade_never_reaches_the_upstream() {
     let upstream = switching();
     let gateway = Gateway::start(&config(&upstream));
-    let (_, response) = ask(&gateway, "/ws/closed", "GET /ws/open HTTP/1.1\r\nHost: app.test\r\n\r\n");
+    let (mut stream, response) =
+        ask(&gateway, "/ws/closed", "GET /ws/open HTTP/1.1\r\nHost: app.test\r\n\r\n");
     assert_eq!((response.status, response.rule()), (403, "rbac/default-deny"));
     // What was sent behind it is not looked at: whoever asks to change the protocol and is refused
     // has no connection any more.
-    println!("{:#?}", gateway.records(1));
+    assert_eq!(response.header("connection"), Some("close"));
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.is_empty());
+    assert_eq!(gateway.records(1).len(), 1);
     assert!(upstream.received().is_empty());
 }
 
