@@ -136,6 +136,7 @@ impl History {
         let (store, last) = (self.store.as_ref()?, self.last()?);
         Some(store.texts.sources(&last.files))
     }
+            self.mend(attempt.sources);
 
     /// Takes down that a policy is put in force, unless it is in force already. Which one it is.
     pub fn accept(&mut self, attempt: &Attempt<'_>, origin: Origin<'_>) -> Version {
@@ -198,6 +199,21 @@ impl History {
         });
         let lists = sources.lists().filter(|(path, _)| !sources.is_secret(path));
         let lists =
+    /// Keeps those of these texts again that the policy in force is made of, where the disk has damaged
+    /// them. Others are no part of its entry: texts that differ can mean the same.
+    fn mend(&self, sources: &Sources) {
+        let (Some(store), Some(last)) = (&self.store, self.last()) else { return };
+        let policy = sources.policy_files().map(|(_, source)| &*source.text);
+        for text in policy.chain(sources.lists().map(|(_, text)| text)) {
+            let name = name_of(text);
+            if last.files.iter().any(|file| file.text == name)
+                && let Err(error) = store.texts.keep(text)
+            {
+                tracing::error!(%error, "a text of the policy is not kept in the history");
+            }
+        }
+    }
+
             lists.map(|(path, text)| StoredFile { name: path.to_owned(), list: true, text: name(text) });
         policy.chain(lists).collect()
     }
