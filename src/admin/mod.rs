@@ -127,7 +127,7 @@ impl AdminState {
 impl Admin {
     /// Binds the address and reads the token, or makes one.
     pub(crate) async fn bind(settings: &config::Admin, state: Arc<AdminState>) -> Result<Admin, StartError> {
-        let unusable = |error: io::Error| StartError::Listen { address: settings.listen, error };
+        let unusable = |error: io::Error| StartError::listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(unusable)?;
         let token =
             settings.token_file.as_deref().map(token::Token::load).transpose().map_err(StartError::Token)?;

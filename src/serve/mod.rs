@@ -12,6 +12,7 @@ mod control;
 mod descriptors;
 mod door;
 mod drain;
+mod holder;
 mod keys;
 mod listen;
 mod proxy;

@@ -7,6 +7,7 @@
 mod bans;
 mod entry;
 mod history;
+mod lock;
 mod log;
 mod rise;
 #[cfg(test)]
