@@ -53,7 +53,7 @@ pub(super) struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
-    /// What `[admin] metrics` says.
+    /// What `[admin] metrics` says, and on loopback to be local as for all reading.
     Metrics,
     /// To be local, or the token.
     Reading,
@@ -83,7 +83,10 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let caller = access.caller(origin, &parts.headers);
+    let caller = access.caller(origin, parts.uri.authority(), &parts.headers);
+    if caller.trusted {
+        seat.is_trusted();
+    }
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
     let Some(endpoint) = Endpoint::find(path) else {
         return match (page::find(path), &parts.method) {
@@ -98,7 +101,7 @@ pub(super) async fn respond(
     let Some(need) = endpoint.need(&parts.method) else { return not_allowed(endpoint.allow) };
     let granted = match need {
         Need::Nothing => true,
-        Need::Metrics => !access.metrics_need_token || caller.trusted,
+        Need::Metrics => caller.scrapes,
         Need::Reading => caller.reads,
         Need::Change => caller.trusted,
     };
