@@ -24,6 +24,7 @@ mod status;
 mod token;
 mod verbose;
 
+mod timer;
 pub(crate) use oracle::{Oracle, Question};
 
 use std::convert::Infallible;
@@ -43,6 +44,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use self::access::{Access, Origin};
 use self::changes::Changes;
 use self::reserve::Reserve;
+use self::timer::Timer;
 use self::samples::Samples;
 use crate::audit::{Log, Recent};
 use crate::config;
@@ -60,6 +62,8 @@ pub(crate) struct AdminState {
     /// Whether there is a decision log at all.
     log_is_on: bool,
     bans: Arc<BanDesk>,
+    /// Ends the keeping of trails.
+    trails_end: Timer,
     trails: Arc<Trails>,
     changes: Changes,
     /// Held by whoever searches the files of the decision log.
@@ -105,6 +109,7 @@ impl AdminState {
             installer,
             metrics,
             lifecycle,
+            trails_end: Timer::default(),
             recent,
             log_is_on: log.is_on(),
             bans,

@@ -28,7 +28,7 @@ mod watch;
 mod wire;
 mod worker;
 
-pub(crate) use bans::{BanDesk, BanError};
+pub(crate) use bans::{BanDesk, BanError, Standing};
 pub(crate) use control::{StartError, serve};
 pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;

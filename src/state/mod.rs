@@ -14,7 +14,7 @@ mod rise;
 mod tests;
 mod texts;
 
-pub(crate) use bans::{Ban, BanBook};
+pub(crate) use bans::{Ban, BanBook, WIDEST};
 pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };
