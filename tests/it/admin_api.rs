@@ -330,6 +330,49 @@ fn a_ban_that_lost_its_effect_says_so() {
 }
 
 #[test]
+fn nothing_that_was_sent_or_written_decides_how_the_page_reads() {
+    const TURN: char = '\u{202e}';
+    let folder = tempfile::tempdir().expect("a folder");
+    // A book of an earlier release, which took any reason.
+    std::fs::create_dir(folder.path().join("state")).expect("a folder");
+    let ban = json!([{"net": "203.0.113.9/32", "until": "2099-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
+        "reason": "a\u{202e}b\u{1b}", "by": "eve\u{2066}"}]);
+    std::fs::write(folder.path().join("state/bans.json"), ban.to_string()).expect("written");
+    let state = "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n\
+                 [waf]\n[[waf.rule]]\nid = \"any\"\naction = \"deny\"\ntargets = [\"query\"]\n\
+                 match = { contains = \"attack\" }\n\
+                 [[rbac.deny]]\nid = \"strange\"\npath = \"/strange\"\nreason = \"a\\u202eb\"\n\
+                 [log]\nsink = { file = \"decisions.jsonl\" }\nheaders = [\"user-agent\"]\nwaf_data = 64\n";
+    let gateway = Gateway::start_in(folder, &format!("{CONFIG}\n{state}"), &[]);
+    let operator = Operator::of(&gateway);
+    let agent = [("User-Agent", "x\u{202e}y\u{200b}")];
+    request(gateway.address, "GET", "/?%E2%80%AEname=attack%E2%80%AE", &agent, b"");
+    request(gateway.address, "GET", "/strange\u{202e}raw", &agent, b"");
+    request(gateway.address, "GET", "/strange", &agent, b"");
+    let seen = operator.decisions("", 3);
+    assert!(seen.iter().any(|record| record.to_string().contains(TURN)), "{seen:?}");
+    let mut paths = ["/", "/rules", "/waf", "/bans", "/history"].map(str::to_owned).to_vec();
+    paths.extend(
+        seen.iter().map(|record| format!("/decisions/{}", record["decision_id"].as_str().expect("an id"))),
+    );
+    let mut escaped = 0;
+    for path in paths {
+        let page = get_local(operator.admin, &path);
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        let bad = text.chars().find(|c| matches!(c, '\u{1b}' | '\u{200b}' | '\u{202e}' | '\u{2066}'));
+        assert_eq!(bad, None, "{path}: {text}");
+        escaped += text.matches("\\u{202e}").count() + text.matches("\\u202E").count();
+    }
+    assert!(escaped > 4, "{escaped}");
+    let bans = get_local(operator.admin, "/bans").text();
+    assert!(bans.contains("a\\u{202e}b\\u{1b}") && bans.contains("eve\\u{2066}"), "{bans}");
+    // A link puts no words into a command that an operator copies.
+    let missing = get_local(operator.admin, "/decisions/x;reboot").text();
+    assert!(!missing.contains("portcullis why"), "{missing}");
+}
+
+#[test]
 fn bans_outlive_the_process_and_a_reload() {
     let folder = tempfile::tempdir().expect("a folder");
     let state = folder.path().join("state");

@@ -5,6 +5,11 @@
 
 const byId = (id) => document.getElementById(id);
 
+// Text that shows what it is: characters that act on the text around them, or hide in it, written out.
+const DECEPTIVE =
+  /[\p{Cc}\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const visible = (text) => text.replace(DECEPTIVE, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
 // --- the token, kept until the tab is closed
 
 // The fields that show it, if it is known.
@@ -50,7 +55,7 @@ const change = async (method, path, document) => {
 
 const tell = (text) => {
   const problem = byId("problem");
-  if (problem) problem.textContent = text;
+  if (problem) problem.textContent = visible(text);
 };
 
 const changeAndReload = async (method, path, document) => {
@@ -165,14 +170,14 @@ const listen = (url, heard) => {
 const cell = (row, classes, ...parts) => {
   const made = row.insertCell();
   if (classes) made.className = classes;
-  made.append(...parts);
+  made.append(...parts.map((part) => (typeof part === "string" ? visible(part) : part)));
   return made;
 };
 
 const element = (name, classes, text) => {
   const made = document.createElement(name);
   if (classes) made.className = classes;
-  if (text !== undefined) made.textContent = text;
+  if (text !== undefined) made.textContent = visible(text);
   return made;
 };
 
