@@ -9,9 +9,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Access, Caller, Origin};
-use super::answer::{self, Answer, json, not_allowed, problem, text, unauthorized, whole};
+use super::answer::{self, Answer, Busy, busy, json, not_allowed, problem, text, unauthorized, whole};
 use super::oracle::Question;
 use super::records::{Filter, newest_first};
+use super::seats::Seat;
 use super::{AdminState, bans, input, live, openapi, page, rules, status, verbose};
 use crate::serve::{Lifecycle, Trigger};
 
@@ -80,6 +81,7 @@ pub(super) async fn respond(
     access: &Access,
     state: &Arc<AdminState>,
     origin: Origin,
+    seat: &Seat,
     request: Request<Incoming>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
@@ -91,7 +93,11 @@ pub(super) async fn respond(
     let Some(endpoint) = Endpoint::find(path) else {
         return match (page::find(path), &parts.method) {
             (None, _) => text(StatusCode::NOT_FOUND, NOTHING_HERE),
-            (Some(page), &Method::GET | &Method::HEAD) if caller.reads || page.is_file() => {
+            (Some(page), &Method::GET | &Method::HEAD) if page.is_file() => page.answer(state, query).await,
+            (Some(page), &Method::GET | &Method::HEAD) if caller.reads => {
+                if !caller.trusted && !seat.works() {
+                    return busy(Busy::Requests);
+                }
                 page.answer(state, query).await
             }
             (Some(_), &Method::GET | &Method::HEAD) => page::locked(&parts.headers),
@@ -107,6 +113,14 @@ pub(super) async fn respond(
     };
     if !granted {
         return unauthorized();
+    }
+    if endpoint.path == "/api/decisions" && wants_events(&parts.headers) {
+        return follow(state, &caller, seat, query);
+    }
+    // Probes and metrics are answered whatever else goes on.
+    let is_work = matches!(need, Need::Reading | Need::Change);
+    if is_work && !caller.trusted && !seat.works() {
+        return busy(Busy::Requests);
     }
     answer(state, &caller, endpoint.path, &parts.method, path, query, &parts.headers, body).await
 }
@@ -138,7 +152,7 @@ async fn answer(
             whole(StatusCode::OK, "application/json", Bytes::from_static(openapi::TEXT))
         }
         ("/api/status", _) => json(StatusCode::OK, &status::status(state)),
-        ("/api/decisions", _) => decisions(state, query, headers),
+        ("/api/decisions", _) => decisions(state, query),
         ("/api/decisions/{id}", _) => {
             let id = path.rsplit('/').next().unwrap_or("");
             match page::one::record(state, id).await {
@@ -174,15 +188,26 @@ fn metrics(state: &AdminState) -> Answer {
     whole(StatusCode::OK, kind, state.installer.exposition().into())
 }
 
-fn decisions(state: &AdminState, query: &str, headers: &HeaderMap) -> Answer {
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    accept.starts_with(b"text/event-stream")
+}
+
+/// Decisions as they come.
+fn follow(state: &AdminState, caller: &Caller, seat: &Seat, query: &str) -> Answer {
+    match (Filter::parse(query), seat.streams(caller.trusted)) {
+        (Err(why), _) => problem(StatusCode::BAD_REQUEST, why),
+        (Ok(filter), Some(right)) => live::follow(&state.recent, filter, right),
+        (Ok(_), None) if caller.trusted => busy(Busy::OperatorsStreams),
+        (Ok(_), None) => busy(Busy::Streams),
+    }
+}
+
+fn decisions(state: &AdminState, query: &str) -> Answer {
     let filter = match Filter::parse(query) {
         Ok(filter) => filter,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
-    if accept.starts_with(b"text/event-stream") {
-        return live::follow(&state.recent, filter);
-    }
     let kept = newest_first(&state.recent);
     let oldest = kept.last().map(|kept| kept.ts().to_owned());
     let wanted: Vec<_> = kept.iter().filter(|kept| filter.wants(kept)).collect();

@@ -30,5 +30,6 @@ mod worker;
 
 pub(crate) use bans::{BanDesk, BanError, Standing};
 pub(crate) use control::{StartError, serve};
+pub(crate) use listen::client_group;
 pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;
