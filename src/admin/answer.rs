@@ -114,9 +114,13 @@ pub(super) fn live(events: mpsc::Receiver<Bytes>, right: OwnedSemaphorePermit) -
     secure(answer)
 }
 
+/// What a change wants, and what reading does.
+pub(super) const NEEDS_TOKEN: &str = "this needs the admin token: `Authorization: Bearer …`\n";
+pub(super) const NEEDS_PLACE: &str = "this needs the admin token (`Authorization: Bearer …`), or where the listener is on loopback a `Host` \
+     such as localhost or 127.0.0.1 and no `Origin` of another machine\n";
+
 /// Somebody who may not.
-pub(super) fn unauthorized() -> Answer {
-    let why = "this needs the admin token: `Authorization: Bearer …`\n";
+pub(super) fn unauthorized(why: &'static str) -> Answer {
     let mut answer = text(StatusCode::UNAUTHORIZED, why);
     answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
     answer

@@ -134,10 +134,13 @@ impl Admin {
         let token =
             settings.token_file.as_deref().map(token::Token::load).transpose().map_err(StartError::Token)?;
         let address = listener.local_addr().map_err(unusable)?;
-        let socket = settings.socket.as_deref().map(|path| {
-            socket::bind(path).map_err(|error| StartError::Socket { path: path.to_owned(), error })
-        });
-        let socket = socket.transpose()?;
+        let socket = match settings.socket.as_deref() {
+            Some(path) => {
+                let bound = socket::bind(path).await;
+                Some(bound.map_err(|error| StartError::Socket { path: path.to_owned(), error })?)
+            }
+            None => None,
+        };
         tracing::info!(%address, "admin listening");
         let access = Access {
             token,

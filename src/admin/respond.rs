@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Access, Caller, Origin};
-use super::answer::{self, Answer, Busy, busy, json, not_allowed, problem, text, unauthorized, whole};
+use super::answer::{
+    self, Answer, Busy, NEEDS_PLACE, NEEDS_TOKEN, busy, json, not_allowed, problem, text, unauthorized, whole,
+};
 use super::oracle::Question;
 use super::records::{Filter, newest_first};
 use super::seats::Seat;
@@ -112,7 +114,7 @@ pub(super) async fn respond(
         Need::Change => caller.trusted,
     };
     if !granted {
-        return unauthorized();
+        return unauthorized(if need == Need::Change { NEEDS_TOKEN } else { NEEDS_PLACE });
     }
     if endpoint.path == "/api/decisions" && wants_events(&parts.headers) {
         return follow(state, &caller, seat, query);

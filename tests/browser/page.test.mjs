@@ -166,6 +166,14 @@ describe("the list", () => {
       await row.filter({ hasText: "/live/1" }).waitFor();
       assert.equal(await row.count(), 1);
       assert.match(await row.textContent(), /refused.*rbac\/default-deny.*203\.0\.113\.77/s);
+      // A subject is whatever an issuer says: what would turn round the text beside it is written out.
+      const record = {
+        ts: "2026-11-24T09:12:03Z", decision_id: "d", decision: "deny", status: 403, rule: "rbac/default-deny",
+        method: "GET", path: "/", host: "app.test", client: { ip: "192.0.2.1" },
+        identity: { subject: "a\u202eb\u200b" },
+      };
+      const shown = await page.evaluate((record) => show(record).textContent, record);
+      assert.ok(shown.includes("a\\u{202e}b\\u{200b}") && !shown.includes("\u202e"), shown);
       await page.getByRole("button", { name: "Follow live" }).click();
       await page.getByRole("status").filter({ hasText: "Paused" }).waitFor();
     });

@@ -41,6 +41,9 @@ fn health_and_metrics_are_for_everybody_and_the_rest_only_for_local_readers() {
         let target = format!("http://app.test{path}");
         assert_eq!(get_local(admin, &target).status, 401, "{target}");
     }
+    // And is told what would do.
+    let refused = get(admin, "/metrics").text();
+    assert!(refused.contains("`Host`") && refused.contains("admin token"), "{refused}");
     assert_eq!(get_local(admin, "/nothing").status, 404);
     assert_eq!(request(admin, "POST", "/livez", &[("Host", "localhost")], b"x").status, 405);
 }

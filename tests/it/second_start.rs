@@ -1,6 +1,7 @@
 //! A gateway that is started while another still has what it needs: it says who has it and what to do.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Output};
 
 use crate::support::Gateway;
@@ -45,7 +46,9 @@ fn a_gateway_that_still_ends_is_named_with_what_it_has() {
     let server = |listen: &str, state: &std::path::Path| {
         format!("[server]\nlisten = [\"{listen}\"]\nstate_dir = {state:?}\n")
     };
-    let mut first = Gateway::start(&format!("{CONFIG}\n{}", server("127.0.0.1:0", state.path())));
+    let socket = state.path().join("admin.sock");
+    let admin = format!("[admin]\nlisten = \"127.0.0.1:0\"\nsocket = {socket:?}\n");
+    let mut first = Gateway::start(&format!("{CONFIG}\n{}{admin}", server("127.0.0.1:0", state.path())));
     first.signal("TERM");
     first.wait_for("clients are asked to leave");
     let (who, admin) =
@@ -57,6 +60,12 @@ fn a_gateway_that_still_ends_is_named_with_what_it_has() {
     assert!(said.contains(&format!("{who} listens there")) && said.contains("drain_delay"), "{said}");
     let said = run(&format!("[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"{admin}\"\n"));
     assert!(said.contains(&format!("cannot listen on {admin}")) && said.contains(&who), "{said}");
+    // A socket that is listened on is not taken away.
+    let said = run(&format!(
+        "[server]\nlisten = [\"127.0.0.1:0\"]\n[admin]\nlisten = \"127.0.0.1:0\"\nsocket = {socket:?}\n"
+    ));
+    assert!(said.contains(&format!("process {} listens there", first.id())), "{said}");
+    assert!(UnixStream::connect(&socket).is_ok());
 }
 
 #[test]

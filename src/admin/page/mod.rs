@@ -24,7 +24,7 @@ use minijinja::{AutoEscape, Environment, HtmlEscape, Output, State, UndefinedBeh
 use serde::Serialize;
 use serde_json::json;
 
-use super::answer::{Answer, CHALLENGE, asset, html, unauthorized};
+use super::answer::{Answer, CHALLENGE, NEEDS_PLACE, asset, html, unauthorized};
 use super::{AdminState, bans, rules, status, verbose};
 use crate::deny::escape_for_terminal;
 
@@ -75,7 +75,7 @@ pub(super) fn locked(headers: &HeaderMap) -> Answer {
     let accept = headers.get_all(header::ACCEPT).iter();
     let browser = accept.filter_map(|accept| accept.to_str().ok()).any(|accept| accept.contains("text/html"));
     if !browser {
-        return unauthorized();
+        return unauthorized(NEEDS_PLACE);
     }
     let mut answer = html(StatusCode::UNAUTHORIZED, include_str!("files/unlock.html").to_owned());
     answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
