@@ -226,7 +226,18 @@ fn decisions(state: &AdminState, query: &str) -> Answer {
     whole(StatusCode::OK, "application/json", text.into())
 }
 
+/// One question is judged so many times at most beside itself: it is answered on the thread that
+/// answers probes.
+const MOST_WHAT_IFS: usize = 16;
+
 fn explain(state: &AdminState, question: &Question) -> Answer {
+    let besides = question.what_if_ip.len() + question.what_if_role.len();
+    if besides > MOST_WHAT_IFS {
+        let why = format!(
+            "what_if_ip, what_if_role: {besides} are too many, {MOST_WHAT_IFS} at most; ask several times"
+        );
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
     let snapshot = state.installer.current().load_full();
     match state.oracle.explain(&state.installer.setup(), &snapshot.world, question) {
         Ok(document) => json(StatusCode::OK, &document),

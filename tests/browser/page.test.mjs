@@ -179,6 +179,21 @@ describe("the list", () => {
     });
   });
 
+  it("says why it cannot follow when too many do", async () => {
+    const ended = new AbortController();
+    const follow = () =>
+      fetch(`${gateway.page}/api/decisions`, { headers: { accept: "text/event-stream" }, signal: ended.signal });
+    const open = await Promise.all(Array.from({ length: 8 }, follow));
+    assert.ok(open.every((answer) => answer.ok));
+    const { page } = await openPage(browser.context, gateway.page);
+    await page.goto(gateway.page);
+    await page.getByRole("button", { name: "Follow live" }).click();
+    await page.getByRole("status").filter({ hasText: "Not now: too many streams of events" }).waitFor();
+    ended.abort();
+    await page.getByRole("status").filter({ hasText: "Waiting for decisions" }).waitFor();
+    await page.close();
+  });
+
   it("has plots of the last hour with their numbers", async () => {
     await on("/", async (page) => {
       await page.getByRole("img", { name: "Decisions in each minute of the last hour" }).waitFor();

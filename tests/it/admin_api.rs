@@ -195,6 +195,10 @@ fn a_question_is_answered_as_the_command_answers_it() {
     assert_eq!(unknown.status, 422);
     let unknown = operator.send("POST", "/api/explain", &json!({"target": "/", "rolls": []}));
     assert_eq!(unknown.status, 400);
+    let many =
+        json!({"target": "/", "what_if_ip": vec!["192.0.2.1"; 9], "what_if_role": vec!["orders-admin"; 8]});
+    let many = operator.send("POST", "/api/explain", &many);
+    assert!(many.status == 422 && many.text().contains("17 are too many, 16 at most"), "{}", many.text());
 }
 
 #[test]

@@ -138,7 +138,12 @@ const listen = (url, heard) => {
   const ended = new AbortController();
   const read = async () => {
     const answer = await fetch(url, { headers: { ...shown(), accept: "text/event-stream" }, signal: ended.signal });
-    if (!answer.ok) throw new Error(String(answer.status));
+    // The gateway says what there is too much of.
+    if (!answer.ok) {
+      const told = await answer.json().catch(() => ({}));
+      heard("refused", String(told.error ?? answer.status));
+      return;
+    }
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
@@ -159,8 +164,8 @@ const listen = (url, heard) => {
       } catch {
         if (ended.signal.aborted) return;
         heard("error", "");
-        await new Promise((resolve) => setTimeout(resolve, 3000));
       }
+      await new Promise((resolve) => setTimeout(resolve, 3000));
     }
   };
   again();
@@ -229,6 +234,7 @@ const follow = () => {
     if (event === "ready") state.textContent = "Waiting for decisions";
     if (event === "missed") state.textContent = "More come than can be shown";
     if (event === "error") state.textContent = "Lost the gateway; trying again";
+    if (event === "refused") state.textContent = `Not now: ${visible(data)}`;
     if (event !== "decision") return;
     const rows = byId("records");
     rows.prepend(show(JSON.parse(data)));
