@@ -7,6 +7,7 @@ mod support;
 
 mod admin;
 mod admin_api;
+mod admin_seats;
 mod bad_policies;
 mod cases;
 mod cli_admin;
@@ -41,6 +42,7 @@ mod reload;
 mod replay;
 mod routing;
 mod seclang;
+mod second_start;
 mod shipped;
 mod tidy;
 mod tls;
