@@ -23,7 +23,8 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
     clean.into()
 }
 
-fn unprintable(c: char) -> bool {
+/// Whether a terminal would obey a character, or turn text around for it.
+pub(super) fn unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -42,6 +42,7 @@ mod replay;
 mod routing;
 mod seclang;
 mod shipped;
+mod strange_records;
 mod tidy;
 mod tls;
 mod upgrade;

@@ -101,7 +101,7 @@ async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<Kept> {
         audit::files(&log).and_then(|files| audit::find(&files, &wanted, &mut |_| {}))
     });
     match found.await {
-        Ok(Ok(line)) => parse(&line?).next(),
+        Ok(Ok(found)) => parse(&found.record?.0).next(),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the decision log cannot be searched");
             None

@@ -5,11 +5,11 @@
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use toml::Value;
 
 use crate::audit::Line;
 use crate::cli::explain::account::Account;
 use crate::cli::explain::written;
+use crate::cli::written_toml::quoted;
 use crate::config::{Setup, load};
 use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
 use crate::facts::Identity;
@@ -64,10 +64,6 @@ pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 /// An id that says where it comes from.

@@ -4,6 +4,7 @@ use toml::{Table, Value};
 
 use crate::audit::{Line, Recalled};
 use crate::cli::explain::account::Account;
+use crate::cli::written_toml::inline;
 use crate::policy::Caller;
 
 /// The case: that the request is decided as the account says.
@@ -62,7 +63,7 @@ pub(super) fn toml(line: &Line<'_>, recalled: &Recalled, account: &Account<'_>) 
     let mut out = String::from("[[case]]\n");
     // Inline tables, so that the case can be put between others.
     for (key, value) in case {
-        out.push_str(&format!("{key} = {value}\n"));
+        out.push_str(&format!("{key} = {}\n", inline(&value)));
     }
     out
 }

@@ -21,7 +21,6 @@ use super::asked::Asked;
 use super::recorded;
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
-use crate::cli::layout::printable;
 use crate::cli::policies::{self, Past};
 use crate::cli::reply::{Exit, Reply};
 use crate::cli::{Common, Format, records};
@@ -83,16 +82,15 @@ pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
 
 fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let id = args.id.trim().trim_start_matches("urn:uuid:");
-    let (record, source) = records::find(id, args.log.as_deref(), &args.whom, common)?;
-    let unreadable =
-        || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
-    let line = Line::read(&record).ok_or_else(unreadable)?;
+    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let line = record.read()?;
     let past = Past::of(common).unwrap_or_default();
     let (setup, judged_by) = policy(line.policy(), &past, common)?;
-    let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
+    let (asked, recalled) =
+        recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
     let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
     let now = Timestamp::now();
-    let hour = hour::look(&source, &line, recalled.now, now).ok();
+    let hour = hour::look(&record.source, &line, recalled.now, now).ok();
     let story = Story {
         change: changed(&past, &line, &account, &asked, &recalled),
         line: &line,
