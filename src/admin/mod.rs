@@ -24,7 +24,7 @@ mod status;
 mod token;
 mod verbose;
 
-pub(crate) use oracle::{Oracle, Question};
+pub(crate) use oracle::{Again, Oracle, Question};
 
 use std::convert::Infallible;
 use std::io;

@@ -39,6 +39,7 @@ mod purity;
 mod readme;
 mod reload;
 mod replay;
+mod retold;
 mod routing;
 mod seclang;
 mod shipped;

@@ -182,6 +182,13 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             out.push_str(&fill("  ", &text));
             out.push_str(&grant(account));
         }
+        Stage::Ip if denial.rule == Builtin::Banned.into() => {
+            let text = format!(
+                "Nothing but the end of the ban: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all. `[ip] never_ban` keeps an address from being banned.",
+                account.admitted.client.ip
+            );
+            out.push_str(&fill("  ", &text));
+        }
         Stage::Ip => {
             let text = "An address that the rule lets through; `--what-if-ip ADDR` tries one.";
             out.push_str(&fill("  ", text));
@@ -199,7 +206,7 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
 }
 
 /// The word with which a route accepts what this rule refuses.
-fn acceptable(rule: RuleRef) -> Option<&'static str> {
+pub(super) fn acceptable(rule: RuleRef) -> Option<&'static str> {
     let word = match rule {
         RuleRef::Builtin(Builtin::EncodedSlash) => AcceptWord::EncodedSlash,
         RuleRef::Builtin(Builtin::Backslash) => AcceptWord::Backslash,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use self::edit::Proposal;
 use super::account::Account;
-use super::recorded;
+use super::{recorded, settled};
 use crate::audit::Line;
 use crate::cli::admin::Whom;
 use crate::cli::layout::{count, fill, printable};
@@ -60,11 +60,15 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let setup = policies::find("current", common)?.setup;
     let (asked, recalled) =
         recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
-    if !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject {
+    let partly = !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject;
+    // Of what refused without looking at any of that, it can be said all the same what ends it.
+    if partly && (&*line.stage == "waf" || settled::unknowable(&line).is_none()) {
         let why = "the record keeps path, address or subject only in part (`[log]`), so nothing narrow can be suggested";
         return Err(Reply::failure(Exit::Findings, why));
     }
-    let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let _ = account
+        .held_to(&line, line.policy().is_some_and(|version| version.hash == setup.policy.version.hash));
     let proposal = edit::propose(&account, &line).map_err(|why| nothing(args, &why))?;
     let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
     let Some(changed) = outcome.setup.take() else {

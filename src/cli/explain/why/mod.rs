@@ -4,9 +4,10 @@
 //! where it is kept, from what the record tells of the request; where that is not enough to come to the
 //! same decision, it is said.
 
+mod bans;
 mod case;
 mod change;
-mod hour;
+pub(super) mod hour;
 mod json;
 mod text;
 
@@ -14,18 +15,20 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
+use self::bans::BanSeen;
 use self::change::ChangeFound;
 use self::hour::Hour;
 use super::account::Account;
 use super::asked::Asked;
 use super::recorded;
+use super::settled::Settled;
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
 use crate::cli::policies::{self, Past};
 use crate::cli::reply::{Exit, Reply};
 use crate::cli::{Common, Format, records};
 use crate::config::Setup;
-use crate::decision::{Outcome, RuleRef, Version};
+use crate::decision::{RuleRef, Version};
 use crate::facts::Identity;
 
 /// Tell why a request was decided as it was, and what would help.
@@ -56,8 +59,12 @@ struct Story<'a> {
     account: &'a Account<'a>,
     /// By which policy the trail was made: the one of then, or another.
     judged_by: JudgedBy,
-    /// Whether the trail comes to the recorded decision.
+    /// Whether the trail comes to the recorded decision by itself.
     agrees: bool,
+    /// What was taken from the record, where it does not.
+    settled: Option<Settled>,
+    /// The bans of the address, where one refused.
+    bans: Vec<BanSeen>,
     hour: Option<Hour>,
     change: Option<ChangeFound>,
 }
@@ -88,14 +95,18 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let (setup, judged_by) = policy(line.policy(), &past, common)?;
     let (asked, recalled) =
         recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
-    let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let same = judged_by != JudgedBy::Other;
+    let (agrees, settled) = account.held_to(&line, same);
     let now = Timestamp::now();
-    let hour = hour::look(&record.source, &line, recalled.now, now).ok();
+    let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
     let story = Story {
         change: changed(&past, &line, &account, &asked, &recalled),
+        bans: bans::look(&record.source, &past, &line, &recalled),
         line: &line,
         recalled: &recalled,
-        agrees: agrees(&line, &account),
+        agrees,
+        settled,
         account: &account,
         judged_by,
         hour: hour.filter(|_| &*line.decision != "allow"),
@@ -115,17 +126,6 @@ fn policy(version: Option<Version>, past: &Past, common: &Common) -> Result<(Set
     let setup = policies::find("current", common)?.setup;
     let same = version.is_some_and(|version| version.hash == setup.policy.version.hash);
     Ok((setup, if same { JudgedBy::Files } else { JudgedBy::Other }))
-}
-
-/// Whether the trail came to what was recorded.
-fn agrees(line: &Line<'_>, account: &Account<'_>) -> bool {
-    let rule = account.name(account.decision.rule());
-    match (&account.decision.outcome, &*line.decision) {
-        // That the upstream failed is no decision, and it failed only those that may pass.
-        (Outcome::Allow(_), "error") => true,
-        (Outcome::Allow(_), "allow") | (Outcome::Deny(_), "deny") => *line.rule == *rule,
-        _ => false,
-    }
 }
 
 fn changed(
