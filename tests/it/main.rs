@@ -44,6 +44,7 @@ mod routing;
 mod seclang;
 mod shipped;
 mod strange_records;
+mod taken;
 mod tidy;
 mod tls;
 mod upgrade;

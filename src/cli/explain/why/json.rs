@@ -8,6 +8,7 @@
 //! | `as_recorded` | why it cannot, where `explained` was given the recorded decision |
 //! | `bans` | the bans of the address that are still in force, where one refused |
 //! | `change` | the last change before it that may be the cause |
+//! | `refused_since` | the oldest policy that refused it, where no change is the cause; `since_the_first`: there was none before |
 //! | `hour` | how much the same rule refused around then |
 //! | `conclusion` | what follows from that |
 //! | `explained` | as `explain --format json` |
@@ -55,6 +56,9 @@ pub(super) fn document(story: &Story<'_>) -> Value {
         "as_recorded": story.settled.as_ref().map(|settled| &settled.why),
         "bans": story.bans,
         "change": story.change,
+        "refused_since": story.since.as_ref().map(|(kept, ever)| json!({
+            "policy": kept.policy, "at": kept.at, "since_the_first": ever,
+        })),
         "hour": story.hour,
         "conclusion": story.hour.as_ref().map(|hour| hour.conclusion()),
         "explained": explained::document(story.account),

@@ -16,19 +16,20 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use self::bans::BanSeen;
-use self::change::ChangeFound;
+use self::change::{ChangeFound, Kept, Says, Since};
 use self::hour::Hour;
 use super::account::Account;
 use super::asked::Asked;
 use super::recorded;
-use super::settled::Settled;
+use super::settled::{Settled, unknowable};
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
 use crate::cli::policies::{self, Past};
 use crate::cli::reply::{Exit, Reply};
+use crate::cli::request::world;
 use crate::cli::{Common, Format, records};
 use crate::config::Setup;
-use crate::decision::{RuleRef, Version};
+use crate::decision::{Builtin, Outcome, RuleRef, Stage, Version};
 use crate::facts::Identity;
 
 /// Tell why a request was decided as it was, and what would help.
@@ -67,6 +68,8 @@ struct Story<'a> {
     bans: Vec<BanSeen>,
     hour: Option<Hour>,
     change: Option<ChangeFound>,
+    /// Since when it is refused, where no change that is kept is the cause: and whether it ever was.
+    since: Option<(Kept, bool)>,
 }
 
 /// The policy that a trail was made by.
@@ -100,8 +103,10 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let (agrees, settled) = account.held_to(&line, same);
     let now = Timestamp::now();
     let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
+    let (change, since) = changed(&past, &line, &account, &asked, &recalled);
     let story = Story {
-        change: changed(&past, &line, &account, &asked, &recalled),
+        change,
+        since,
         bans: bans::look(&record.source, &past, &line, &recalled),
         line: &line,
         recalled: &recalled,
@@ -134,16 +139,49 @@ fn changed(
     account: &Account<'_>,
     asked: &Asked,
     recalled: &Recalled,
-) -> Option<ChangeFound> {
+) -> (Option<ChangeFound>, Option<(Kept, bool)>) {
     let mut roles: Vec<&str> = asked.roles.iter().map(String::as_str).collect();
-    if matches!(account.identity, Some(Identity::Valid(_))) {
-        roles.push("authenticated");
+    if let Some(Identity::Valid(who)) = &account.identity {
+        let policy = account.policy();
+        roles = who.roles.iter().map(|role| policy.roles.name(role)).collect();
     }
     roles.push("anyone");
     let segments: Vec<&str> = account.admitted.target.segments().collect();
+    let (method, at) = (recalled.method.as_str(), recalled.now);
+    // A rule that is built in has no text that could change, so the policies themselves are asked. Of what
+    // no record holds, they would know no better.
+    let ask = &*line.decision == "deny" && Builtin::by_name(&line.rule).is_some();
+    if ask
+        && unknowable(line).is_none()
+        && let Some(decided) = line.policy()
+    {
+        let place = |stage: Stage| Stage::ALL.iter().position(|other| *other == stage);
+        let refused = account.denial().map(|denial| denial.stage);
+        let says = |setup: &Setup| {
+            let sample = asked.request.clone().sample(&setup.policy, at, asked.caller.clone());
+            let decision = setup.policy.decide(&sample, &world(setup), None);
+            let rule = setup.policy.rules.name(decision.rule()).to_owned();
+            match decision.outcome {
+                Outcome::Allow(_) => Says::Allowed(rule),
+                Outcome::Deny(denial) if place(denial.stage) > refused.and_then(place) => Says::Further(rule),
+                Outcome::Deny(_) => Says::Refused,
+            }
+        };
+        let kind = match refused {
+            Some(Stage::Route) => "route ",
+            Some(Stage::Authn) => "authn",
+            _ => "",
+        };
+        return match change::ask(past, decided, at, method, &segments, &roles, kind, says) {
+            Some(Since::Change(change)) => (Some(*change), None),
+            Some(Since::Ever(kept)) => (None, Some((kept, true))),
+            Some(Since::AtLeast(kept)) => (None, Some((kept, false))),
+            None => (None, None),
+        };
+    }
     // What was taken from a role is the cause of a refusal for want of a grant, and of no other.
     let roles = if line.rule.starts_with("rbac/") { roles } else { Vec::new() };
-    change::look(past, &line.rule, recalled.method.as_str(), &segments, &roles, recalled.now)
+    (change::look(past, &line.rule, method, &segments, &roles, at), None)
 }
 
 impl Story<'_> {

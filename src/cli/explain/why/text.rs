@@ -114,6 +114,9 @@ fn cause(story: &Story<'_>) -> String {
             change.policy
         );
         out.push_str(&fill("  ", &text));
+        if let Some(before) = &change.before {
+            out.push_str(&fill("  - ", &format!("the policy before it {}", printable(before))));
+        }
         for rule in &change.rules {
             let because: Vec<&str> = rule.because.iter().map(|name| &**name).collect();
             let because = match because.is_empty() {
@@ -121,6 +124,9 @@ fn cause(story: &Story<'_>) -> String {
                 false => format!(" ({})", list(&because, " and ")),
             };
             out.push_str(&fill("  - ", &format!("{} was {}{because}", printable(&rule.rule), rule.change)));
+        }
+        for line in &change.definitions {
+            out.push_str(&fill("  - ", &format!("{} was {}", printable(&line.name), line.change)));
         }
         for cell in &change.lost {
             let rules: Vec<&str> = cell.rules.iter().map(|rule| &**rule).collect();
@@ -137,6 +143,19 @@ fn cause(story: &Story<'_>) -> String {
             "    ",
             &styled(FAINT, format!("`portcullis history {}` shows all of it", generation(&change.policy))),
         ));
+    }
+    if let Some((kept, ever)) = &story.since {
+        let text = match ever {
+            true => format!(
+                "No change: every policy that is kept refused this, since {} of {:.0}, the first.",
+                kept.policy, kept.at
+            ),
+            false => format!(
+                "No change that is known: the policies refused this at least since {} of {:.0}; those before were not asked.",
+                kept.policy, kept.at
+            ),
+        };
+        out.push_str(&fill("  ", &text));
     }
     let reason = story.line.reason.as_ref().and_then(|reason| reason.parse::<Reason>().ok());
     if let Some(info) = reason.map(Reason::info) {
@@ -193,6 +212,12 @@ fn rule(story: &Story<'_>) -> String {
         }
     }
     let changed = match (&story.line.rule_changed, story.rule()) {
+        (Some(at), Some(RuleRef::Builtin(_))) => {
+            format!(
+                "What it lacks a grant for was last taken from a role of the caller at {}.",
+                printable(at)
+            )
+        }
         (Some(at), _) => format!("It last changed at {}.", printable(at)),
         (None, Some(RuleRef::Builtin(_))) => return out,
         (None, _) => "Nothing is known of its last change.".to_owned(),
