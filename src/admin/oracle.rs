@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 use std::net::IpAddr;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -18,9 +19,34 @@ pub(crate) trait Oracle: Debug + Send + Sync {
     /// What would happen to a request, and why: the document of `portcullis explain --format json`.
     fn explain(&self, setup: &Setup, world: &World, question: &Question) -> Result<Value, String>;
 
+    /// What becomes of a recorded request by a policy, told as `portcullis why` tells it.
+    fn again(&self, setup: &Setup, world: &World, record: &[u8]) -> Result<Again, String>;
+
+    /// Whom else the rule of a record refused: what the log's files say, or without files these lines,
+    /// which are all since a time.
+    fn others(
+        &self,
+        setup: &Setup,
+        record: &[u8],
+        log: Option<&Path>,
+        lines: &[u8],
+        since: Timestamp,
+    ) -> Result<Value, String>;
+
     /// The written rules, as `portcullis explain --rules --format json` has them, each with the `text`
     /// of its lines.
     fn rules(&self, setup: &Setup) -> Vec<Value>;
+}
+
+/// A recorded request, judged again.
+#[derive(Clone, Debug)]
+pub(crate) struct Again {
+    /// The document of `portcullis explain --format json`.
+    pub(crate) document: Value,
+    /// Whether it comes to what was recorded.
+    pub(crate) agrees: bool,
+    /// Why the recorded decision was taken over, where the record does not hold what it came from.
+    pub(crate) as_recorded: Option<String>,
 }
 
 /// A request that somebody asks about.

@@ -325,6 +325,9 @@ impl Record<'_> {
             line.push(reason.info().code);
             line.push("\"");
         }
+        if let Outcome::Deny(denial) = &self.outcome {
+            line.moment(",\"until\":\"", denial.until);
+        }
         line.push(",\"status\":");
         line.number(self.status.into());
         if let Some(status) = self.grpc_status {

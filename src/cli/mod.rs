@@ -33,6 +33,7 @@ mod top;
 mod unban;
 mod verbose;
 mod version;
+mod written_toml;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -52,6 +52,11 @@ impl Past {
         self.entries.iter().filter_map(Entry::accepted)
     }
 
+    /// Whether there were older policies, which are kept no more.
+    pub(super) fn forgot_some(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::Earlier { .. }))
+    }
+
     /// The policy of a generation; with a hash, only if it is that one.
     pub(super) fn generation(&self, generation: u64, hash: Option<u32>) -> Option<&Accepted> {
         let same = |accepted: &&Accepted| {

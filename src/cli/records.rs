@@ -8,12 +8,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::admin::{Gateway, Whom};
-use super::layout::printable;
+use super::layout::{count, printable};
 use super::progress::Teller;
 use super::reply::{Exit, Reply};
 use super::{Common, files};
-use crate::audit::{self, LogFile};
+use crate::audit::{self, Found, Line, LogFile, Place, Torn};
 use crate::config::load;
+use crate::decision::Stage;
 
 /// Where records are.
 pub(super) enum Source {
@@ -45,17 +46,25 @@ pub(super) fn cannot_read(path: &Path, error: &std::io::Error) -> Reply {
     Reply::failure(Exit::Config, format!("the decision log `{name}` cannot be read: {error}"))
 }
 
+/// A record that was found.
+pub(super) struct Record {
+    pub(super) text: Vec<u8>,
+    pub(super) source: Source,
+    /// The line that it stands in, where it stands in a file.
+    place: Option<Place>,
+}
+
 /// A record by its id, and where it was: in the log, else, unless one was named, with a running gateway
 /// (the log may be no file, or a file on another machine).
-pub(super) fn find(
-    id: &str,
-    log: Option<&Path>,
-    whom: &Whom,
-    common: &Common,
-) -> Result<(Vec<u8>, Source), Reply> {
+pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -> Result<Record, Reply> {
+    if !may_be_id(id) {
+        let why = format!("`{}` is no request id", printable(id));
+        return Err(Reply::failure(Exit::Usage, why).with_hint(&hint(id)));
+    }
     let Some(path) = log_path(log, common)? else {
         let hint = "the decision log is no file, so a running gateway was asked; `--log FILE` reads a copy";
-        return ask(id, whom, common).map_err(|why| Reply::failure(Exit::Findings, format!("{why}\n{hint}")));
+        let asked = ask(id, whom, common);
+        return asked.map_err(|why| Reply::failure(Exit::Findings, format!("{why}\n{hint}")));
     };
     let mut teller = Teller::new(common);
     let found = log_files(&path).and_then(|files| {
@@ -63,17 +72,29 @@ pub(super) fn find(
         found.map_err(|error| cannot_read(&path, &error))
     });
     teller.done();
+    let mut notes = Vec::new();
     let missed = match found {
-        Ok(Some(line)) => return Ok((line, Source::Files(path))),
-        Ok(None) => {
-            let (id, name) = (printable(id).into_owned(), printable(&path.to_string_lossy()).into_owned());
+        Ok(Found { record: Some((text, place)), .. }) => {
+            return Ok(Record { text, source: Source::Files(path), place: Some(place) });
+        }
+        Ok(Found { strange, torn, .. }) => {
+            notes.extend(strange.iter().map(|(place, why)| {
+                format!("{} has this id, and is no record: {}", printable(&place.to_string()), printable(why))
+            }));
+            notes.extend(torn.iter().map(ends_early));
+            let name = printable(&path.to_string_lossy()).into_owned();
             let why = format!(
                 "there is no record of `{id}` in `{name}` and what was put aside of it; allowed requests are recorded when their answer ends, and only a share of them with `log.sample`"
             );
-            Reply::failure(Exit::Findings, why)
+            let missed = Reply::failure(Exit::Findings, why);
+            match audit::time_of(id) {
+                Some(_) => missed,
+                None => missed.with_hint(&hint(id)),
+            }
         }
         Err(reply) => reply,
     };
+    let missed = notes.iter().fold(missed, |missed, note| missed.with_hint(note));
     match log {
         Some(_) => Err(missed),
         None => {
@@ -82,15 +103,66 @@ pub(super) fn find(
     }
 }
 
-/// A record that a running gateway still remembers, or finds in its own log.
-fn ask(id: &str, whom: &Whom, common: &Common) -> Result<(Vec<u8>, Source), String> {
-    if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
-        return Err(format!("`{}` is no request id", printable(id)));
+/// Whether a text may be an id: what is taken from clients is no longer, and has no other characters.
+fn may_be_id(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+/// What an id looks like and where it stands, for whoever has something else.
+fn hint(text: &str) -> String {
+    let own = "an id is like 0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11, unless a client or proxy chose it (`request_id`): it stands in the header `x-request-id` of each answer, in the `instance` of a refusal, and in each line of `portcullis top`";
+    let text = printable(text);
+    match text.split_once('/') {
+        Some(("", _)) => format!("{own}; `portcullis explain {text}` asks about a path"),
+        Some((stage, _)) if Stage::ALL.iter().any(|known| known.name() == stage) => {
+            format!("{own}; `portcullis explain --rule {text}` tells of a rule")
+        }
+        _ => own.to_owned(),
     }
+}
+
+/// Where a file that was put aside cannot be read any further, in words.
+pub(super) fn ends_early(torn: &Torn) -> String {
+    format!(
+        "`{}` is torn after its first {}, so what stood behind is not known: {}",
+        printable(&torn.path.to_string_lossy()),
+        count(usize::try_from(torn.lines).unwrap_or(usize::MAX), "record"),
+        printable(&torn.error.to_string())
+    )
+}
+
+impl Record {
+    /// The record; its line may be damaged, or of another program.
+    pub(super) fn read(&self) -> Result<Line<'_>, Reply> {
+        let line = Line::parse(&self.text).map_err(|error| self.strange(&error.to_string()))?;
+        match line.flaw() {
+            Some(flaw) => Err(self.strange(flaw)),
+            None => Ok(line),
+        }
+    }
+
+    /// What is wrong with it, and where it stands.
+    pub(super) fn strange(&self, what: &str) -> Reply {
+        let place = match &self.place {
+            Some(place) => place.to_string(),
+            None => "the record that the gateway gave".to_owned(),
+        };
+        let why = format!("{}: this record cannot be judged again: {}", printable(&place), printable(what));
+        let hint = "it was damaged, or written by another program; the line itself says what was decided";
+        Reply::failure(Exit::Findings, why).with_hint(hint)
+    }
+}
+
+/// A record that a running gateway still remembers, or finds in its own log.
+fn ask(id: &str, whom: &Whom, common: &Common) -> Result<Record, String> {
     let gateway = whom.find(false, common).map_err(|reply| reply.why())?;
     let answer = gateway.read(&format!("/api/decisions/{id}"))?;
     match answer.status.is_success() {
-        true => Ok((answer.body.to_vec(), Source::Gateway(Box::new(gateway)))),
+        true => {
+            let (text, source) = (answer.body.to_vec(), Source::Gateway(Box::new(gateway)));
+            Ok(Record { text, source, place: None })
+        }
         false => Err(answer.why()),
     }
 }

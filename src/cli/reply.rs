@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::deny::is_deceptive;
+
 /// The exit codes that scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -64,6 +66,24 @@ pub(super) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// JSON in which what a terminal would obey is written as an escape, which means the same: somebody may
+/// look at it. All of it stands within strings; line breaks are ours.
+fn harmless(text: String) -> String {
+    let harmful = |c: char| c != '\n' && is_deceptive(c);
+    if !text.contains(harmful) {
+        return text;
+    }
+    let mut clean = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match harmful(c) {
+            // Writing into a string cannot fail.
+            true => drop(write!(clean, "\\u{:04x}", u32::from(c))),
+            false => clean.push(c),
+        }
+    }
+    clean
+}
+
 impl Reply {
     /// Text for people, which may be styled.
     pub(super) fn text(exit: Exit, out: impl Into<String>) -> Reply {
@@ -78,7 +98,7 @@ impl Reply {
     /// A JSON document.
     pub(super) fn json(exit: Exit, value: &impl serde::Serialize) -> Reply {
         match serde_json::to_string_pretty(value) {
-            Ok(text) => Reply::exact(exit, text + "\n"),
+            Ok(text) => Reply::exact(exit, harmless(text) + "\n"),
             Err(error) => Reply::failure(Exit::Internal, error),
         }
     }

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use super::context::Installed;
 use super::judged::Judged;
 use super::secured::Secured;
-use crate::decision::{Builtin, Denial, Reason, RuleRef};
+use crate::decision::{Builtin, Change, Denial, Reason, RuleRef};
 use crate::deny::{self, Allowance, Refusal};
 use crate::facts::{Identity, Scheme};
 use crate::policy::disclosure::Level;
@@ -37,7 +37,7 @@ pub(super) fn render(
         nearest: &nearest,
         challenges: policy.authn.challenges(policy.route_authn(facts.route)).into(),
         headers: judged.installed.snapshot.settings.response_headers,
-        change: judged.installed.snapshot.change(denial.rule),
+        change: change(judged, denial, level),
         page: judged.installed.snapshot.settings.page.as_deref(),
         upstream: None,
     });
@@ -45,6 +45,13 @@ pub(super) fn render(
         dress(judged, answer.headers_mut(), fields, deny::OUR_HEADERS);
     }
     (answer, nearest)
+}
+
+/// The last change of the rule, where the caller is told of it.
+fn change(judged: &Judged, denial: &Denial, level: Level) -> Option<Change> {
+    let snapshot = &judged.installed.snapshot;
+    let told = level == Level::Full;
+    told.then(|| snapshot.change_for(denial.rule, &judged.admitted.target, &judged.identity)).flatten()
 }
 
 /// What a route has every answer say: to pages of other origins, and about TLS. A silent refusal says

@@ -13,11 +13,12 @@ use tokio::sync::{Notify, Semaphore};
 use super::held::Held;
 use super::ids::IdSource;
 use super::secured::Secured;
+use super::taken::Taken;
 use super::verbose::Verbose;
 use crate::audit::{HashKey, LogHandle, Recorder};
 use crate::config::{Settings, Setup};
-use crate::decision::{Change, RuleRef};
-use crate::facts::Scheme;
+use crate::decision::{Builtin, Change, RuleRef};
+use crate::facts::{Identity, Scheme, Target};
 use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
 use crate::policy::condition::Fact;
@@ -42,6 +43,8 @@ pub(crate) struct Snapshot {
     pub(crate) recorded: Arc<[(String, Fact)]>,
     /// When each written rule last changed, as far as that is known.
     pub(crate) changes: Arc<[Option<Change>]>,
+    /// What roles lost, for refusals by the default deny.
+    pub(crate) taken: Arc<Taken>,
     /// The texts that the configuration was made of.
     pub(crate) sources: Arc<Sources>,
     /// For which requests trails are kept; mostly none.
@@ -195,10 +198,20 @@ impl Snapshot {
             sources: Arc::new(sources),
             verbose: None,
             changes: Arc::default(),
+            taken: Arc::default(),
         }
     }
 
-    /// The last change of a rule, as far as this installation knows it.
+    /// The last change of the rule that decided a request, as far as this installation knows it: of the
+    /// default deny, the last that took what is asked for from who asks.
+    pub(crate) fn change_for(&self, rule: RuleRef, target: &Target, identity: &Identity) -> Option<Change> {
+        match rule {
+            RuleRef::Builtin(Builtin::DefaultDeny) => self.taken.from(target, identity),
+            rule => self.change(rule),
+        }
+    }
+
+    /// The last change of a written rule, as far as this installation knows it.
     pub(crate) fn change(&self, rule: RuleRef) -> Option<Change> {
         match rule {
             RuleRef::Written(written) => self.changes.get(written.0 as usize).copied().flatten(),

@@ -22,6 +22,7 @@ mod refused;
 mod secured;
 #[cfg(feature = "otlp")]
 mod spans;
+mod taken;
 mod traceparent;
 mod verbose;
 
@@ -37,5 +38,6 @@ pub(crate) use judged::{Inbound, Judged, Payload, Reply, TraceId, Verdicts};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use refused::{record_head, turn_away};
 pub(crate) use secured::{Secured, Shown, certificate_rule};
+pub(crate) use taken::Taken;
 pub(crate) use traceparent::{TRACEPARENT, Traceparent, id as trace_id};
 pub(crate) use verbose::{Trails, Verbose};

@@ -215,7 +215,11 @@ impl Judged {
             seen,
             identity: &self.identity,
             nearest,
-            rule_changed: self.installed.snapshot.change(deciding).map(|change| change.at),
+            rule_changed: self
+                .installed
+                .snapshot
+                .change_for(deciding, &self.admitted.target, &self.identity)
+                .map(|change| change.at),
             status: end.status,
             grpc_status: end.grpc_status,
             decided_by: end.decided_by(),

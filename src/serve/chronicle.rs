@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::config::load::{self, News};
 use crate::config::{Settings, Setup};
 use crate::decision::{Change, Version};
+use crate::layers::Taken;
 use crate::policy::Policy;
 use crate::policy::diff::{Difference, Draft, Meaning, Side};
 use crate::policy::rules::Rules;
@@ -32,6 +33,8 @@ pub(super) struct Chapter {
     pub(super) version: Version,
     /// The last change of each of its rules.
     pub(super) changes: Arc<[Option<Change>]>,
+    /// What roles lost so far.
+    pub(super) taken: Arc<Taken>,
 }
 
 /// What is known of a policy that was loaded.
@@ -136,7 +139,8 @@ impl Chronicle {
         let mut history = self.history();
         let attempt = Attempt { hash: policy.version.hash, sources, difference };
         let version = history.accept(&attempt, origin);
-        Chapter { version, changes: history.changes(&policy.rules) }
+        let taken = Arc::new(Taken::of(history.entries(), policy));
+        Chapter { version, changes: history.changes(&policy.rules), taken }
     }
 
     /// Takes down a policy that is not put in force.

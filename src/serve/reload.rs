@@ -159,9 +159,10 @@ impl Installer {
         let started = setup.settings.clone();
         let chronicle = Chronicle::open(&started)?;
         let origin = Origin { at: now, trigger: Trigger::Start.name(), by: None };
-        let Chapter { version: Version { generation, .. }, changes } = chronicle.begin(&setup, origin);
+        let Chapter { version: Version { generation, .. }, changes, taken } = chronicle.begin(&setup, origin);
         let mut snapshot = Snapshot::new(setup, World::default(), generation, &key);
         snapshot.changes = changes;
+        snapshot.taken = taken;
         metrics.policy_installed(generation);
         let state = State {
             installed_at: now,
@@ -303,7 +304,7 @@ impl Installer {
         let mut state = self.lock();
         state.inputs = inputs;
         state.last = Attempt { at: now, trigger, errors: errors.clone() };
-        let Some((setup, Chapter { version: Version { generation, .. }, changes })) = ready else {
+        let Some((setup, Chapter { version: Version { generation, .. }, changes, taken })) = ready else {
             self.chronicle.refuse(&errors, origin);
             self.metrics.policy_reload_success.set(0);
             tracing::error!(
@@ -321,6 +322,7 @@ impl Installer {
         // Fetched keys outlive the configuration; key sets that it no longer names do no harm.
         let mut snapshot = Snapshot::new(setup, old.world.clone(), generation, &self.key);
         snapshot.changes = changes;
+        snapshot.taken = taken;
         snapshot.verbose = old.verbose.clone();
         let version = snapshot.policy.version;
         if changed {

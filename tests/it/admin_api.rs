@@ -135,10 +135,11 @@ fn one_decision_is_told_with_its_trail_and_whom_else_it_concerns() {
     assert_eq!(about["rule"]["sentence"], "No grant allows this.");
     assert_eq!(about["same_decision"], true, "{told}");
     assert_eq!(about["again"]["nearest"][0]["rule"], "rbac/orders-write");
-    assert_eq!(
-        about["others"],
-        json!({"count": 1, "subjects": 1, "addresses": 1, "paths": 1, "scope": "only this request"})
-    );
+    let others = &about["others"];
+    for number in ["refused", "subjects", "addresses", "callers", "paths", "of_this_caller"] {
+        assert_eq!(others[number], 1, "{number}");
+    }
+    assert_eq!(others["resource"], "/orders/{*rest} of the route orders");
     assert!(about["trail"].is_null());
     let gone = get_local(operator.admin, "/api/decisions/0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11");
     assert_eq!(gone.status, 404);

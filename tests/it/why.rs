@@ -312,7 +312,7 @@ fn where_the_log_is_no_file_the_gateway_is_asked() {
     assert_eq!(ran.code, 1, "{}", ran.show());
     assert!(ran.err.contains("there is no decision") && ran.err.contains("is no file"), "{}", ran.show());
     let ran = command(gateway.folder(), &["why", "../../x", "--admin", &admin]);
-    assert!(ran.code == 1 && ran.err.contains("is no request id"), "{}", ran.show());
+    assert!(ran.code == 2 && ran.err.contains("is no request id"), "{}", ran.show());
 }
 
 #[test]

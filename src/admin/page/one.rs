@@ -1,20 +1,20 @@
 //! One decision: what was decided and why, what would let it pass, and whom else it concerns.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::what_if::{Form, split};
-use super::{framed, member, whole};
+use super::{framed, whole};
 use crate::admin::AdminState;
 use crate::admin::answer::{Answer, html};
 use crate::admin::input::pairs;
 use crate::admin::records::{Kept, newest_first, parse};
 use crate::audit;
+use crate::config::Setup;
 use crate::decision::{Builtin, Reason};
 
 /// Renders the page of a decision. A query asks what would happen with something changed.
@@ -73,8 +73,13 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     };
     let record = &found.value;
     let reason = found.text("/reason").and_then(|code| code.parse::<Reason>().ok()).map(Reason::info);
-    // Judged again from what the record keeps, by the policy in force.
-    let again = Form::of(record).ask(state);
+    // Judged again from what the record keeps, by the policy in force, as `portcullis why` does it.
+    let (setup, snapshot) = (state.installer.setup(), state.installer.current().load_full());
+    let again = state.oracle.again(&setup, &snapshot.world, found.line.as_bytes());
+    let others = match found.text("/decision") {
+        Some("allow") => None,
+        _ => Some(others(state, &setup, &kept, found).await),
+    };
     let trail = found.text("/decision_id").and_then(|id| state.trails.of(id.parse::<Uuid>().ok()?));
     let client = found.ip();
     Some(json!({
@@ -87,12 +92,12 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
         "temporary": reason.map(|reason| reason.temporary),
         "rule": rule(state, found.text("/rule").unwrap_or("")),
         "trail": trail,
-        "again": again.as_ref().ok(),
+        "again": again.as_ref().ok().map(|again| &again.document),
         "again_error": again.as_ref().err(),
-        "same_decision": again.as_ref().is_ok_and(|again| {
-            again["decision"] == record["decision"] && member(again, "/rule/name") == found.text("/rule")
-        }),
-        "others": others(&kept, found),
+        "same_decision": again.as_ref().is_ok_and(|again| again.agrees),
+        "as_recorded": again.as_ref().ok().and_then(|again| again.as_recorded.as_ref()),
+        "others": others.as_ref().and_then(|others| others.as_ref().ok()),
+        "others_error": others.as_ref().and_then(|others| others.as_ref().err()),
         "bans": client.map(|ip| state.bans.of(ip)).unwrap_or_default().iter().map(|ban| json!({
             "address": ban.who(), "until": ban.until, "by": ban.by, "reason": ban.reason,
         })).collect::<Vec<_>>(),
@@ -108,7 +113,7 @@ async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<Kept> {
         audit::files(&log).and_then(|files| audit::find(&files, &wanted, &mut |_| {}))
     });
     match found.await {
-        Ok(Ok(line)) => parse(&line?).next(),
+        Ok(Ok(found)) => parse(&found.record?.0).next(),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the decision log cannot be searched");
             None
@@ -135,24 +140,27 @@ fn rule(state: &AdminState, name: &str) -> Value {
     })
 }
 
-/// Whom else the same rule refused in the last hour: is it this one caller, or everybody?
-fn others(kept: &[Kept], found: &Kept) -> Value {
-    let since = Timestamp::now().checked_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN);
-    let refused = |kept: &&Kept| {
-        kept.value["rule"] == found.value["rule"]
-            && kept.value["decision"] != "allow"
-            && kept.ts().parse::<Timestamp>().is_ok_and(|ts| ts >= since)
-    };
-    let same: Vec<&Kept> = kept.iter().filter(refused).collect();
-    let distinct =
-        |pointer: &str| same.iter().filter_map(|kept| kept.text(pointer)).collect::<BTreeSet<_>>().len();
-    let (subjects, addresses, paths) =
-        (distinct("/identity/subject"), distinct("/client/ip"), distinct("/path"));
-    let scope = match (same.len(), subjects.max(addresses), paths) {
-        (0 | 1, ..) => "only this request",
-        (_, 0 | 1, _) => "only this caller",
-        (_, _, 1) => "everybody who asks for this path",
-        _ => "several callers, on several paths",
-    };
-    json!({ "count": same.len(), "subjects": subjects, "addresses": addresses, "paths": paths, "scope": scope })
+/// Whom else the same rule refused around then: is it this one caller, or everybody? The files of the log
+/// say it, aside; without files, what is in memory, and since when that is.
+async fn others(
+    state: &Arc<AdminState>,
+    setup: &Arc<Setup>,
+    kept: &[Kept],
+    found: &Kept,
+) -> Result<Value, String> {
+    let log = state.installer.log_file();
+    let mut lines = String::new();
+    if log.is_none() {
+        kept.iter().for_each(|kept| lines.extend([&kept.line, "\n"]));
+    }
+    // Nothing is known of older ones, but that there may be some.
+    let oldest = kept.last().and_then(|kept| kept.ts().parse::<Timestamp>().ok());
+    let since = oldest.unwrap_or(state.started);
+    let (state, setup, record) = (Arc::clone(state), Arc::clone(setup), found.line.clone());
+    let _turn = state.searching.acquire().await.map_err(|error| error.to_string())?;
+    let asked = Arc::clone(&state);
+    let counted = tokio::task::spawn_blocking(move || {
+        asked.oracle.others(&setup, record.as_bytes(), log.as_deref(), lines.as_bytes(), since)
+    });
+    counted.await.map_err(|error| error.to_string())?
 }

@@ -34,6 +34,28 @@ pub struct Progress<'a> {
     pub length: u64,
 }
 
+/// How the reading of a file ended.
+#[derive(Debug)]
+#[must_use]
+pub enum End {
+    /// At its end, or where nobody wanted more.
+    Read,
+    /// In the midst of what was compressed: whoever wrote it did not come to its end, or something else
+    /// wrote into it. What stands behind is not known.
+    Torn(Torn),
+}
+
+/// Where a compressed file cannot be read any further.
+#[derive(Debug)]
+pub struct Torn {
+    /// Which.
+    pub path: PathBuf,
+    /// How many whole lines stand before.
+    pub lines: u64,
+    /// Why.
+    pub error: io::Error,
+}
+
 /// The file of a log with those that were put aside, the newest first: `x`, `x.1`, `x.1.gz`,
 /// `x-20261124.gz`, whoever rotates.
 pub fn files(path: &Path) -> io::Result<Vec<LogFile>> {
@@ -76,13 +98,14 @@ impl LogFile {
     }
 
     /// Shows every whole line to `each`, without its line break, from an offset on; the offset counts
-    /// only where the file is not compressed. `each` says whether to go on.
+    /// only where the file is not compressed. `each` says whether to go on. A compressed file that is torn
+    /// is read as far as it goes.
     pub fn lines(
         &self,
         from: u64,
         progress: &mut dyn FnMut(Progress<'_>),
         each: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<End> {
         let mut told = 0;
         let mut tell = |done: u64| {
             if done >= told + TELL_EVERY {
@@ -94,16 +117,26 @@ impl LogFile {
         if self.compressed {
             let counted = Counted { file, read: 0 };
             let mut decoder = BufReader::with_capacity(CHUNK, MultiGzDecoder::new(BufReader::new(counted)));
-            let mut line = Vec::new();
-            while decoder.read_until(b'\n', &mut line)? > 0 {
-                let Some(whole) = line.strip_suffix(b"\n") else { break };
+            let (mut line, mut lines) = (Vec::new(), 0);
+            loop {
+                match decoder.read_until(b'\n', &mut line) {
+                    Ok(0) => return Ok(End::Read),
+                    Ok(_) => {}
+                    // What ends before its end, or is not compressed as it should be. Whatever a disk says
+                    // has a number of the system.
+                    Err(error) if error.raw_os_error().is_none() => {
+                        return Ok(End::Torn(Torn { path: self.path.clone(), lines, error }));
+                    }
+                    Err(error) => return Err(error),
+                }
+                let Some(whole) = line.strip_suffix(b"\n") else { return Ok(End::Read) };
+                lines += 1;
                 if !each(whole) {
-                    break;
+                    return Ok(End::Read);
                 }
                 line.clear();
                 tell(decoder.get_ref().get_ref().get_ref().read);
             }
-            return Ok(());
         }
         io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
         let (mut buffer, mut filled, mut done) = (vec![0; CHUNK], 0, from);
@@ -114,7 +147,7 @@ impl LogFile {
             }
             let read = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
             if read == 0 {
-                return Ok(());
+                return Ok(End::Read);
             }
             filled += read;
             done += read as u64;
@@ -123,7 +156,7 @@ impl LogFile {
             let mut start = 0;
             for end in memchr::memchr_iter(b'\n', bytes.get(..whole).unwrap_or_default()) {
                 if !each(bytes.get(start..end).unwrap_or_default()) {
-                    return Ok(());
+                    return Ok(End::Read);
                 }
                 start = end + 1;
             }
@@ -139,21 +172,22 @@ impl LogFile {
         time: Timestamp,
         progress: &mut dyn FnMut(Progress<'_>),
         each: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<End> {
         if self.modified < time {
-            return Ok(());
+            return Ok(End::Read);
         }
         let from = if self.compressed { 0 } else { self.offset(time)? };
         self.lines(from, progress, each)
     }
 
-    /// Shows the lines that contain a text, from one offset of an uncompressed file to another.
+    /// Shows the lines that contain a text, from one offset of an uncompressed file to another, each with
+    /// where it begins.
     pub(super) fn lines_with(
         &self,
         needle: &[u8],
         from: u64,
         to: u64,
-        each: &mut dyn FnMut(&[u8]) -> bool,
+        each: &mut dyn FnMut(&[u8], u64) -> bool,
     ) -> io::Result<()> {
         let file = File::open(&self.path)?;
         let finder = memmem::Finder::new(needle);
@@ -171,9 +205,9 @@ impl LogFile {
                 if found < behind || found >= to {
                     continue;
                 }
-                let (line, end) = line_around(&file, found)?;
+                let (line, begin, end) = line_around(&file, found)?;
                 behind = end;
-                if !each(&line) {
+                if !each(&line, begin) {
                     return Ok(());
                 }
             }
@@ -214,12 +248,16 @@ impl LogFile {
 /// The newest time that lines which begin in a block say.
 fn newest(block: &[u8]) -> Option<&[u8]> {
     let starts = memchr::memchr_iter(b'\n', block).map(|at| at + 1);
-    let times = starts.filter_map(|at| block.get(at..)?.strip_prefix(b"{\"ts\":\"")?.get(..TIME));
-    times.max()
+    starts.filter_map(|at| time(block.get(at..)?)).max()
 }
 
-/// The whole line that an offset is in, and where the next begins.
-fn line_around(file: &File, at: u64) -> io::Result<(Vec<u8>, u64)> {
+/// The time of a line, as it is written at its beginning.
+pub(super) fn time(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"{\"ts\":\"")?.get(..TIME)
+}
+
+/// The whole line that an offset is in, where it begins, and where the next does.
+fn line_around(file: &File, at: u64) -> io::Result<(Vec<u8>, u64, u64)> {
     let mut start = at;
     let mut piece = vec![0; 4096];
     let begin = loop {
@@ -242,10 +280,10 @@ fn line_around(file: &File, at: u64) -> io::Result<(Vec<u8>, u64)> {
         let part = piece.get(..read).unwrap_or_default();
         if let Some(end) = memchr::memchr(b'\n', part) {
             line.extend_from_slice(part.get(..end).unwrap_or_default());
-            return Ok((line, next + end as u64 + 1));
+            return Ok((line, begin, next + end as u64 + 1));
         }
         if read == 0 {
-            return Ok((line, next));
+            return Ok((line, begin, next));
         }
         line.extend_from_slice(part);
         next += read as u64;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
+use http::{HeaderValue, Method};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
@@ -41,6 +42,9 @@ pub struct Line<'a> {
     /// The reason of a refusal.
     #[serde(borrow, default)]
     pub reason: Option<Text<'a>>,
+    /// When the refusal ends by itself, where that was known.
+    #[serde(borrow, default)]
+    pub until: Option<Text<'a>>,
     /// The status of the answer.
     pub status: u16,
     /// The policy that judged.
@@ -141,7 +145,22 @@ pub struct Text<'a>(pub Cow<'a, str>);
 impl<'a> Line<'a> {
     /// Reads a line.
     pub fn read(line: &'a [u8]) -> Option<Line<'a>> {
-        serde_json::from_slice(line).ok()
+        Line::parse(line).ok()
+    }
+
+    /// The same with what is wrong with it.
+    pub fn parse(line: &'a [u8]) -> serde_json::Result<Line<'a>> {
+        serde_json::from_slice(line)
+    }
+
+    /// What of a record that is one cannot have been in any request, so that it cannot be judged again.
+    pub fn flaw(&self) -> Option<&'static str> {
+        let wrong = [
+            (self.at().is_none(), "`ts` is no time"),
+            (Method::from_bytes(self.method.as_bytes()).is_err(), "`method` is no method"),
+            (HeaderValue::from_str(&self.host).is_err(), "`host` is no host"),
+        ];
+        wrong.into_iter().find_map(|(wrong, what)| wrong.then_some(what))
     }
 
     /// When the request came.

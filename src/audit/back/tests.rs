@@ -60,7 +60,7 @@ fn touch(path: &Path, number: u64) {
 fn look(path: &Path, id: &str) -> (Option<String>, usize) {
     let mut told = 0;
     let found = find(&files(path).unwrap(), id, &mut |_| told += 1).unwrap();
-    (found.map(|line| Line::read(&line).unwrap().path.to_string()), told)
+    (found.record.map(|(line, _)| Line::read(&line).unwrap().path.to_string()), told)
 }
 
 #[test]
@@ -74,7 +74,9 @@ fn every_record_is_found_by_either_id() {
     write(&path, order.iter().map(|(_, number)| *number));
     for number in (0..3000).step_by(31).chain((0..3000).step_by(97)) {
         let found = find(&files(&path).unwrap(), &id(at(number), number).to_string(), &mut |_| {}).unwrap();
-        let line = found.unwrap_or_else(|| panic!("{number}"));
+        let (line, place) = found.record.unwrap_or_else(|| panic!("{number}"));
+        let stands = order.iter().position(|(_, own)| *own == number).unwrap() + 1;
+        assert_eq!(place.to_string(), format!("{}:{stands}", path.display()));
         let line = Line::read(&line).unwrap();
         assert_eq!((&*line.request_id, line.at()), (&*format!("req-1-{number}"), Some(at(number))));
         assert_eq!(line.identity().unwrap().roles.len(), 2);
@@ -127,16 +129,21 @@ fn a_torn_line_hides_no_other() {
 #[test]
 fn the_records_of_an_hour_are_counted() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("d.jsonl");
-    write(&path, 0..5000);
-    let file = &files(&path).unwrap()[0];
+    for name in ["d.jsonl", "e.jsonl.1.gz"] {
+        counted(&folder.path().join(name));
+    }
+}
+
+fn counted(path: &Path) {
+    write(path, 0..5000);
+    let file = LogFile::at(path).unwrap().unwrap();
     for (from, to) in [(0, 5000), (1000, 2000), (4990, 5000), (1000, 1001)] {
         let mut count = 0;
         file.between(b"\"rule\":\"rbac/no\"", at(from), at(to), &mut |line| {
             let line = Line::read(line).unwrap();
             count += usize::from(line.at().is_some_and(|time| time >= at(from) && time < at(to)));
-            true
         })
+        .map(|end| assert!(matches!(end, End::Read)))
         .unwrap();
         assert_eq!(count as u64, (from..to).filter(|number| number % 10 == 0).count() as u64, "{from} {to}");
     }
@@ -157,7 +164,49 @@ fn all_lines_are_shown_whatever_the_chunks() {
                 next += 1;
                 true
             })
+            .map(|end| assert!(matches!(end, End::Read)))
             .unwrap();
         assert_eq!(next, 5000);
     }
+}
+
+#[test]
+fn a_torn_file_is_read_as_far_as_it_goes_and_says_where_that_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.jsonl.1.gz");
+    write(&path, 0..5000);
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 5, 200, whole.len() / 2, whole.len() - 4] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let mut seen = 0;
+        let end = LogFile::at(&path).unwrap().unwrap().lines(0, &mut |_| {}, &mut |line| {
+            assert_eq!(Line::read(line).unwrap().at(), Some(at(seen)));
+            seen += 1;
+            true
+        });
+        match end.unwrap() {
+            End::Torn(torn) => assert_eq!((torn.lines, &torn.path), (seen, &path), "{length}"),
+            End::Read => panic!("{length}"),
+        }
+        // The others are looked at all the same.
+        let other = folder.path().join("d.jsonl");
+        write(&other, 5000..5010);
+        let found = find(&files(&other).unwrap(), &id(at(5001), 5001).to_string(), &mut |_| {}).unwrap();
+        assert!(found.record.is_some());
+        let found = find(&files(&other).unwrap(), "nothing", &mut |_| {}).unwrap();
+        assert_eq!(found.torn.len(), 1, "{length}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_record_is_named_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("d.jsonl");
+    let strange = record(1).replace("\"status\":403", "\"status\":\"403\"");
+    fs::write(&path, format!("{}{strange}{}", record(0), record(2))).unwrap();
+    let found = find(&files(&path).unwrap(), &id(at(1), 1).to_string(), &mut |_| {}).unwrap();
+    assert!(found.record.is_none());
+    let (place, why) = &found.strange[0];
+    assert_eq!(place.to_string(), format!("{}:2", path.display()));
+    assert!(why.contains("invalid type"), "{why}");
 }

@@ -11,6 +11,7 @@ mod json;
 mod pages;
 mod question;
 mod recorded;
+mod settled;
 mod suggest;
 #[cfg(test)]
 mod tests;

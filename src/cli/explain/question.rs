@@ -1,6 +1,8 @@
 //! The questions that the admin listener hands on: answered here, so that the page, the API and the
 //! verb cannot disagree.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use jiff::Timestamp;
@@ -8,8 +10,10 @@ use serde_json::{Map, Value};
 
 use super::account::Account;
 use super::asked::{Asked, SOMEBODY, Url, put};
-use super::{json, no_such_role, pages, written};
-use crate::admin::{Oracle, Question};
+use super::why::hour::{self, Count};
+use super::{json, no_such_role, pages, recorded, written};
+use crate::admin::{Again, Oracle, Question};
+use crate::audit::Line;
 use crate::cli::request::{Person, Request};
 use crate::config::Setup;
 use crate::facts::Scheme;
@@ -30,6 +34,44 @@ impl Oracle for Verbs {
         let account =
             Account::judged(setup, world, &asked, now, &question.what_if_ip, &question.what_if_role);
         serde_json::to_value(json::document(&account)).map_err(|error| error.to_string())
+    }
+
+    fn again(&self, setup: &Setup, world: &World, record: &[u8]) -> Result<Again, String> {
+        let line = Line::parse(record).map_err(|error| format!("the record cannot be read: {error}"))?;
+        let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(|| {
+            format!("the record cannot be judged again: {}", line.flaw().unwrap_or("it tells of no request"))
+        })?;
+        let mut account = Account::judged(setup, world, &asked, recalled.now, &[], &[]);
+        let same = line.policy().is_some_and(|version| version.hash == setup.policy.version.hash);
+        let (agrees, settled) = account.held_to(&line, same);
+        let document = serde_json::to_value(json::document(&account)).map_err(|error| error.to_string())?;
+        let agrees = agrees || settled.is_some();
+        Ok(Again { document, agrees, as_recorded: settled.map(|settled| settled.why) })
+    }
+
+    fn others(
+        &self,
+        setup: &Setup,
+        record: &[u8],
+        log: Option<&Path>,
+        lines: &[u8],
+        since: Timestamp,
+    ) -> Result<Value, String> {
+        let line = Line::parse(record).map_err(|error| format!("the record cannot be read: {error}"))?;
+        let at = line.at().ok_or("the record has no time")?;
+        let mut count = Count::new(&line, &setup.policy, hour::around(at, Timestamp::now()));
+        match log {
+            Some(log) => count.read(log)?,
+            None => {
+                let why = "There is no file of the decision log, so no more is known than what the gateway remembers";
+                count.since(since, why);
+                lines.split(|byte| *byte == b'\n').for_each(|text| count.take(text));
+            }
+        }
+        let hour = count.done();
+        let mut told = serde_json::to_value(&hour).map_err(|error| error.to_string())?;
+        told["scope"] = hour.conclusion().trim_end_matches('.').into();
+        Ok(told)
     }
 
     fn rules(&self, setup: &Setup) -> Vec<Value> {

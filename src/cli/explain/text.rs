@@ -5,6 +5,7 @@ use super::account::{Account, Passage, need};
 use crate::cli::Common;
 use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable, visible_width};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
+use crate::cli::written_toml::quoted;
 use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Step, StepOutcome};
 use crate::policy::disclosure::Level;
 use crate::policy::route::AcceptWord;
@@ -181,6 +182,13 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             out.push_str(&fill("  ", &text));
             out.push_str(&grant(account));
         }
+        Stage::Ip if denial.rule == Builtin::Banned.into() => {
+            let text = format!(
+                "Nothing but the end of the ban: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all. `[ip] never_ban` keeps an address from being banned.",
+                account.admitted.client.ip
+            );
+            out.push_str(&fill("  ", &text));
+        }
         Stage::Ip => {
             let text = "An address that the rule lets through; `--what-if-ip ADDR` tries one.";
             out.push_str(&fill("  ", text));
@@ -198,7 +206,7 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
 }
 
 /// The word with which a route accepts what this rule refuses.
-fn acceptable(rule: RuleRef) -> Option<&'static str> {
+pub(super) fn acceptable(rule: RuleRef) -> Option<&'static str> {
     let word = match rule {
         RuleRef::Builtin(Builtin::EncodedSlash) => AcceptWord::EncodedSlash,
         RuleRef::Builtin(Builtin::Backslash) => AcceptWord::Backslash,
@@ -212,17 +220,15 @@ fn acceptable(rule: RuleRef) -> Option<&'static str> {
 /// A grant to begin with, for the request as it is.
 fn grant(account: &Account<'_>) -> String {
     let target = &account.admitted.target;
-    let quoted = |text: &str| toml::Value::from(text).to_string();
     format!(
         "\n    [[rbac.grant]]\n    id = \"…\"\n    roles = [\"…\"]\n    methods = [{}]\n    path = {}\n",
         quoted(target.method.as_str()),
-        printable(&quoted(target.decoded_path())),
+        quoted(target.decoded_path()),
     )
 }
 
 /// An exclusion to begin with, for what matched.
 fn exclusion(account: &Account<'_>) -> String {
-    let quoted = |text: &str| toml::Value::from(text).to_string();
     let matched = account.decision.notes.waf.matched.iter().filter(|matched| !matched.shadow);
     let (mut targets, mut rules): (Vec<String>, Vec<String>) =
         matched.map(|matched| (quoted(&matched.target), quoted(account.name(matched.rule)))).unzip();
@@ -232,8 +238,8 @@ fn exclusion(account: &Account<'_>) -> String {
     }
     format!(
         "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {}\n    targets = [{}]\n    rules = [{}]\n",
-        printable(&quoted(account.admitted.target.decoded_path())),
-        printable(&targets.join(", ")),
+        quoted(account.admitted.target.decoded_path()),
+        targets.join(", "),
         rules.join(", "),
     )
 }

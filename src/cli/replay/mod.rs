@@ -29,7 +29,8 @@ use crate::decision::Version;
   portcullis replay decisions.jsonl.2.gz --with 7 --format json
 
 Exit code 1 means that some decision would be another; with --strict also that
-some cannot be told, because the record lacks what a rule looks at. What did
+some cannot be told, because the record lacks what a rule looks at, or because
+a compressed file is torn: it is read as far as it goes, and that is said. What did
 not change is taken over from the record, for which the policy that decided is
 looked up in the history; --from names it where it is not kept there.")]
 pub(super) struct Args {
@@ -89,11 +90,12 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
             judges.take(text, &mut report);
             true
         });
-        read.map_err(|error| cannot_read(&file.path, &error))?;
+        report.end(read.map_err(|error| cannot_read(&file.path, &error))?);
     }
     teller.done();
     let seconds = begin.elapsed().as_secs_f64();
-    let failed = report.flipped() > 0 || (args.strict && report.untold() > 0);
+    let untold = report.untold() > 0 || !report.torn.is_empty();
+    let failed = report.flipped() > 0 || (args.strict && untold);
     let exit = if failed { Exit::Findings } else { Exit::Fine };
     Ok(match args.format {
         Format::Json => Reply::json(exit, &report.json(&new.setup.policy)),

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::judge::{Finding, Gap};
-use crate::audit::Line;
+use crate::audit::{End, Line, Torn};
 use crate::cli::layout::{fill, list, printable};
+use crate::cli::records::ends_early;
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
 use crate::policy::Policy;
 
@@ -22,6 +23,8 @@ pub(in crate::cli) struct Report {
     pub(in crate::cli) without_old: u64,
     pub(in crate::cli) flips: BTreeMap<FlipKey, Group>,
     pub(in crate::cli) unknown: BTreeMap<Gap, Group>,
+    /// Compressed files that could not be read to their end.
+    pub(in crate::cli) torn: Vec<Torn>,
 }
 
 /// Flips that belong together.
@@ -79,6 +82,14 @@ impl Report {
         self.unknown.entry(Gap::Unreadable).or_default().count += 1;
     }
 
+    /// How a file ended.
+    pub(in crate::cli) fn end(&mut self, end: End) {
+        match end {
+            End::Read => {}
+            End::Torn(torn) => self.torn.push(torn),
+        }
+    }
+
     /// How many decisions would be others.
     pub(in crate::cli) fn flipped(&self) -> u64 {
         self.flips.values().map(|group| group.count).sum()
@@ -105,6 +116,9 @@ impl Report {
             "flips": self.flipped(),
             "cannot_tell": self.untold(),
             "without_old_policy": self.without_old,
+            "torn": self.torn.iter().map(|torn| json!({
+                "file": torn.path.to_string_lossy(), "records": torn.lines, "error": torn.error.to_string(),
+            })).collect::<Vec<_>>(),
             "flips_by_rule": flips.collect::<Vec<_>>(),
             "cannot_tell_by_cause": unknown.collect::<Vec<_>>(),
         })
@@ -140,6 +154,10 @@ impl Report {
             let text = format!("{}: {}.", number(group.count), gap.words(|rule| policy.rules.name(rule)));
             out.push_str(&fill(&format!("\n{} ", styled(WARN, "Cannot tell")), &printable(&text)));
             out.push_str(&group.lines());
+        }
+        for torn in &self.torn {
+            let text = format!("{}.", ends_early(torn));
+            out.push_str(&format!("\n{}", fill(&format!("{} ", styled(WARN, "Mind:")), &text)));
         }
         if self.without_old > 0 {
             let text = format!(

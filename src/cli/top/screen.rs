@@ -55,7 +55,7 @@ pub(super) fn text(shot: &Shot, before: Option<&Shot>, last: &[Value], size: (us
             styled(STRONG, "portcullis top"),
             number(&shot.policy["generation"]),
             word(&shot.policy["hash"]),
-            shot.status["connections"],
+            number(&shot.status["connections"]),
             number(&shot.status["uptime_seconds"])
         ),
         format!(
@@ -113,7 +113,7 @@ pub(super) fn line(record: &Value, columns: Option<usize>) -> String {
     let head = format!(
         "{time}  {} {:<6} {}",
         padded(&styled(style, decision), 8),
-        record["status"].to_string(),
+        printable(&record["status"].to_string()),
         padded(&rule, 40)
     );
     let request = format!(
@@ -207,5 +207,24 @@ mod tests {
         ");
         let line = line(&record, None);
         assert!(anstream::adapter::strip_str(&line).to_string().ends_with("203.0.113.9 alice  r-1"));
+    }
+
+    #[test]
+    fn nothing_that_a_gateway_says_moves_the_terminal() {
+        let evil = "2026-11-24T\u{1b}]0;t\u{7}\u{202e}\u{9b}31m\r\u{2066}\u{200f}";
+        let record = json!({
+            "ts": evil, "decision": evil, "status": evil, "rule": evil, "reason": evil, "method": evil,
+            "path": evil, "request_id": evil, "client": {"ip": evil}, "identity": {"subject": evil},
+        });
+        let rules = json!([{ "rule": evil, "hits": { "refused": 1, "allowed": 1 } }]);
+        let shot = Shot::new(
+            json!({ "connections": evil, "uptime_seconds": evil }),
+            json!({ "generation": evil, "hash": evil, "decided": evil, "refused": evil, "rules": rules }),
+        );
+        let screen = text(&shot, None, std::slice::from_ref(&record), (200, 24)) + &line(&record, None);
+        let plain = anstream::adapter::strip_str(&screen).to_string();
+        assert!(!plain.chars().any(|c| c != '\n' && crate::deny::is_deceptive(c)), "{plain:?}");
+        // Nothing was taken for a style and stripped.
+        assert!(plain.contains("\\u{1b}]0;t"), "{plain:?}");
     }
 }

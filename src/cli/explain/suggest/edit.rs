@@ -5,11 +5,12 @@
 
 use jiff::Timestamp;
 use serde_json::Value as Json;
-use toml::Value;
 
 use crate::audit::Line;
 use crate::cli::explain::account::Account;
+use crate::cli::explain::text::acceptable;
 use crate::cli::explain::written;
+use crate::cli::written_toml::quoted;
 use crate::config::{Setup, load};
 use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
 use crate::facts::Identity;
@@ -31,14 +32,6 @@ pub(super) struct Proposal {
 
 /// The proposal for a refusal, or why there is none.
 pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
-    if &*line.stage == "waf" && &*line.decision == "deny" {
-        return exclusion(account, line);
-    }
-    if &*line.stage == "authn" && &*line.decision == "deny" {
-        let reason = line.reason.as_ref().and_then(|reason| reason.parse::<Reason>().ok());
-        let check = reason.map_or("look at the credential", |reason| reason.info().check);
-        return Err(format!("No entry of the policy makes this credential valid. {}.", capitalised(check)));
-    }
     let Some(denial) = account.denial() else {
         return Err("The policy as it is now lets the request pass.".to_owned());
     };
@@ -46,17 +39,25 @@ pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal
         (Stage::Rbac, rule) if rule == Builtin::DefaultDeny.into() => Ok(grant(account, line)),
         (Stage::Rbac, RuleRef::Written(_)) => exemption(account, denial),
         (Stage::Ip, RuleRef::Written(_)) => address(account, denial),
-        (Stage::Ip, RuleRef::Builtin(_)) => Err("A ban is no policy: `portcullis unban` ends it.".to_owned()),
+        (Stage::Ip, RuleRef::Builtin(_)) => {
+            let until = denial.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            Err(format!(
+                "A ban refused this{until}, and a ban is no part of the policy: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all, with who banned and why.",
+                account.admitted.client.ip
+            ))
+        }
         (Stage::Waf | Stage::WafBody, _) => exclusion(account, line),
         (Stage::Authn, _) => Err(format!(
             "No entry of the policy makes this credential valid. {}.",
             capitalised(denial.reason.info().check)
         )),
         (Stage::Route, _) => Err("No route serves this; which upstream should is for you to say.".to_owned()),
-        (Stage::Intake, _) => Err(
-            "The request itself is at fault. `portcullis why` says whether a route may take such requests (`accept`)."
-                .to_owned(),
-        ),
+        (Stage::Intake, rule) => Err(match acceptable(rule) {
+            Some(word) => format!(
+                "No grant helps: the request could be read in two ways. A route takes such requests with `accept = [\"{word}\"]`, where its service reads them the same way."
+            ),
+            None => format!("The request itself is at fault. {}.", capitalised(denial.reason.info().check)),
+        }),
         (Stage::Fault | Stage::Rbac, _) => Err("No rule of the policy refused this.".to_owned()),
     }
 }
@@ -64,10 +65,6 @@ pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 /// An id that says where it comes from.

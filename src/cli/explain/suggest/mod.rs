@@ -10,7 +10,7 @@ use serde_json::json;
 
 use self::edit::Proposal;
 use super::account::Account;
-use super::recorded;
+use super::{recorded, settled};
 use crate::audit::Line;
 use crate::cli::admin::Whom;
 use crate::cli::layout::{count, fill, printable};
@@ -55,17 +55,20 @@ pub(in crate::cli) fn show(args: &Args, common: &Common) -> Reply {
 
 fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let id = args.id.trim().trim_start_matches("urn:uuid:");
-    let (record, source) = records::find(id, args.log.as_deref(), &args.whom, common)?;
-    let unreadable =
-        || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
-    let line = Line::read(&record).ok_or_else(unreadable)?;
+    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let line = record.read()?;
     let setup = policies::find("current", common)?.setup;
-    let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
-    if !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject {
+    let (asked, recalled) =
+        recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
+    let partly = !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject;
+    // Of what refused without looking at any of that, it can be said all the same what ends it.
+    if partly && (&*line.stage == "waf" || settled::unknowable(&line).is_none()) {
         let why = "the record keeps path, address or subject only in part (`[log]`), so nothing narrow can be suggested";
         return Err(Reply::failure(Exit::Findings, why));
     }
-    let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let _ = account
+        .held_to(&line, line.policy().is_some_and(|version| version.hash == setup.policy.version.hash));
     let proposal = edit::propose(&account, &line).map_err(|why| nothing(args, &why))?;
     let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
     let Some(changed) = outcome.setup.take() else {
@@ -77,7 +80,7 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
             format!("{} would not be enough: something else refuses the request as well.", proposal.what);
         return Err(nothing(args, &why));
     }
-    let report = opened(args, &source, &setup, &changed, &line, common)?;
+    let report = opened(args, &record.source, &setup, &changed, &line, common)?;
     Ok(match args.format {
         Format::Json => Reply::json(
             Exit::Fine,
@@ -118,6 +121,7 @@ fn opened(
     let mut judges = Judges::new(changed, None, &past);
     judges.know(setup);
     let mut now = Judges::new(setup, None, &past);
+    let mut ends = Vec::new();
     let mut take = |text: &[u8]| {
         let Some(read) = Line::read(text) else { return };
         // This very request is what it is for.
@@ -135,7 +139,8 @@ fn opened(
                     take(text);
                     true
                 });
-                read.map_err(|error| records::cannot_read(&file.path, &error))?;
+                let end = read.map_err(|error| records::cannot_read(&file.path, &error))?;
+                ends.push(end);
             }
         }
         Source::Gateway(gateway) => {
@@ -143,6 +148,7 @@ fn opened(
             remembered.map_err(|why| Reply::failure(Exit::Findings, why))?;
         }
     }
+    ends.into_iter().for_each(|end| report.end(end));
     Ok(report)
 }
 
@@ -198,6 +204,12 @@ fn text(args: &Args, proposal: &Proposal, report: &Report, changed: &Setup) -> S
     if untold > 0 && more == 0 {
         let text = format!("Of {untold} it cannot be told, since their records lack what rules look at.");
         out.push_str(&fill("", &text));
+    }
+    for torn in &report.torn {
+        out.push_str(&fill(
+            &format!("{} ", styled(WARN, "Mind:")),
+            &format!("{}.", records::ends_early(torn)),
+        ));
     }
     out.push_str(&format!(
         "\n{}\n",

@@ -2,12 +2,23 @@
 
 use toml::{Table, Value};
 
-use crate::audit::{Line, Recalled};
-use crate::cli::explain::account::Account;
+use super::Story;
+use crate::cli::written_toml::inline;
 use crate::policy::Caller;
 
-/// The case: that the request is decided as the account says.
-pub(super) fn toml(line: &Line<'_>, recalled: &Recalled, account: &Account<'_>) -> String {
+/// The case: that the request is decided as it was. Where it could not tell a policy that decides so from
+/// another, why there is none.
+pub(super) fn toml(story: &Story<'_>) -> Result<String, String> {
+    let Story { line, recalled, account, settled, agrees, .. } = story;
+    if let Some(settled) = settled {
+        return Err(format!("{} So a case could not hold, whatever the policy.", settled.why));
+    }
+    if !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject {
+        return Err(
+            "The record keeps path, address or subject only in part (`[log]`), so a case would be about another request."
+                .to_owned(),
+        );
+    }
     let mut request = Table::new();
     let mut put = |key: &str, value: Value| drop(request.insert(key.to_owned(), value));
     put("method", recalled.method.as_str().into());
@@ -51,20 +62,38 @@ pub(super) fn toml(line: &Line<'_>, recalled: &Recalled, account: &Account<'_>) 
         case.insert("identity".to_owned(), identity.into());
     }
     let mut expect = Table::new();
-    let denial = account.denial();
-    let outcome = if denial.is_some() { "deny" } else { "allow" };
-    expect.insert("outcome".to_owned(), outcome.into());
-    expect.insert("rule".to_owned(), account.name(account.decision.rule()).to_owned().into());
-    if let Some(denial) = denial {
-        expect.insert("reason".to_owned(), denial.reason.info().code.into());
+    let mut out = String::new();
+    if *agrees {
+        let denial = account.denial();
+        let outcome = if denial.is_some() { "deny" } else { "allow" };
+        expect.insert("outcome".to_owned(), outcome.into());
+        expect.insert("rule".to_owned(), account.name(account.decision.rule()).to_owned().into());
+        if let Some(denial) = denial {
+            expect.insert("reason".to_owned(), denial.reason.info().code.into());
+        }
+    } else {
+        // The files decide otherwise than the policy of then: the case says what was, and so fails with them.
+        let outcome = if &*line.decision == "deny" { "deny" } else { "allow" };
+        expect.insert("outcome".to_owned(), outcome.into());
+        if account.policy().rules.by_name(&line.rule).is_some() && &*line.decision != "error" {
+            expect.insert("rule".to_owned(), line.rule.to_string().into());
+        }
+        if let Some(reason) = line.reason.as_ref().filter(|_| &*line.decision == "deny") {
+            expect.insert("reason".to_owned(), reason.to_string().into());
+        }
+        let now = if account.denial().is_some() { "refused" } else { "allowed" };
+        let rule = account.name(account.decision.rule());
+        out.push_str(&format!(
+            "# As it was decided then. The files as they are now: {now} by {rule}, so it fails.\n"
+        ));
     }
     case.insert("expect".to_owned(), expect.into());
-    let mut out = String::from("[[case]]\n");
+    out.push_str("[[case]]\n");
     // Inline tables, so that the case can be put between others.
     for (key, value) in case {
-        out.push_str(&format!("{key} = {value}\n"));
+        out.push_str(&format!("{key} = {}\n", inline(&value)));
     }
-    out
+    Ok(out)
 }
 
 fn date(at: jiff::Timestamp) -> Option<Value> {

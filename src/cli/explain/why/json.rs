@@ -4,12 +4,15 @@
 //! | --- | --- |
 //! | `record` | the record as it stands in the log |
 //! | `judged_by` | the policy of the trail: `kept`, `files`, or `other` if that of then is not to be had |
-//! | `agrees` | whether the trail comes to the recorded decision |
+//! | `agrees` | whether the trail comes to the recorded decision by itself |
+//! | `as_recorded` | why it cannot, where `explained` was given the recorded decision |
+//! | `bans` | the bans of the address that are still in force, where one refused |
 //! | `change` | the last change before it that may be the cause |
+//! | `refused_since` | the oldest policy that refused it, where no change is the cause; `since_the_first`: there was none before |
 //! | `hour` | how much the same rule refused around then |
 //! | `conclusion` | what follows from that |
 //! | `explained` | as `explain --format json` |
-//! | `case` | a case for `portcullis test`, as TOML |
+//! | `case` | a case for `portcullis test`, as TOML; null with the cause in `no_case` |
 
 use serde_json::{Value, json};
 
@@ -21,6 +24,7 @@ pub(super) fn document(story: &Story<'_>) -> Value {
     let line = story.line;
     let text =
         |raw: &serde_json::value::RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
+    let case = case::toml(story);
     json!({
         "record": {
             "ts": &*line.ts,
@@ -32,6 +36,7 @@ pub(super) fn document(story: &Story<'_>) -> Value {
             "rule_at": line.rule_at.as_deref(),
             "rule_changed": line.rule_changed.as_deref(),
             "reason": line.reason.as_deref(),
+            "until": line.until.as_deref(),
             "status": line.status,
             "policy": format!("{}-{}", line.policy.generation, &*line.policy.hash),
             "method": &*line.method,
@@ -48,10 +53,16 @@ pub(super) fn document(story: &Story<'_>) -> Value {
             JudgedBy::Other => "other",
         },
         "agrees": story.agrees,
+        "as_recorded": story.settled.as_ref().map(|settled| &settled.why),
+        "bans": story.bans,
         "change": story.change,
+        "refused_since": story.since.as_ref().map(|(kept, ever)| json!({
+            "policy": kept.policy, "at": kept.at, "since_the_first": ever,
+        })),
         "hour": story.hour,
         "conclusion": story.hour.as_ref().map(|hour| hour.conclusion()),
         "explained": explained::document(story.account),
-        "case": case::toml(line, story.recalled, story.account),
+        "case": case.as_ref().ok(),
+        "no_case": case.as_ref().err(),
     })
 }

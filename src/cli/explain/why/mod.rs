@@ -4,9 +4,10 @@
 //! where it is kept, from what the record tells of the request; where that is not enough to come to the
 //! same decision, it is said.
 
+mod bans;
 mod case;
 mod change;
-mod hour;
+pub(super) mod hour;
 mod json;
 mod text;
 
@@ -14,19 +15,21 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use self::change::ChangeFound;
+use self::bans::BanSeen;
+use self::change::{ChangeFound, Kept, Says, Since};
 use self::hour::Hour;
 use super::account::Account;
 use super::asked::Asked;
 use super::recorded;
+use super::settled::{Settled, unknowable};
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
-use crate::cli::layout::printable;
 use crate::cli::policies::{self, Past};
 use crate::cli::reply::{Exit, Reply};
+use crate::cli::request::world;
 use crate::cli::{Common, Format, records};
 use crate::config::Setup;
-use crate::decision::{Outcome, RuleRef, Version};
+use crate::decision::{Builtin, Outcome, RuleRef, Stage, Version};
 use crate::facts::Identity;
 
 /// Tell why a request was decided as it was, and what would help.
@@ -57,10 +60,16 @@ struct Story<'a> {
     account: &'a Account<'a>,
     /// By which policy the trail was made: the one of then, or another.
     judged_by: JudgedBy,
-    /// Whether the trail comes to the recorded decision.
+    /// Whether the trail comes to the recorded decision by itself.
     agrees: bool,
+    /// What was taken from the record, where it does not.
+    settled: Option<Settled>,
+    /// The bans of the address, where one refused.
+    bans: Vec<BanSeen>,
     hour: Option<Hour>,
     change: Option<ChangeFound>,
+    /// Since when it is refused, where no change that is kept is the cause: and whether it ever was.
+    since: Option<(Kept, bool)>,
 }
 
 /// The policy that a trail was made by.
@@ -83,21 +92,26 @@ pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
 
 fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let id = args.id.trim().trim_start_matches("urn:uuid:");
-    let (record, source) = records::find(id, args.log.as_deref(), &args.whom, common)?;
-    let unreadable =
-        || Reply::failure(Exit::Internal, format!("the record of `{}` cannot be read", printable(id)));
-    let line = Line::read(&record).ok_or_else(unreadable)?;
+    let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
+    let line = record.read()?;
     let past = Past::of(common).unwrap_or_default();
     let (setup, judged_by) = policy(line.policy(), &past, common)?;
-    let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(unreadable)?;
-    let account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let (asked, recalled) =
+        recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
+    let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let same = judged_by != JudgedBy::Other;
+    let (agrees, settled) = account.held_to(&line, same);
     let now = Timestamp::now();
-    let hour = hour::look(&source, &line, recalled.now, now).ok();
+    let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
+    let (change, since) = changed(&past, &line, &account, &asked, &recalled);
     let story = Story {
-        change: changed(&past, &line, &account, &asked, &recalled),
+        change,
+        since,
+        bans: bans::look(&record.source, &past, &line, &recalled),
         line: &line,
         recalled: &recalled,
-        agrees: agrees(&line, &account),
+        agrees,
+        settled,
         account: &account,
         judged_by,
         hour: hour.filter(|_| &*line.decision != "allow"),
@@ -119,33 +133,55 @@ fn policy(version: Option<Version>, past: &Past, common: &Common) -> Result<(Set
     Ok((setup, if same { JudgedBy::Files } else { JudgedBy::Other }))
 }
 
-/// Whether the trail came to what was recorded.
-fn agrees(line: &Line<'_>, account: &Account<'_>) -> bool {
-    let rule = account.name(account.decision.rule());
-    match (&account.decision.outcome, &*line.decision) {
-        // That the upstream failed is no decision, and it failed only those that may pass.
-        (Outcome::Allow(_), "error") => true,
-        (Outcome::Allow(_), "allow") | (Outcome::Deny(_), "deny") => *line.rule == *rule,
-        _ => false,
-    }
-}
-
 fn changed(
     past: &Past,
     line: &Line<'_>,
     account: &Account<'_>,
     asked: &Asked,
     recalled: &Recalled,
-) -> Option<ChangeFound> {
+) -> (Option<ChangeFound>, Option<(Kept, bool)>) {
     let mut roles: Vec<&str> = asked.roles.iter().map(String::as_str).collect();
-    if matches!(account.identity, Some(Identity::Valid(_))) {
-        roles.push("authenticated");
+    if let Some(Identity::Valid(who)) = &account.identity {
+        let policy = account.policy();
+        roles = who.roles.iter().map(|role| policy.roles.name(role)).collect();
     }
     roles.push("anyone");
     let segments: Vec<&str> = account.admitted.target.segments().collect();
+    let (method, at) = (recalled.method.as_str(), recalled.now);
+    // A rule that is built in has no text that could change, so the policies themselves are asked. Of what
+    // no record holds, they would know no better.
+    let ask = &*line.decision == "deny" && Builtin::by_name(&line.rule).is_some();
+    if ask
+        && unknowable(line).is_none()
+        && let Some(decided) = line.policy()
+    {
+        let place = |stage: Stage| Stage::ALL.iter().position(|other| *other == stage);
+        let refused = account.denial().map(|denial| denial.stage);
+        let says = |setup: &Setup| {
+            let sample = asked.request.clone().sample(&setup.policy, at, asked.caller.clone());
+            let decision = setup.policy.decide(&sample, &world(setup), None);
+            let rule = setup.policy.rules.name(decision.rule()).to_owned();
+            match decision.outcome {
+                Outcome::Allow(_) => Says::Allowed(rule),
+                Outcome::Deny(denial) if place(denial.stage) > refused.and_then(place) => Says::Further(rule),
+                Outcome::Deny(_) => Says::Refused,
+            }
+        };
+        let kind = match refused {
+            Some(Stage::Route) => "route ",
+            Some(Stage::Authn) => "authn",
+            _ => "",
+        };
+        return match change::ask(past, decided, at, method, &segments, &roles, kind, says) {
+            Some(Since::Change(change)) => (Some(*change), None),
+            Some(Since::Ever(kept)) => (None, Some((kept, true))),
+            Some(Since::AtLeast(kept)) => (None, Some((kept, false))),
+            None => (None, None),
+        };
+    }
     // What was taken from a role is the cause of a refusal for want of a grant, and of no other.
     let roles = if line.rule.starts_with("rbac/") { roles } else { Vec::new() };
-    change::look(past, &line.rule, recalled.method.as_str(), &segments, &roles, recalled.now)
+    (change::look(past, &line.rule, method, &segments, &roles, at), None)
 }
 
 impl Story<'_> {

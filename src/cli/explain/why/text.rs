@@ -3,11 +3,11 @@
 
 use super::super::text as explained;
 use super::super::written;
-use super::{JudgedBy, Story, case};
+use super::{Story, case};
 use crate::cli::Common;
 use crate::cli::layout::{fill, list, printable};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
-use crate::decision::{Reason, RuleRef};
+use crate::decision::{Builtin, Reason, RuleRef};
 
 /// The whole story, or with `--quiet` its beginning.
 pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
@@ -21,27 +21,46 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
     out.push_str(&help(story));
     out.push_str(&heading("The decision, step by step"));
     out.push_str(&fill("  ", &format!("This is {}.", story.judged())));
-    if !story.agrees {
-        let because = match story.judged_by {
-            JudgedBy::Kept | JudgedBy::Files => "the record does not tell everything that was looked at.",
-            JudgedBy::Other => {
-                "the files have changed since, or the record does not tell everything that was looked at. With `[server] state_dir` the policies that decided are kept."
-            }
-        };
-        let text = format!(
-            "It comes to another decision than the record, which says {} by {}: {because}",
-            &*story.line.decision,
-            printable(&story.line.rule)
-        );
-        out.push_str(&fill(&format!("  {} ", styled(WARN, "Mind:")), &text));
+    let recorded =
+        format!("the record, which says {} by {}", told(&story.line.decision), printable(&story.line.rule));
+    match (&story.settled, story.agrees) {
+        (_, true) => {}
+        (Some(settled), false) => {
+            let text = format!(
+                "{} So the decision is taken from {recorded}: what follows is what was recorded.",
+                printable(&settled.why)
+            );
+            out.push_str(&fill(&format!("  {} ", styled(WARN, "Mind:")), &text));
+        }
+        (None, false) => {
+            let text = format!(
+                "It comes to another decision than {recorded}: the files have changed since, or the record does not tell everything that was looked at. With `[server] state_dir` the policies that decided are kept."
+            );
+            out.push_str(&fill(&format!("  {} ", styled(WARN, "Mind:")), &text));
+        }
     }
     out.push('\n');
     out.push_str(&explained::render(story.account, common));
     out.push_str(&heading("A case for `portcullis test`"));
-    for line in case::toml(story.line, story.recalled, story.account).lines() {
-        out.push_str(&format!("  {}\n", printable(line)));
+    match case::toml(story) {
+        Ok(case) => {
+            for line in case.lines() {
+                out.push_str(&format!("  {}\n", printable(line)));
+            }
+        }
+        Err(why) => out.push_str(&fill("  None: ", &printable(&why))),
     }
     out
+}
+
+/// A recorded decision in words.
+fn told(decision: &str) -> std::borrow::Cow<'_, str> {
+    match decision {
+        "allow" => "allowed".into(),
+        "deny" => "refused".into(),
+        "error" => "failed".into(),
+        other => printable(other),
+    }
 }
 
 fn heading(words: &str) -> String {
@@ -95,6 +114,9 @@ fn cause(story: &Story<'_>) -> String {
             change.policy
         );
         out.push_str(&fill("  ", &text));
+        if let Some(before) = &change.before {
+            out.push_str(&fill("  - ", &format!("the policy before it {}", printable(before))));
+        }
         for rule in &change.rules {
             let because: Vec<&str> = rule.because.iter().map(|name| &**name).collect();
             let because = match because.is_empty() {
@@ -102,6 +124,9 @@ fn cause(story: &Story<'_>) -> String {
                 false => format!(" ({})", list(&because, " and ")),
             };
             out.push_str(&fill("  - ", &format!("{} was {}{because}", printable(&rule.rule), rule.change)));
+        }
+        for line in &change.definitions {
+            out.push_str(&fill("  - ", &format!("{} was {}", printable(&line.name), line.change)));
         }
         for cell in &change.lost {
             let rules: Vec<&str> = cell.rules.iter().map(|rule| &**rule).collect();
@@ -118,6 +143,19 @@ fn cause(story: &Story<'_>) -> String {
             "    ",
             &styled(FAINT, format!("`portcullis history {}` shows all of it", generation(&change.policy))),
         ));
+    }
+    if let Some((kept, ever)) = &story.since {
+        let text = match ever {
+            true => format!(
+                "No change: every policy that is kept refused this, since {} of {:.0}, the first.",
+                kept.policy, kept.at
+            ),
+            false => format!(
+                "No change that is known: the policies refused this at least since {} of {:.0}; those before were not asked.",
+                kept.policy, kept.at
+            ),
+        };
+        out.push_str(&fill("  ", &text));
     }
     let reason = story.line.reason.as_ref().and_then(|reason| reason.parse::<Reason>().ok());
     if let Some(info) = reason.map(Reason::info) {
@@ -137,9 +175,17 @@ fn generation(policy: &str) -> &str {
 fn around(story: &Story<'_>) -> String {
     let Some(hour) = &story.hour else { return String::new() };
     let mut out = heading("Who else");
-    let text = format!("From {:.0} to {:.0} the same rule refused {}.", hour.from, hour.to, hour.words());
+    let of = hour.resource.as_ref().map(|resource| format!(", of {resource},")).unwrap_or_default();
+    let rule = printable(&story.line.rule);
+    let text = format!("From {:.0} to {:.0}{of} {rule} refused {}.", hour.from, hour.to, hour.words());
     out.push_str(&fill("  ", &text));
     out.push_str(&fill("  ", hour.conclusion()));
+    if let Some(elsewhere) = hour.elsewhere() {
+        out.push_str(&fill("  ", &elsewhere));
+    }
+    if let Some(gap) = &hour.gap {
+        out.push_str(&fill(&format!("  {} ", styled(WARN, "Mind:")), &format!("{}.", printable(gap))));
+    }
     out
 }
 
@@ -166,6 +212,12 @@ fn rule(story: &Story<'_>) -> String {
         }
     }
     let changed = match (&story.line.rule_changed, story.rule()) {
+        (Some(at), Some(RuleRef::Builtin(_))) => {
+            format!(
+                "What it lacks a grant for was last taken from a role of the caller at {}.",
+                printable(at)
+            )
+        }
         (Some(at), _) => format!("It last changed at {}.", printable(at)),
         (None, Some(RuleRef::Builtin(_))) => return out,
         (None, _) => "Nothing is known of its last change.".to_owned(),
@@ -178,15 +230,20 @@ fn rule(story: &Story<'_>) -> String {
 fn help(story: &Story<'_>) -> String {
     let account = story.account;
     let Some(denial) = account.denial() else { return String::new() };
+    let banned = denial.rule == Builtin::Banned.into();
     let mut out = heading("For how long, and whom to ask");
     let text = match (denial.until, denial.temporary()) {
         (Some(until), _) => format!("It ends by itself at {until}."),
+        (None, true) if banned => "It ends by itself, with the ban.".to_owned(),
         (None, true) => "The same request may pass later without a change.".to_owned(),
         (None, false) => {
             "It stays so until somebody changes the policy, the roles or the request.".to_owned()
         }
     };
     out.push_str(&fill("  ", &text));
+    if banned {
+        out.push_str(&ban(story));
+    }
     let rule = account
         .info(denial.rule)
         .or_else(|| account.nearest.first().map(|near| account.policy().rules.get(near.rule)));
@@ -196,10 +253,38 @@ fn help(story: &Story<'_>) -> String {
         None => "Neither the rule nor `[contact]` says whom to ask.".to_owned(),
     };
     out.push_str(&fill("  ", &contact));
+    if banned {
+        return out;
+    }
     if story.recalled.has_path {
         let id = printable(&story.line.request_id);
         let text = format!(
             "`portcullis suggest {id}` shows the narrowest change of the policy that would let it pass."
+        );
+        out.push_str(&fill("  ", &text));
+    }
+    out
+}
+
+/// The bans that refused, and how they are ended.
+fn ban(story: &Story<'_>) -> String {
+    let mut out = String::new();
+    for ban in &story.bans {
+        let reason = match ban.reason.is_empty() {
+            true => String::new(),
+            false => format!(": {}", printable(&ban.reason)),
+        };
+        let (who, by) = (printable(&ban.address), printable(&ban.by));
+        let text = format!(
+            "{who} is banned until {:.0} by {by}{reason}. `portcullis unban {who}` ends it now; it is temporary in any case.",
+            ban.until
+        );
+        out.push_str(&fill("  ", &text));
+    }
+    if story.bans.is_empty() {
+        let ip = printable(&story.line.client.ip);
+        let text = format!(
+            "Who banned it and why is not in the record, and the book of bans at hand has none of this address any more: it ended, was lifted, or is kept elsewhere. `portcullis ban --list` asks the gateway; `portcullis unban {ip}` ends one."
         );
         out.push_str(&fill("  ", &text));
     }

@@ -51,7 +51,7 @@ impl Rbac {
     }
 
     /// What the rules are about.
-    pub(in crate::policy) fn each_scope(&self) -> impl Iterator<Item = (Written, &Scope)> {
+    pub(crate) fn each_scope(&self) -> impl Iterator<Item = (Written, &Scope)> {
         self.rules.iter().zip(&self.scopes).map(|(rule, scope)| (rule.written, scope))
     }
 

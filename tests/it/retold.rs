@@ -1,0 +1,295 @@
+//! What `why` and the API tell of a decision is what was recorded: also of what no record holds, such as a
+//! ban or the text that a WAF rule matched, and also of clients behind proxies.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::command::{Bench, Ran};
+use crate::support::{Gateway, get_local, request, wait_until};
+
+const CONFIG: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+state_dir = "state"
+trusted_proxies = ["127.0.0.1"]
+[upstream.demo]
+servers = ["builtin:echo"]
+[[route]]
+id = "all"
+path = "/{*rest}"
+upstream = "demo"
+[[route]]
+id = "orders"
+path = "/orders/{id}"
+upstream = "demo"
+[[authn.api_key]]
+id = "batch"
+header = "x-api-key"
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+roles = ["reader"]
+[[ip.rule]]
+id = "office"
+path = "/office"
+allow = ["192.0.2.0/24"]
+[rbac.role.reader]
+[rbac.role.writer]
+[[rbac.grant]]
+id = "team"
+roles = ["anyone"]
+path = "/team"
+when = "header.x-team == 'blue'"
+[[rbac.grant]]
+id = "open"
+roles = ["anyone"]
+paths = ["/office", "/search", "/open"]
+[[rbac.grant]]
+id = "orders"
+roles = ["writer"]
+path = "/orders/{id}"
+[[waf.rule]]
+id = "no-x"
+score = 4
+targets = ["query"]
+match = { contains = "xxx" }
+[[waf.rule]]
+id = "no-y"
+score = 3
+targets = ["query"]
+match = { contains = "yyy" }
+"#;
+
+/// The id of a request that gets this status.
+fn ask(gateway: &Gateway, path: &str, fields: &[(&str, &str)], status: u16) -> String {
+    let answer = request(gateway.address, "GET", path, fields, b"");
+    assert_eq!(answer.status, status, "{path}");
+    answer.header("x-request-id").expect("an id").to_owned()
+}
+
+fn about(gateway: &Gateway, id: &str) -> Value {
+    let admin = gateway.admin.expect("an admin listener");
+    wait_until(|| {
+        let answer = get_local(admin, &format!("/api/decisions/{id}"));
+        (answer.status == 200).then(|| answer.json()["about"].clone())
+    })
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Ran {
+    let bench = Bench::new();
+    let mut command = bench.command(arguments);
+    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
+}
+
+fn words(ran: &Ran) -> String {
+    ran.out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_api_judges_again_by_all_that_the_record_holds() {
+    let gateway = Gateway::start(CONFIG);
+    for (path, field, status) in [
+        ("/office", ("x-forwarded-for", "203.0.113.9"), 403),
+        ("/office", ("x-forwarded-for", "192.0.2.7"), 200),
+        ("/team", ("x-team", "blue"), 200),
+        ("/team", ("x-team", "red"), 401),
+    ] {
+        let id = ask(&gateway, path, &[field], status);
+        let about = about(&gateway, &id);
+        assert_eq!(about["same_decision"], true, "{path} {field:?}: {about}");
+        assert_eq!(about["as_recorded"], Value::Null);
+        // And as `why` does.
+        let told = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+        assert_eq!(told["agrees"], true);
+        for part in ["client", "decision", "rule", "stages", "identity"] {
+            assert_eq!(told["explained"][part], about["again"][part], "{path} {field:?}");
+        }
+        if path == "/office" {
+            assert_eq!(about["again"]["client"]["ip"], field.1);
+            assert_eq!(about["again"]["client"]["peer"], "127.0.0.1");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
+    let gateway = Gateway::start(CONFIG);
+    let id = ask(&gateway, "/search?q=xxxyyy", &[], 403);
+    let ran = command(gateway.folder(), &["why", &id]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    let text = words(&ran);
+    for wanted in [
+        "looked at text of the request that no record keeps",
+        "what follows is what was recorded",
+        "waf REFUSED",
+        "WAF matches (score 7 of 5)",
+        "waf/no-x on query:q +4",
+        "waf/no-y on query:q +3",
+        "[[waf.exclude]]",
+        &format!("portcullis suggest {id}"),
+        "None: The rules of the WAF looked at text",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {}", ran.show());
+    }
+    for unwanted in ["Allowed:", "[[case]]", "outcome = \"allow\""] {
+        assert!(!text.contains(unwanted), "{unwanted}: {}", ran.show());
+    }
+    let told = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!((&told["agrees"], &told["case"]), (&false.into(), &Value::Null));
+    assert_eq!(told["explained"]["decision"], "deny");
+    assert_eq!(told["explained"]["waf"]["threshold"], 5);
+    let about = about(&gateway, &id);
+    assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
+    assert!(about["as_recorded"].as_str().is_some_and(|why| why.contains("WAF")), "{about}");
+}
+
+#[test]
+fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
+    let gateway = Gateway::start(&format!(
+        "{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n"
+    ));
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    let run = |arguments: &[&str]| command(gateway.folder(), &[arguments, &["--admin", &admin]].concat());
+    assert_eq!(run(&["ban", "203.0.113.0/24", "--for", "1h", "--reason", "scans"]).code, 0);
+    let id = ask(&gateway, "/open", &[("x-forwarded-for", "203.0.113.9")], 403);
+    let record = gateway.records(1).pop().expect("one");
+    let until = record["until"].as_str().expect("the end of the ban").to_owned();
+    for arguments in [&["why", &id][..], &["why", &id, "--admin", &admin]] {
+        let ran = command(gateway.folder(), arguments);
+        let text = words(&ran);
+        for wanted in [
+            "A ban is no part of the policy",
+            "ip REFUSED",
+            &format!("It ends by itself at {until}"),
+            "203.0.113.0/24 is banned until",
+            "by alice, from 127.0.0.1: scans",
+            "`portcullis unban 203.0.113.0/24` ends it now",
+            "None: A ban is no part of the policy",
+        ] {
+            assert!(text.contains(wanted) || wanted.starts_with("by alice"), "{wanted}: {}", ran.show());
+        }
+        for unwanted in ["Allowed:", "[[case]]", "portcullis suggest"] {
+            assert!(!text.contains(unwanted), "{unwanted}: {}", ran.show());
+        }
+        assert!(text.contains("scans"), "{}", ran.show());
+    }
+    // What lets it pass is no entry of the policy.
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    assert!(
+        words(&ran).contains("no part of the policy") && words(&ran).contains("portcullis unban"),
+        "{}",
+        ran.show()
+    );
+    // When the ban is gone, the record still says that there was one.
+    assert_eq!(run(&["unban", "203.0.113.0/24"]).code, 0);
+    let ran = command(gateway.folder(), &["why", &id]);
+    let text = words(&ran);
+    assert!(text.contains("ip REFUSED") && text.contains("it ended, was lifted"), "{}", ran.show());
+    let about = about(&gateway, &id);
+    assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
+}
+
+#[test]
+fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
+    let gateway = Gateway::start(CONFIG);
+    let id = ask(&gateway, "/open", &[("x-api-key", "wrong")], 401);
+    let ran = command(gateway.folder(), &["why", &id]);
+    let text = words(&ran);
+    assert!(text.contains("authn REFUSED") && text.contains("is not kept."), "{}", ran.show());
+    assert!(!text.contains("Allowed:") && !text.contains("[[case]]"), "{}", ran.show());
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert!(ran.code == 1 && words(&ran).contains("makes this credential valid"), "{}", ran.show());
+}
+
+#[test]
+fn where_no_grant_is_the_remedy_what_is_one_is_said() {
+    let gateway = Gateway::start(CONFIG);
+    for (path, fields, status, wanted) in [
+        ("/a%2fb", &[][..], 400, "`accept = [\"encoded-slash\"]`"),
+        ("/a%zz", &[], 400, "The request itself is at fault"),
+        (
+            "/open",
+            &[("authorization", "Bearer x")],
+            401,
+            "No entry of the policy makes this credential valid",
+        ),
+    ] {
+        let id = ask(&gateway, path, fields, status);
+        let ran = command(gateway.folder(), &["suggest", &id]);
+        assert!(ran.code == 1 && words(&ran).contains(wanted), "{}", ran.show());
+        assert!(!words(&ran).contains("rbac.grant"), "{}", ran.show());
+    }
+}
+
+#[test]
+fn a_case_of_another_policy_expects_what_was_and_says_that_it_fails() {
+    let gateway = Gateway::start(&CONFIG.replace("state_dir = \"state\"\n", ""));
+    let id = ask(&gateway, "/orders/7", &[("x-api-key", "abc")], 403);
+    // The files let it pass now, and there is no history.
+    let text = std::fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
+    let fresh = text.replace("roles = [\"writer\"]", "roles = [\"reader\"]");
+    let bench = Bench::new();
+    bench.write("portcullis.toml", &fresh);
+    let log = gateway.folder().join("decisions.jsonl");
+    let told = bench.run(&["why", &id, "--log", log.to_str().expect("UTF-8"), "--format", "json"]).json();
+    let case = told["case"].as_str().expect("a case");
+    assert!(case.contains("outcome = \"deny\"") && case.contains("so it fails"), "{case}");
+    bench.write("cases.toml", case);
+    assert_eq!(bench.run(&["test", "cases.toml"]).code, 1, "{case}");
+    bench.write("portcullis.toml", &text);
+    let tested = bench.run(&["test", "cases.toml"]);
+    assert_eq!(tested.code, 0, "{}\n{case}", tested.show());
+}
+
+#[test]
+fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
+    let gateway = Gateway::start(CONFIG);
+    let key = ("x-api-key", "abc");
+    let id = ask(&gateway, "/orders/7", &[key], 403);
+    ask(&gateway, "/orders/8", &[key], 403);
+    // Scanners, all over.
+    for path in ["/wp-login.php", "/.env", "/a/b/c"] {
+        ask(&gateway, path, &[("x-forwarded-for", "203.0.113.9")], 401);
+    }
+    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let hour = &found["hour"];
+    assert_eq!((&hour["refused"], &hour["subjects"], &hour["elsewhere"]), (&2.into(), &1.into(), &3.into()));
+    assert_eq!(hour["resource"], "/orders/{id} of the route orders");
+    assert_eq!(found["conclusion"], "All by the same caller, so it is about who asks.");
+    assert_eq!(about(&gateway, &id)["others"]["refused"], 2);
+    let ran = command(gateway.folder(), &["why", &id]);
+    assert!(words(&ran).contains("It refused 3 requests of 1 other resource as well"), "{}", ran.show());
+    // The same of others' requests for it: the resource.
+    ask(&gateway, "/orders/9", &[("x-forwarded-for", "203.0.113.9")], 401);
+    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!(found["hour"]["addresses"], 2);
+    assert!(found["conclusion"].as_str().is_some_and(|text| text.contains("what they ask for")), "{found}");
+}
+
+#[test]
+fn the_api_counts_what_the_log_holds_and_says_since_when() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("decisions.jsonl");
+    let text = format!("{CONFIG}\n[log]\nsink = {{ file = {:?} }}\n", log.to_str().expect("UTF-8"));
+    let text = text.replace("state_dir = \"state\"\n", "");
+    let first = Gateway::start(&text);
+    for path in ["/orders/7", "/orders/8"] {
+        ask(&first, path, &[("x-api-key", "abc")], 403);
+    }
+    drop(first);
+    // Another process, whose memory has but one.
+    let gateway = Gateway::start(&text);
+    let id = ask(&gateway, "/orders/9", &[("x-api-key", "abc")], 403);
+    assert_eq!(about(&gateway, &id)["others"]["refused"], 3);
+    // Without a file it is what the process remembers, and that is said.
+    let gateway = Gateway::start(
+        &format!("{CONFIG}\n[log]\nsink = \"stdout\"\n").replace("state_dir = \"state\"\n", ""),
+    );
+    let id = ask(&gateway, "/orders/9", &[("x-api-key", "abc")], 403);
+    let about = about(&gateway, &id);
+    let others = &about["others"];
+    assert!(others["gap"].as_str().is_some_and(|gap| gap.contains("remembers")), "{others}");
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    let told = command(gateway.folder(), &["why", &id, "--admin", &admin, "--format", "json"]).json();
+    assert_eq!((&told["hour"]["from"], &told["hour"]["gap"]), (&others["from"], &others["gap"]));
+}

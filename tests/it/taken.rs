@@ -1,0 +1,134 @@
+//! What a refusal by a built-in rule says of its last change: the policy that took away what is asked for.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::command::{Bench, Ran};
+use crate::support::{Gateway, get, request, wait_until};
+
+fn config(grants: &str) -> String {
+    format!(
+        r#"
+[server]
+listen = ["127.0.0.1:0"]
+state_dir = "state"
+[upstream.demo]
+servers = ["builtin:echo"]
+[[disclosure]]
+level = "full"
+[[authn.api_key]]
+id = "batch"
+header = "x-api-key"
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+roles = ["reader"]
+[rbac.role.reader]
+[rbac.role.writer]
+[[rbac.grant]]
+id = "open"
+roles = ["anyone"]
+path = "/open"
+{grants}
+"#
+    )
+}
+
+const ROUTE: &str = "[[route]]\nid = \"all\"\npath = \"/{*rest}\"\nupstream = \"demo\"\n";
+
+fn grant(id: &str, rest: &str) -> String {
+    format!("[[rbac.grant]]\nid = \"{id}\"\n{rest}\n")
+}
+
+fn become_generation(gateway: &Gateway, config: &str, wanted: u64) {
+    gateway.write_config(config);
+    wait_until(|| {
+        let answer = get(gateway.address, "/open");
+        answer.header("x-portcullis-policy")?.starts_with(&format!("{wanted}-")).then_some(())
+    });
+}
+
+/// The body of a refusal, and the id.
+fn refused(gateway: &Gateway, method: &str, path: &str) -> (Value, String) {
+    let answer = request(gateway.address, method, path, &[("X-Api-Key", "abc")], b"");
+    assert!(answer.status >= 400, "{path}");
+    (answer.json(), answer.header("x-request-id").expect("an id").to_owned())
+}
+
+fn command(gateway: &Gateway, arguments: &[&str]) -> Ran {
+    let folder: &Path = gateway.folder();
+    let bench = Bench::new();
+    let mut command = bench.command(arguments);
+    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
+}
+
+fn words(ran: &Ran) -> String {
+    ran.out.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_default_deny_names_the_policy_that_took_the_grant() {
+    let orders = grant("orders", "roles = [\"reader\"]\npath = \"/orders/{id}\"");
+    let files = grant("files", "roles = [\"writer\"]\npath = \"/files/{id}\"");
+    let gateway = Gateway::start(&config(&format!("{ROUTE}{orders}{files}")));
+    // Refused since the first: nothing is known of a change.
+    let (body, id) = refused(&gateway, "GET", "/files/7");
+    assert_eq!(body["rule_changed"], Value::Null);
+    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    assert_eq!((&told["change"], &told["refused_since"]["since_the_first"]), (&Value::Null, &true.into()));
+    // The second takes what the reader may do but read; the third is about something else.
+    let reading = grant("orders", "roles = [\"reader\"]\nmethods = [\"GET\"]\npath = \"/orders/{id}\"");
+    become_generation(&gateway, &config(&format!("{ROUTE}{reading}{files}")), 2);
+    let other = grant("more", "roles = [\"writer\"]\npath = \"/more\"");
+    become_generation(&gateway, &config(&format!("{ROUTE}{reading}{files}{other}")), 3);
+    let (body, id) = refused(&gateway, "DELETE", "/orders/7");
+    assert_eq!(body["rule"], "rbac/default-deny");
+    let changed = body["changed_in"].as_str().expect("a change");
+    assert!(changed.starts_with("1-") && changed.contains("→2-"), "{changed}");
+    let record = gateway.records(1).into_iter().find(|record| record["request_id"] == *id).expect("recorded");
+    let at = record["rule_changed"].as_str().expect("a time").trim_end_matches('Z');
+    assert!(body["rule_changed"].as_str().is_some_and(|full| full.starts_with(at)), "{body} {record}");
+    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    let change = &told["change"];
+    assert!(change["policy"].as_str().is_some_and(|policy| policy.starts_with("2-")), "{change}");
+    assert_eq!(
+        (&change["allowed_by"], &change["lost"][0]["role"]),
+        (&"rbac/orders".into(), &"reader".into())
+    );
+    let ran = command(&gateway, &["why", &id]);
+    for text in ["the policy before it let this request pass, by rbac/orders", "was last taken from a role"] {
+        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+    }
+    // What the others were refused before is as it was.
+    let (body, _) = refused(&gateway, "GET", "/files/7");
+    assert_eq!(body["rule_changed"], Value::Null);
+    // A process that is started anew knows it from the history.
+    let (body, _) = refused(&gateway, "DELETE", "/orders/8");
+    drop(gateway);
+    assert!(body["changed_in"].as_str().is_some_and(|text| text.contains("→2-")));
+}
+
+#[test]
+fn why_asks_the_policies_where_the_record_cannot_say() {
+    let gateway = Gateway::start(&config(ROUTE));
+    let only = "[[route]]\nid = \"all\"\npath = \"/open\"\nupstream = \"demo\"\n";
+    let all = grant("all", "roles = [\"reader\"]\npath = \"/{*rest}\"");
+    become_generation(&gateway, &config(&format!("{ROUTE}{all}")), 2);
+    become_generation(&gateway, &config(&format!("{only}{all}")), 3);
+    let (body, id) = refused(&gateway, "GET", "/orders/7");
+    assert_eq!((&body["rule"], &body["rule_changed"]), (&"route/none".into(), &Value::Null));
+    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    assert!(told["change"]["policy"].as_str().is_some_and(|policy| policy.starts_with("3-")), "{told}");
+    // Nobody was identified where nothing is served.
+    assert_eq!(told["change"]["before"], "let this request come as far as rbac/default-deny", "{told}");
+    assert_eq!(told["change"]["definitions"][0]["name"], "route all");
+    // Somebody else's grant, which went, is no cause of this refusal: the history has a lost cell, and no
+    // policy let this request pass.
+    let subject = grant("somebody", "subjects = [\"alice\"]\npath = \"/hers\"");
+    become_generation(&gateway, &config(&format!("{ROUTE}{subject}")), 4);
+    become_generation(&gateway, &config(ROUTE), 5);
+    let (_, id) = refused(&gateway, "PUT", "/hers");
+    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    // The third and the second had a grant of everything, by which it passed where a route was.
+    assert_eq!(told["change"]["allowed_by"], "rbac/all", "{told}");
+    assert!(told["change"]["policy"].as_str().is_some_and(|policy| policy.starts_with("3-")), "{told}");
+}
