@@ -107,6 +107,10 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let span = super::spans::begin(context, &parts.headers);
     let verbose = installed.snapshot.verbose.as_ref();
     let trace = verbose.and_then(|verbose| verbose.begin(policy, &admitted, now));
+    let progress = match policy.waf.remembers() {
+        true => Progress::remembering(context.collections()),
+        false => Progress::default(),
+    };
     let judged = Judged {
         trace,
         now,
@@ -123,7 +127,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         port: peer.address.port(),
         identity: Identity::Nobody,
         body: Body::Absent,
-        progress: Progress::default(),
+        progress,
         grant: Builtin::DefaultDeny.into(),
         fate: Rc::default(),
         kept: SmallVec::new(),

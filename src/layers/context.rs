@@ -23,7 +23,9 @@ use crate::metrics::{Handles, Metrics};
 use crate::policy::authn::TokenCache;
 use crate::policy::condition::Fact;
 use crate::policy::source::Sources;
+use crate::policy::waf::Memory;
 use crate::policy::{Policy, World};
+use crate::state::Collections;
 use crate::upstream::{Board, Hygiene, Tunnel, Upstreams};
 
 /// A configuration in force: judged by and answered with as a whole. Shared by all threads.
@@ -78,6 +80,8 @@ pub(crate) struct Context {
     pub(crate) keys_wanted: Arc<KeysWanted>,
     /// How many passwords may be checked at once, over all threads.
     pub(crate) passwords: Arc<Semaphore>,
+    /// What rules of the WAF remember from request to request; shared by all threads.
+    collections: Arc<Collections>,
     /// Whether answers ask the client to close its connection.
     pub(crate) draining: Cell<bool>,
     /// Set while a request that panicked is being dropped.
@@ -100,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) keys_wanted: Arc<KeysWanted>,
     /// How many passwords may be checked at once.
     pub(crate) passwords: Arc<Semaphore>,
+    /// What rules of the WAF remember from request to request.
+    pub(crate) collections: Arc<Collections>,
     /// How well the upstreams' servers are.
     pub(crate) board: Arc<Board>,
     /// Where spans go, if they are made.
@@ -221,6 +227,11 @@ impl Snapshot {
 }
 
 impl Context {
+    /// What rules of the WAF remember from request to request.
+    pub(crate) fn collections(&self) -> Arc<dyn Memory> {
+        Arc::<Collections>::clone(&self.collections)
+    }
+
     /// For one thread.
     pub(crate) fn new(shared: &Shared, log: LogHandle) -> Rc<Context> {
         let snapshot = shared.current.load_full();
@@ -236,6 +247,7 @@ impl Context {
             tokens: Arc::clone(&shared.tokens),
             keys_wanted: Arc::clone(&shared.keys_wanted),
             passwords: Arc::clone(&shared.passwords),
+            collections: Arc::clone(&shared.collections),
             draining: Cell::new(false),
             panicked: Cell::new(false),
             #[cfg(feature = "otlp")]
@@ -283,6 +295,7 @@ impl Context {
             )),
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
+            collections: Arc::default(),
             board: Arc::default(),
             #[cfg(feature = "otlp")]
             spans: None,

@@ -136,6 +136,13 @@ pub struct Progress {
     pub waf: waf::Carried,
 }
 
+impl Progress {
+    /// With what the WAF's rules remember of the requests before, and are to remember of this one.
+    pub fn remembering(memory: Arc<dyn waf::Memory>) -> Progress {
+        Progress { waf: waf::Carried::remembering(memory), ..Progress::default() }
+    }
+}
+
 /// The facts that are known before the first gate.
 #[derive(Clone, Debug)]
 pub struct Admitted {

@@ -181,6 +181,7 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
         tokens: Arc::new(TokenCache::new(TOKENS, RandomState::new(), &secret)),
         keys_wanted: Arc::default(),
         passwords: Arc::new(Semaphore::new(threads * 2)),
+        collections: Arc::default(),
         board: installer.board(),
         #[cfg(feature = "otlp")]
         spans: None,

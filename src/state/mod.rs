@@ -5,6 +5,7 @@
 //! configured, so only its owner may read it.
 
 mod bans;
+mod collections;
 mod entry;
 mod history;
 mod lock;
@@ -15,6 +16,7 @@ mod tests;
 mod texts;
 
 pub(crate) use bans::{Ban, BanBook, WIDEST};
+pub use collections::Collections;
 pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };

@@ -186,3 +186,42 @@ fn a_rule_is_explained_in_both_languages_and_a_mistake_is_told_with_its_line() {
     let told = bench.run(&["check"]).show();
     assert!(told.contains("`rules/*.conf` matches no file"), "{told}");
 }
+
+/// Counts what is asked of a path, by who asks: the name in a header stands for an address.
+const COUNTS: &str = "SecAction \"id:10,phase:1,nolog,pass,initcol:ip=%{REQUEST_HEADERS.X-Who},initcol:global=all\"\n\
+    SecRule REQUEST_URI \"@beginsWith /login\" \"id:11,phase:1,nolog,pass,setvar:ip.logins=+1,expirevar:ip.logins=600,\
+    setvar:'ip.last=%{REQUEST_URI}',setvar:global.logins=+1\"\n\
+    SecRule IP:LOGINS \"@gt 3\" \"id:12,phase:1,deny,msg:'too many logins, the last was %{ip.last}'\"\n\
+    SecRule REQUEST_URI \"@beginsWith /logout\" \"id:13,phase:1,nolog,pass,setvar:!ip.logins\"\n\
+    SecRule &IP:/^log/ \"@eq 0\" \"id:14,phase:1,pass,nolog,setvar:tx.none=1\"\n\
+    SecRule GLOBAL:LOGINS \"@ge 9\" \"id:15,phase:1,deny,msg:'too many of all'\"\n";
+
+#[test]
+fn counters_outlive_requests_connections_and_reloads() {
+    let upstream = Upstream::start();
+    let mut gateway = start(&upstream, &[("rules/c.conf", COUNTS)], "");
+    let address = gateway.address;
+    let ask = |who: &str, path: &str| {
+        let answer = request(address, "GET", path, &[("X-Who", who)], b"");
+        (answer.status, answer.rule().to_owned())
+    };
+    for _ in 0..3 {
+        assert_eq!(ask("a", "/login").0, 200);
+    }
+    assert_eq!(ask("a", "/login"), (403, "waf/12".to_owned()));
+    assert_eq!(ask("a", "/elsewhere"), (403, "waf/12".to_owned()), "it is remembered, whatever is asked");
+    assert_eq!(ask("b", "/login").0, 200);
+    // A new program, the same memory.
+    let rules = gateway.folder().join("rules/c.conf");
+    fs::write(&rules, COUNTS.replace("too many of all", "all of them")).expect("written");
+    gateway.signal("HUP");
+    gateway.wait_for("trigger=");
+    assert_eq!(ask("a", "/elsewhere"), (403, "waf/12".to_owned()));
+    assert_eq!(ask("a", "/logout"), (403, "waf/12".to_owned()), "who is refused is not asked further");
+    for count in 2..=3 {
+        assert_eq!(ask("b", "/login").0, 200, "{count}");
+    }
+    assert_eq!(ask("b", "/logout").0, 200);
+    assert_eq!(ask("b", "/login").0, 200, "it begins anew");
+    assert_eq!(ask("c", "/login"), (403, "waf/15".to_owned()));
+}

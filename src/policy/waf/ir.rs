@@ -7,6 +7,7 @@
 //! run; a front end that lowers to one of these gets a diagnostic, never a rule that does less than
 //! it says.
 
+use super::memory::Kept;
 use super::operators::{Argument, OperatorKind};
 use super::targets::{Selector, Target};
 use super::transforms::Transform;
@@ -198,6 +199,22 @@ pub enum Effect {
         name: Template,
         /// What becomes of it.
         change: Change,
+    },
+    /// From here on, a collection is about somebody whom later requests share (`initcol`).
+    Recall {
+        /// The collection.
+        kept: Kept,
+        /// Whom it is about.
+        key: Template,
+    },
+    /// Lets go of a variable after a time (`expirevar`).
+    Expire {
+        /// The collection.
+        kept: Kept,
+        /// The name.
+        name: Template,
+        /// In how many seconds.
+        seconds: Template,
     },
     /// Goes on behind a marker, within the phase (`skipAfter`).
     SkipAfter(Box<str>),

@@ -20,6 +20,7 @@ mod documented;
 pub mod ir;
 mod lints;
 mod matcher;
+mod memory;
 mod needs;
 pub mod operators;
 mod pack;
@@ -47,6 +48,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 pub use self::concerns::{Concerns, RuleReach};
 pub(in crate::policy) use self::lints::lint;
+pub use self::memory::{Kept, Memory, Owner, Remembered, Update};
 pub use self::pack::text as pack_text;
 pub use self::raw::{
     ActionWord, PackWord, RawArgument, RawCondition, RawMatch, RawWaf, RawWafBody, RawWafExclude, RawWafLink,
@@ -188,6 +190,11 @@ impl Waf {
     pub fn twins(&self, wanted: Written, id: &str) -> Option<(String, String)> {
         let (_, rule) = self.meant.iter().find(|(written, _)| *written == wanted)?;
         Some((twin::toml(id, rule), twin::seclang(id, rule)))
+    }
+
+    /// Whether any rule remembers requests (`initcol`).
+    pub fn remembers(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.remembers())
     }
 
     /// Whether any rule looks at the bodies of answers.

@@ -11,6 +11,8 @@
 //! and the rules recorded are those that would have been named. A body too large is refused even then:
 //! what was not read whole cannot be passed on.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::bits::Bits;
@@ -18,6 +20,7 @@ use super::body;
 use super::compile::{Active, Engine, Gate, GateRule};
 use super::ir::Action;
 use super::matcher::{Budget, Exhausted, Scratch};
+use super::memory::Memory;
 use super::program::Transaction;
 use super::record::Recorder;
 use super::targets::Collection;
@@ -43,11 +46,18 @@ pub struct Carried {
     shadow_scores: SmallVec<[(Written, u32); 2]>,
     /// What the SecLang program has set so far; nothing where there is none.
     transaction: Option<Box<Transaction>>,
+    /// What rules remember of the requests before.
+    memory: Option<Arc<dyn Memory>>,
 }
 
 impl Carried {
+    /// With what rules remember of the requests before, and are to remember of this one.
+    pub fn remembering(memory: Arc<dyn Memory>) -> Carried {
+        Carried { memory: Some(memory), ..Carried::default() }
+    }
+
     pub(super) fn transaction(&mut self) -> &mut Transaction {
-        self.transaction.get_or_insert_default()
+        self.transaction.get_or_insert_with(|| Box::new(Transaction::with(self.memory.take())))
     }
 }
 

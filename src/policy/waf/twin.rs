@@ -41,7 +41,10 @@ pub(super) fn toml(id: &str, rule: &Rule) -> String {
         match effect {
             Effect::SkipAfter(marker) => unsaid.push(format!("goes on behind {marker}")),
             Effect::Allow(_) => unsaid.push("asks no further rule".to_owned()),
-            Effect::Set { .. } | Effect::Control(_) => {}
+            Effect::Recall { kept, .. } => {
+                unsaid.push(format!("remembers requests by {}", kept.name().to_ascii_uppercase()));
+            }
+            Effect::Set { .. } | Effect::Expire { .. } | Effect::Control(_) => {}
         }
     }
     lines.extend(unsaid.iter().map(|what| format!("# not in TOML: {what}")));
@@ -292,8 +295,14 @@ fn operator(condition: &Condition) -> String {
 }
 
 fn set(effect: &Effect) -> Option<String> {
-    let Effect::Set { collection, name, change } = effect else {
-        return matches!(effect, Effect::Control(_)).then(|| "ctl".to_owned());
+    let (collection, name, change) = match effect {
+        Effect::Set { collection, name, change } => (collection, name, change),
+        Effect::Recall { kept, key } => return Some(format!("initcol:{}={}", kept.name(), template(key))),
+        Effect::Expire { kept, name, seconds } => {
+            return Some(format!("expirevar:'{}.{}={}'", kept.name(), template(name), template(seconds)));
+        }
+        Effect::Control(_) => return Some("ctl".to_owned()),
+        Effect::SkipAfter(_) | Effect::Allow(_) => return None,
     };
     let name = format!("{collection}.{}", template(name));
     Some(match change {

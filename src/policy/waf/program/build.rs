@@ -308,6 +308,10 @@ impl Builder<'_, '_> {
                 };
                 Done::Set { slot, change, scores }
             }
+            Effect::Recall { kept, key } => Done::Recall { kept: *kept, key: self.text(key, place) },
+            Effect::Expire { kept, name, seconds } => {
+                Done::Expire { kept: *kept, name: self.text(name, place), seconds: self.text(seconds, place) }
+            }
             Effect::Control(control) => match control {
                 Control::RemoveRules(set) => Done::RemoveRules(Arc::new(self.rules_of(set))),
                 Control::RemoveTarget(set, inputs) => {

@@ -32,6 +32,8 @@ impl Judge<'_, '_> {
                 Done::Set { slot, change, scores } => {
                     self.set(slot, change, *scores, number, score, course.transaction)
                 }
+                Done::Recall { kept, key } => self.recall(*kept, key, course.transaction),
+                Done::Expire { kept, name, seconds } => self.expire(*kept, name, seconds, course.transaction),
                 Done::RemoveRules(rules) => {
                     if course.transaction.removed.is_empty() {
                         course.transaction.removed = Bits::none(self.program.rules.len());
@@ -101,11 +103,21 @@ impl Judge<'_, '_> {
             }
             Changed::Subtract(text) => Held::Number(old.number().saturating_sub(scene.number(text))),
         };
+        let counted = matches!(change, Changed::Add(_) | Changed::Subtract(_));
+        let added = counted.then(|| new.number().saturating_sub(old.number()));
+        let full = match &slot {
+            Ok(slot) => self.program.slots.names.get(*slot).map(|name| &**name),
+            Err(full) => Some(full.as_str()),
+        };
+        let new = match full {
+            Some(full) if transaction.memory.is_some() => self.remember(full, new, added, transaction),
+            Some(_) | None => new,
+        };
         put(slot, new, transaction);
     }
 }
 
-fn put(slot: Result<usize, String>, new: Held, transaction: &mut Transaction) {
+pub(super) fn put(slot: Result<usize, String>, new: Held, transaction: &mut Transaction) {
     match slot {
         Ok(slot) => transaction.write(slot, new),
         Err(full) => {

@@ -20,6 +20,7 @@ mod expand;
 mod fill;
 mod look_ahead;
 mod parts;
+mod recall;
 mod run;
 mod settled;
 mod state;
@@ -31,7 +32,7 @@ use http::{HeaderMap, StatusCode};
 pub(super) use self::build::build;
 pub(super) use self::parts::ProgramRule;
 pub(super) use self::run::{Judge, Judged};
-pub(super) use self::state::Transaction;
+pub(super) use self::state::{Transaction, number};
 use super::bits::Bits;
 use super::ir::Phase;
 use super::matcher::Matcher;
@@ -115,6 +116,12 @@ impl Program {
     pub(super) fn threshold(&self, transaction: &Transaction) -> u32 {
         let slot = self.slots.find("tx.inbound_anomaly_score_threshold");
         slot.map_or(0, |slot| u32::try_from(transaction.read(slot).number()).unwrap_or(0))
+    }
+
+    /// Whether any rule asks who came before.
+    pub(super) fn remembers(&self) -> bool {
+        let mut effects = self.rules.iter().flat_map(|rule| &rule.links).flat_map(|link| &link.effects);
+        effects.any(|done| matches!(done, parts::Done::Recall { .. }))
     }
 
     /// Whether any rule runs in a phase.

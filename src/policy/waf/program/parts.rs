@@ -9,6 +9,7 @@ use crate::policy::diagnostic::Place;
 use crate::policy::waf::bits::Bits;
 use crate::policy::waf::ir::{Action, Allowed};
 use crate::policy::waf::matcher::CompiledTest;
+use crate::policy::waf::memory::Kept;
 use crate::policy::waf::operators::OperatorKind;
 use crate::policy::waf::seclang;
 use crate::policy::waf::sight::View;
@@ -104,6 +105,8 @@ pub(super) enum TextPiece {
 #[derive(Debug)]
 pub(super) enum Done {
     Set { slot: Assigned, change: Changed, scores: bool },
+    Recall { kept: Kept, key: Text },
+    Expire { kept: Kept, name: Text, seconds: Text },
     RemoveRules(Arc<Bits>),
     Hide(Arc<Hidden>),
     Processor(super::body::Processor),

@@ -14,6 +14,7 @@ use super::state::{CAPTURES, Held, Transaction};
 use crate::policy::waf::bits::Bits;
 use crate::policy::waf::ir::Action;
 use crate::policy::waf::matcher::Budget;
+use crate::policy::waf::memory::Kept;
 use crate::policy::waf::record::Recorder;
 
 /// What is known of a program.
@@ -79,6 +80,9 @@ impl Program {
         let mut doubts = Doubts { always: self.switched_off(), removed: Vec::new() };
         let mut known: Known = vec![Some(Held::Nothing); self.slots.names.len()];
         known.iter_mut().take(CAPTURES).for_each(|capture| *capture = None);
+        // What requests before this one have left is not known.
+        let kept = self.slots.names.iter().zip(&mut known).filter(|(name, _)| Kept::of(name).is_some());
+        kept.for_each(|(_, held)| *held = None);
         let mut prefix = true;
         for (index, phase) in self.phases.iter().enumerate() {
             let end = phase.rules.len();

@@ -8,6 +8,7 @@ use crate::decision::Written;
 use crate::policy::waf::bits::Bits;
 use crate::policy::waf::ir::Allowed;
 use crate::policy::waf::matcher::Scratch;
+use crate::policy::waf::memory::{Kept, Memory, Owner, Remembered};
 use crate::policy::waf::values::Values;
 
 /// The variables that rules name, numbered. The captures `TX:0` to `TX:9` come first.
@@ -62,7 +63,26 @@ pub(super) enum Held {
     Text(Vec<u8>),
 }
 
+impl From<Remembered> for Held {
+    fn from(value: Remembered) -> Held {
+        match value {
+            Remembered::Number(number) => Held::Number(number),
+            Remembered::Text(text) => Held::Text(text.into()),
+        }
+    }
+}
+
 impl Held {
+    /// What is remembered of it.
+    pub(super) fn remembered(&self) -> Option<Remembered> {
+        Some(match self {
+            Held::Nothing => return None,
+            Held::Number(number) => Remembered::Number(*number),
+            Held::Fixed(text) => Remembered::Text((**text).into()),
+            Held::Text(text) => Remembered::Text(text.as_slice().into()),
+        })
+    }
+
     pub(super) fn is_set(&self) -> bool {
         *self != Held::Nothing
     }
@@ -87,7 +107,7 @@ impl Held {
 }
 
 /// The number that a text begins with, as C's `atoi` reads it; 0 where there is none.
-pub(super) fn number(text: &[u8]) -> i64 {
+pub(in crate::policy::waf) fn number(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
@@ -152,6 +172,9 @@ pub(in crate::policy::waf) struct Transaction {
     pub(super) response: ResponseFacts,
     pub(super) started: bool,
     pub(super) spent: u64,
+    /// What is remembered from request to request, and whom the collections are about.
+    pub(super) memory: Option<Arc<dyn Memory>>,
+    pub(super) owners: [Option<Box<[u8]>>; Kept::COUNT],
 }
 
 /// What is known of the response beside its texts.
@@ -172,6 +195,17 @@ pub(super) struct Scored {
 }
 
 impl Transaction {
+    /// One whose collections outlive it.
+    pub(in crate::policy::waf) fn with(memory: Option<Arc<dyn Memory>>) -> Transaction {
+        Transaction { memory, ..Transaction::default() }
+    }
+
+    /// Where the variables of a collection are kept, and whom they are about.
+    pub(super) fn kept(&self, kept: Kept) -> Option<(&dyn Memory, Owner<'_>)> {
+        let key = self.owners.get(kept as usize)?.as_deref()?;
+        Some((self.memory.as_deref()?, Owner { kept, key }))
+    }
+
     /// Whether `ctl:ruleEngine=DetectionOnly` was said.
     pub(in crate::policy::waf) fn only_detects(&self) -> bool {
         self.detection_only

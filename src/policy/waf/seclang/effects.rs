@@ -5,6 +5,7 @@ use super::template::template;
 use super::updates::rule_set;
 use super::{Report, variables};
 use crate::policy::waf::ir::{Change, Control, Effect, Template};
+use crate::policy::waf::memory::Kept;
 
 /// `tx.score=+%{tx.critical}`, `!tx.x`.
 pub(super) fn set(word: &Word, report: &mut Report<'_>) -> Option<Effect> {
@@ -41,6 +42,42 @@ pub(super) fn set(word: &Word, report: &mut Report<'_>) -> Option<Effect> {
         }
     };
     Some(Effect::Set { collection, name, change })
+}
+
+/// `ip=%{REMOTE_ADDR}`
+pub(super) fn recall(word: &Word, report: &mut Report<'_>) -> Option<Effect> {
+    let Some((collection, key)) = word.text.split_once('=') else {
+        report
+            .error(word.whole(), "`initcol` takes a collection and a key, as in `initcol:ip=%{REMOTE_ADDR}`");
+        return None;
+    };
+    let kept = kept(collection.trim(), word, report)?;
+    let start = word.text.len() - key.len();
+    Some(Effect::Recall { kept, key: template(&word.part(start, word.text.len()), report)? })
+}
+
+/// `ip.counter=60`
+pub(super) fn expire(word: &Word, report: &mut Report<'_>) -> Option<Effect> {
+    let dot = word.text.find(['.', ':']);
+    let (Some(dot), Some(equals)) = (dot, outside_of_macros(&word.text, '=')) else {
+        report
+            .error(word.whole(), "`expirevar` takes a variable and seconds, as in `expirevar:ip.counter=60`");
+        return None;
+    };
+    let kept = kept(word.text.get(..dot).unwrap_or_default(), word, report)?;
+    let name = template(&word.part(dot + 1, equals), report)?;
+    let seconds = template(&word.part(equals + 1, word.text.len()).trimmed(), report)?;
+    Some(Effect::Expire { kept, name, seconds })
+}
+
+fn kept(name: &str, word: &Word, report: &mut Report<'_>) -> Option<Kept> {
+    let found = Kept::by_name(name);
+    if found.is_none() {
+        let known = variables::STORED.join("`, `");
+        let message = format!("`{name}` is no collection that lasts; there are `{known}`");
+        report.error(word.whole(), message);
+    }
+    found
 }
 
 fn outside_of_macros(text: &str, wanted: char) -> Option<usize> {

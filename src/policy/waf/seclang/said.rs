@@ -2,10 +2,11 @@
 
 use super::Report;
 use super::actions::Action as Written;
-use super::effects::{control, set};
+use super::effects::{control, expire, recall, set};
 use super::template::template;
 use crate::policy::diagnostic::{Place, suggest};
 use crate::policy::waf::ir::{Allowed, Effect, Phase, Severity, Template};
+use crate::policy::waf::memory::Kept;
 use crate::policy::waf::transforms::Transform;
 
 /// What the actions of one `SecRule` say.
@@ -99,12 +100,20 @@ impl Said {
             "skipafter" => self.flow.push(Effect::SkipAfter(text.into())),
             "setvar" => self.effects.extend(value.and_then(|value| set(value, report))),
             "ctl" => self.effects.extend(value.and_then(|value| control(value, report)).map(Effect::Control)),
-            "initcol" | "setsid" | "setuid" | "setrsc" | "expirevar" | "deprecatevar" => {
-                let message = format!(
-                    "`{}`: collections such as `IP` last for one request in this version",
-                    action.name
-                );
-                report.ignored("collections", place, message);
+            "initcol" => self.effects.extend(value.and_then(|value| recall(value, report))),
+            "setrsc" | "setsid" | "setuid" => {
+                let kept = match &*action.name.to_ascii_lowercase() {
+                    "setrsc" => Kept::Resource,
+                    "setsid" => Kept::Session,
+                    _ => Kept::User,
+                };
+                let key = value.and_then(|value| template(value, report));
+                self.effects.extend(key.map(|key| Effect::Recall { kept, key }));
+            }
+            "expirevar" => self.effects.extend(value.and_then(|value| expire(value, report))),
+            "deprecatevar" => {
+                let message = "`deprecatevar`: counters do not fade; `expirevar` lets go of them".to_owned();
+                report.ignored("deprecatevar", place, message);
             }
             "status" => match text {
                 "403" => {}

@@ -13,6 +13,8 @@ pub(in crate::policy::waf) struct ScriptSettings {
     pub(in crate::policy::waf) response_types: Vec<Box<str>>,
     /// How much of the body of a response is read.
     pub(in crate::policy::waf) response_limit: usize,
+    /// After how many seconds without a change a persistent collection is forgotten.
+    pub(in crate::policy::waf) collection_timeout: u32,
 }
 
 /// Whether rules refuse.
@@ -34,6 +36,7 @@ impl Default for ScriptSettings {
                 .map(Into::into)
                 .collect(),
             response_limit: 512 << 10,
+            collection_timeout: 3600,
         }
     }
 }
@@ -51,7 +54,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("secunicodemapfile", "the map of look-alike characters is built in"),
     ("secunicodecodepage", "the map of look-alike characters is built in"),
     ("secresponsebodylimitaction", "of a longer body the first part is read, and all of it is passed on"),
-    ("seccollectiontimeout", "collections last for one request"),
     ("secstatusengine", "nothing is reported to anybody"),
     ("sectmpdir", "no temporary files are written"),
     ("secdatadir", "no files are written"),
@@ -110,6 +112,11 @@ impl Reader<'_, '_> {
             "secresponsebodylimit" => {
                 settings.response_limit = limit.unwrap_or(settings.response_limit);
                 limit.is_some()
+            }
+            "seccollectiontimeout" => {
+                let seconds = lower.parse().ok().filter(|seconds| *seconds > 0);
+                settings.collection_timeout = seconds.unwrap_or(settings.collection_timeout);
+                seconds.is_some()
             }
             "secargumentseparator" => lower == "&",
             "seccookieformat" => lower == "0",
