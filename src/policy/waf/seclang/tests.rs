@@ -496,3 +496,20 @@ fn settings_of_another_engine_are_told_once() {
         ],
     );
 }
+
+#[test]
+fn collections_that_last_are_told_from_others() {
+    problems(
+        "SecCollectionTimeout 0\nSecAction \"id:1,initcol:ip\"\nSecAction \"id:2,initcol:tx=a\"\n\
+         SecAction \"id:3,expirevar:ip.a\"\nSecAction \"id:4,deprecatevar:ip.a=1/2\"\n\
+         SecAction \"id:5,pass,setuid:%{ARGS.user},setsid:%{REQUEST_COOKIES.sid},setrsc:x,initcol:ip=%{REMOTE_ADDR},\
+         expirevar:session.a=%{tx.b},setvar:user.a=+1,nolog\"\nSecCollectionTimeout 60",
+        &[
+            "a.conf:1 seclang: `0` is no value of `SecCollectionTimeout` that this version can do",
+            "a.conf:2 seclang: `initcol` takes a collection and a key, as in `initcol:ip=%{REMOTE_ADDR}`",
+            "a.conf:3 seclang: `tx` is no collection that lasts; there are `GLOBAL`, `IP`, `RESOURCE`, `SESSION`, `USER`",
+            "a.conf:4 seclang: `expirevar` takes a variable and seconds, as in `expirevar:ip.counter=60`",
+            "a.conf:5 seclang-ignored: `deprecatevar`: counters do not fade; `expirevar` lets go of them",
+        ],
+    );
+}
