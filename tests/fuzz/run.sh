@@ -9,7 +9,8 @@ targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
 for target in "${targets[@]}"; do
   printf '\n== %s, %s s\n' "$target" "$seconds"
-  # Long inputs are the business of the limits; what is found is found in short ones.
+  # Long inputs are the business of the limits; what is found is found in short ones. The first input of
+  # some targets waits for a whole rule set to be compiled under the sanitizer.
   cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" -- \
-    -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1
+    -max_total_time="$seconds" -max_len=4096 -timeout=60 -rss_limit_mb=2048 -print_final_stats=1
 done
