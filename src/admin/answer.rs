@@ -10,7 +10,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// An answer.
 pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -43,6 +43,51 @@ pub(super) fn problem(status: StatusCode, why: impl Into<String>) -> Answer {
     json(status, &Problem { error: why.into() })
 }
 
+/// What there is too much of at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Busy {
+    Requests,
+    Streams,
+    OperatorsStreams,
+}
+
+/// A request that would be carried out if fewer were (RFC 9457, with the `error` that all refusals of
+/// this listener have).
+pub(super) fn busy(what: Busy) -> Answer {
+    #[derive(Serialize)]
+    struct Problem {
+        r#type: &'static str,
+        title: &'static str,
+        status: u16,
+        detail: &'static str,
+        error: &'static str,
+    }
+    let (kind, detail) = match what {
+        Busy::Requests => (
+            "urn:portcullis:admin:too-many-requests",
+            "too many requests without the admin token are being answered; try again shortly, or show \
+             the token: those who have it are not counted",
+        ),
+        Busy::Streams => (
+            "urn:portcullis:admin:too-many-streams",
+            "too many streams of events without the admin token are open; close one, or show the token: \
+             those who have it are counted apart",
+        ),
+        Busy::OperatorsStreams => (
+            "urn:portcullis:admin:too-many-streams",
+            "too many streams of events with the admin token are open; close one",
+        ),
+    };
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let title = "Service Unavailable";
+    let mut answer =
+        json(status, &Problem { r#type: kind, title, status: status.as_u16(), detail, error: detail });
+    let kind = HeaderValue::from_static("application/problem+json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    answer
+}
+
 /// A page.
 pub(super) fn html(status: StatusCode, body: String) -> Answer {
     whole(status, "text/html; charset=utf-8", body.into())
@@ -62,16 +107,20 @@ pub(super) fn see_other(location: &str) -> Answer {
     answer
 }
 
-/// What comes, as it comes (server-sent events).
-pub(super) fn live(events: mpsc::Receiver<Bytes>) -> Answer {
-    let mut answer = Response::new(Live { events }.boxed_unsync());
+/// What comes, as it comes (server-sent events), to who has the right to follow.
+pub(super) fn live(events: mpsc::Receiver<Bytes>, right: OwnedSemaphorePermit) -> Answer {
+    let mut answer = Response::new(Live { events, _right: right }.boxed_unsync());
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     secure(answer)
 }
 
+/// What a change wants, and what reading does.
+pub(super) const NEEDS_TOKEN: &str = "this needs the admin token: `Authorization: Bearer …`\n";
+pub(super) const NEEDS_PLACE: &str = "this needs the admin token (`Authorization: Bearer …`), or where the listener is on loopback a `Host` \
+     such as localhost or 127.0.0.1 and no `Origin` of another machine\n";
+
 /// Somebody who may not.
-pub(super) fn unauthorized() -> Answer {
-    let why = "this needs the admin token: `Authorization: Bearer …`\n";
+pub(super) fn unauthorized(why: &'static str) -> Answer {
     let mut answer = text(StatusCode::UNAUTHORIZED, why);
     answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
     answer
@@ -117,6 +166,7 @@ fn secure(mut answer: Answer) -> Answer {
 /// The body of events.
 struct Live {
     events: mpsc::Receiver<Bytes>,
+    _right: OwnedSemaphorePermit,
 }
 
 impl Body for Live {

@@ -9,9 +9,10 @@ use serde_json::json;
 use super::AdminState;
 use super::access::Caller;
 use super::answer::{Answer, json, problem};
-use super::input::pairs;
+use super::input::{pairs, plain};
+use crate::policy::ip::{Listed, Spared};
 use crate::policy::network::parse_net;
-use crate::serve::BanError;
+use crate::serve::{BanError, Standing};
 use crate::state::Ban;
 
 /// What is asked for.
@@ -36,10 +37,22 @@ pub(super) struct Shown {
     pub(super) since: Timestamp,
     pub(super) reason: String,
     pub(super) by: String,
+    /// Networks of `[ip] never_ban` that it does not concern.
+    pub(super) spared: Vec<String>,
+    /// How many more there are.
+    pub(super) more_spared: usize,
+    /// Whether they have all of it.
+    pub(super) without_effect: bool,
 }
 
 /// A longer ban belongs into the policy.
-const LONGEST: SignedDuration = SignedDuration::from_hours(366 * 24);
+const LONGEST: Longest = Longest {
+    span: SignedDuration::from_hours(366 * 24),
+    why: "a year at most; what lasts longer belongs into an `[[ip.rule]]`",
+};
+
+/// A longer reason is no reason but a report.
+const LONGEST_REASON: usize = 500;
 
 /// The bans in force.
 pub(super) fn shown(state: &AdminState) -> Vec<Shown> {
@@ -53,20 +66,30 @@ pub(super) fn list(state: &AdminState) -> Answer {
 
 /// `POST`.
 pub(super) fn ban(state: &AdminState, caller: &Caller, wanted: Wanted) -> Answer {
-    let made = match make(wanted, caller) {
+    let wanted = match make(wanted, caller) {
         Ok(ban) => ban,
         Err(why) => return problem(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
-    match state.bans.ban(made.clone()) {
-        Ok(()) => {
-            let Ban { until, reason, .. } = &made;
-            let who = made.who();
+    match state.bans.ban(wanted) {
+        Ok(made) => {
+            let Ban { until, reason, .. } = &made.ban;
+            let who = made.ban.who();
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            state.changes.note(caller, format!("banned {who} until {until:.0}{why}"));
+            let but = match &made.spared {
+                Spared::Nothing => String::new(),
+                Spared::Part(listed) | Spared::All(listed) => format!(" but for {listed} (never_ban)"),
+            };
+            state.changes.note(caller, format!("banned {who}{but} until {until:.0}{why}"));
             json(StatusCode::CREATED, &Shown::from(made))
         }
-        Err(error @ BanError::Never(_)) => problem(StatusCode::CONFLICT, error.to_string()),
-        Err(error @ BanError::Io(_)) => problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(error) => {
+            let status = match &error {
+                BanError::Never(..) => StatusCode::CONFLICT,
+                BanError::Wide { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+                BanError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            problem(status, error.to_string())
+        }
     }
 }
 
@@ -76,13 +99,16 @@ pub(super) fn unban(state: &AdminState, caller: &Caller, query: &str) -> Answer 
     let Some(address) = address else {
         return problem(StatusCode::BAD_REQUEST, "say whose ban ends: `?address=203.0.113.9`");
     };
-    let net = match parse_net(address.trim()) {
+    let parsed = plain("address", address.trim(), LONGEST_ADDRESS)
+        .and_then(|address| parse_net(&address).map_err(|why| format!("`{address}` {why}")));
+    let net = match parsed {
         Ok(net) => net,
-        Err(why) => return problem(StatusCode::UNPROCESSABLE_ENTITY, format!("`{address}` {why}")),
+        Err(why) => return problem(StatusCode::UNPROCESSABLE_ENTITY, why),
     };
     match state.bans.unban(net) {
         Ok(Some(ended)) => {
             state.changes.note(caller, format!("ended the ban of {}", ended.who()));
+            let ended = Standing { ban: ended, spared: Spared::Nothing };
             json(StatusCode::OK, &json!({ "ended": Shown::from(ended) }))
         }
         Ok(None) => {
@@ -102,37 +128,51 @@ fn covering(state: &AdminState, net: IpNet) -> String {
 
 fn make(wanted: Wanted, caller: &Caller) -> Result<Ban, String> {
     let Wanted { address, r#for, reason } = wanted;
-    let address = address.trim();
-    let net = parse_net(address).map_err(|why| format!("address: `{address}` {why}"))?;
-    if net.prefix_len() == 0 {
-        return Err(format!("address: `{address}` is everybody"));
-    }
-    let until = end(&r#for)?;
-    let reason: String = reason.trim().chars().take(500).collect();
+    let address = plain("address", address.trim(), LONGEST_ADDRESS)?;
+    let net = parse_net(&address).map_err(|why| format!("address: `{address}` {why}"))?;
+    let until = end(&r#for, LONGEST)?;
+    let reason = plain("reason", reason.trim(), LONGEST_REASON)?;
     let since = Timestamp::now();
     Ok(Ban { net, until, since, reason, by: caller.to_string() })
 }
 
+/// An IPv6 network, written in full.
+pub(super) const LONGEST_ADDRESS: usize = 64;
+
+/// How long something may last that is for a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Longest {
+    pub(super) span: SignedDuration,
+    /// What to say of more.
+    pub(super) why: &'static str,
+}
+
 /// The time after a span that somebody wrote.
-pub(super) fn end(span: &str) -> Result<Timestamp, String> {
-    let span = span.trim();
+pub(super) fn end(span: &str, longest: Longest) -> Result<Timestamp, String> {
+    let span = plain("for", span.trim(), 64)?;
     let parsed: SignedDuration =
         span.parse().map_err(|_| format!("for: `{span}` is no time span such as 10m, 1h or 36h"))?;
     if parsed <= SignedDuration::ZERO {
         return Err("for: it must end later than now".to_owned());
     }
-    if parsed > LONGEST {
-        return Err("for: a year at most; what lasts longer belongs into an `[[ip.rule]]`".to_owned());
+    if parsed > longest.span {
+        return Err(format!("for: {}", longest.why));
     }
     Timestamp::now().checked_add(parsed).map_err(|_| format!("for: `{span}` is too long"))
 }
 
-impl From<Ban> for Shown {
-    fn from(ban: Ban) -> Shown {
+impl From<Standing> for Shown {
+    fn from(standing: Standing) -> Shown {
+        let Standing { ban, spared } = standing;
         let address = ban.who();
         let Ban { until, since, reason, by, .. } = ban;
         let seconds_left = until.duration_since(Timestamp::now()).as_secs().max(0);
-        Shown { address, until, seconds_left, since, reason, by }
+        let without_effect = matches!(spared, Spared::All(_));
+        let (spared, more_spared) = match spared {
+            Spared::Nothing => (Vec::new(), 0),
+            Spared::Part(Listed { nets, more }) | Spared::All(Listed { nets, more }) => (nets, more),
+        };
+        Shown { address, until, seconds_left, since, reason, by, spared, more_spared, without_effect }
     }
 }
 
@@ -143,10 +183,10 @@ mod tests {
     #[test]
     fn a_ban_always_has_an_end_that_comes() {
         for span in ["10m", "1h", "1h 30m", "PT2H", "8784h"] {
-            assert!(end(span).is_ok(), "{span}");
+            assert!(end(span, LONGEST).is_ok(), "{span}");
         }
         for span in ["", "0s", "-1h", "for ever", "8785h", "1"] {
-            assert!(end(span).is_err(), "{span}");
+            assert!(end(span, LONGEST).is_err(), "{span}");
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::answer::{Answer, problem};
+use crate::deny::is_deceptive;
 
 /// More is no question of an operator.
 const MAX_BODY: usize = 256 * 1024;
@@ -25,6 +26,21 @@ pub(super) fn pairs(query: &str) -> Vec<(String, String)> {
         (decode(name), decode(value))
     };
     query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
+}
+
+/// A text that somebody wrote for others to read, if it is of one line, not too long, and looks as it
+/// is: no control characters, none that turn round or hide what stands beside them.
+pub(super) fn plain(name: &str, text: &str, most: usize) -> Result<String, String> {
+    if let Some(found) = text.chars().find(|c| is_deceptive(*c)) {
+        let code = u32::from(found);
+        return Err(format!(
+            "{name}: the character U+{code:04X} acts on the text around it or cannot be seen; leave it out"
+        ));
+    }
+    match text.chars().count() {
+        count if count > most => Err(format!("{name}: {count} characters are too many; {most} at most")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// The JSON document of a request.
@@ -44,4 +60,27 @@ pub(super) async fn document<T: DeserializeOwned>(headers: &HeaderMap, body: Inc
         Err(_) => return Err(problem(StatusCode::REQUEST_TIMEOUT, "the document did not come in time")),
     };
     serde_json::from_slice(&body).map_err(|error| problem(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_write_looks_as_it_is() {
+        assert_eq!(plain("reason", "Grüße, 世界", 9), Ok("Grüße, 世界".to_owned()));
+        assert_eq!(
+            plain("reason", "0123456789", 9).unwrap_err(),
+            "reason: 10 characters are too many; 9 at most"
+        );
+        for (text, code) in [
+            ("a\u{202e}b", "U+202E"),
+            ("a\u{1b}[2Jb", "U+001B"),
+            ("a\nb", "U+000A"),
+            ("a\u{200b}b", "U+200B"),
+            ("a\u{9b}b", "U+009B"),
+        ] {
+            assert!(plain("reason", text, 9).unwrap_err().contains(code), "{code}");
+        }
+    }
 }

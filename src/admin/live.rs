@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::{Answer, live};
@@ -24,8 +24,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// A connection without events is shown to be alive this often; proxies cut silent ones.
 const ALIVE: Duration = Duration::from_secs(15);
 
-/// Follows the decisions that a filter wants.
-pub(super) fn follow(recent: &Arc<Recent>, filter: Filter) -> Answer {
+/// Follows the decisions that a filter wants, as long as somebody reads: who is too slow is cut by the
+/// connection, and the task ends with it.
+pub(super) fn follow(recent: &Arc<Recent>, filter: Filter, right: OwnedSemaphorePermit) -> Answer {
     let mut watcher = recent.watch();
     let (sender, events) = mpsc::channel(4);
     tokio::spawn(async move {
@@ -66,5 +67,5 @@ pub(super) fn follow(recent: &Arc<Recent>, filter: Filter) -> Answer {
             }
         }
     });
-    live(events)
+    live(events, right)
 }

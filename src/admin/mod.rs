@@ -9,41 +9,43 @@ mod access;
 mod answer;
 mod bans;
 mod changes;
+mod connection;
 mod input;
 mod live;
 mod openapi;
 mod oracle;
 mod page;
+mod patience;
 mod records;
 mod reserve;
 mod respond;
 mod rules;
 mod samples;
+mod seats;
 mod socket;
 mod status;
+mod timer;
 mod token;
 mod verbose;
 
 pub(crate) use oracle::{Again, Oracle, Question};
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use self::access::{Access, Origin};
 use self::changes::Changes;
 use self::reserve::Reserve;
 use self::samples::Samples;
+use self::seats::{Seat, Seats};
+use self::timer::Timer;
 use crate::audit::{Log, Recent};
 use crate::config;
 use crate::layers::Trails;
@@ -61,6 +63,8 @@ pub(crate) struct AdminState {
     log_is_on: bool,
     bans: Arc<BanDesk>,
     trails: Arc<Trails>,
+    /// Ends the keeping of trails.
+    trails_end: Timer,
     changes: Changes,
     /// Held by whoever searches the files of the decision log.
     searching: Semaphore,
@@ -86,9 +90,6 @@ enum Accepted {
     Socket(UnixStream),
 }
 
-/// More would be no operator.
-const MAX_CONNECTIONS: usize = 64;
-
 impl AdminState {
     /// For a server that starts now. From now on its recent decisions are kept.
     pub(crate) fn new(
@@ -109,6 +110,7 @@ impl AdminState {
             log_is_on: log.is_on(),
             bans,
             trails: Arc::default(),
+            trails_end: Timer::default(),
             changes: Changes::default(),
             searching: Semaphore::new(1),
             samples: Samples::default(),
@@ -127,15 +129,18 @@ impl AdminState {
 impl Admin {
     /// Binds the address and reads the token, or makes one.
     pub(crate) async fn bind(settings: &config::Admin, state: Arc<AdminState>) -> Result<Admin, StartError> {
-        let unusable = |error: io::Error| StartError::Listen { address: settings.listen, error };
+        let unusable = |error: io::Error| StartError::listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(unusable)?;
         let token =
             settings.token_file.as_deref().map(token::Token::load).transpose().map_err(StartError::Token)?;
         let address = listener.local_addr().map_err(unusable)?;
-        let socket = settings.socket.as_deref().map(|path| {
-            socket::bind(path).map_err(|error| StartError::Socket { path: path.to_owned(), error })
-        });
-        let socket = socket.transpose()?;
+        let socket = match settings.socket.as_deref() {
+            Some(path) => {
+                let bound = socket::bind(path).await;
+                Some(bound.map_err(|error| StartError::Socket { path: path.to_owned(), error })?)
+            }
+            None => None,
+        };
         tracing::info!(%address, "admin listening");
         let access = Access {
             token,
@@ -159,7 +164,7 @@ impl Admin {
     }
 
     async fn accept(&self) {
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (seats, socket_seats) = (Seats::new(seats::LISTENER), Seats::new(seats::SOCKET));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted.map(Accepted::Address),
@@ -171,43 +176,45 @@ impl Admin {
                 }
                 continue;
             };
-            let Ok(seat) = Arc::clone(&room).try_acquire_owned() else { continue };
             match accepted {
-                Accepted::Address((stream, peer)) => self.serve(stream, Origin::Address(peer), seat),
+                Accepted::Address((stream, peer)) => {
+                    let seat = seats.take(Some(peer.ip()));
+                    self.serve(stream, Origin::Address(peer), seat);
+                }
                 Accepted::Socket(stream) => {
                     let user = stream.peer_cred().ok().map(|cred| cred.uid());
-                    self.serve(stream, Origin::Socket(user), seat);
+                    self.serve(stream, Origin::Socket(user), socket_seats.take(None));
                 }
             }
+            // Who has come is heard before the next one does: many who come at once must not push him
+            // out before he has been asked what he wants.
+            tokio::task::yield_now().await;
         }
     }
 
-    /// Serves one connection, beside the others.
+    /// Serves one connection, beside the others, if there is a seat for it.
     fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         origin: Origin,
-        seat: OwnedSemaphorePermit,
+        seat: Option<Arc<Seat>>,
     ) {
+        let Some(seat) = seat else {
+            tracing::warn!(?origin, "all seats at the admin listener are taken by operators");
+            return;
+        };
         let (access, state) = (Arc::clone(&self.access), Arc::clone(&self.state));
         let reserve = Arc::clone(&self.reserve);
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
+            let respond = move |request, seat: Arc<Seat>| {
                 let (access, state) = (Arc::clone(&access), Arc::clone(&state));
-                async move { Ok::<_, Infallible>(respond::respond(&access, &state, origin, request).await) }
-            });
-            let mut server = http1::Builder::new();
-            server
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
-                .max_buf_size(16 * 1024);
-            let served = server.serve_connection(TokioIo::new(stream), service).await;
-            if let Err(error) = served {
+                async move { respond::respond(&access, &state, origin, &seat, request).await }
+            };
+            if let Err(error) = connection::serve(stream, seat, respond).await {
                 tracing::debug!(?origin, %error, "an admin connection failed");
             }
             // The connection's descriptor is free again, and nobody has asked for it yet.
             reserve.refill();
-            drop(seat);
         });
     }
 }

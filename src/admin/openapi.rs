@@ -30,6 +30,8 @@ mod tests {
                 let operation = &description["paths"][endpoint.path][method.to_lowercase()];
                 let open = operation["security"].as_array().unwrap().contains(&serde_json::json!({}));
                 assert_eq!(open, *need != Need::Change, "{method} {}", endpoint.path);
+                let busy = &operation["responses"]["503"]["content"]["application/problem+json"];
+                assert_eq!(busy.is_object(), *need == Need::Reading, "{method} {}", endpoint.path);
             }
         }
         assert_eq!(described, answered);

@@ -9,9 +9,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Access, Caller, Origin};
-use super::answer::{self, Answer, json, not_allowed, problem, text, unauthorized, whole};
+use super::answer::{
+    self, Answer, Busy, NEEDS_PLACE, NEEDS_TOKEN, busy, json, not_allowed, problem, text, unauthorized, whole,
+};
 use super::oracle::Question;
 use super::records::{Filter, newest_first};
+use super::seats::Seat;
 use super::{AdminState, bans, input, live, openapi, page, rules, status, verbose};
 use crate::serve::{Lifecycle, Trigger};
 
@@ -53,7 +56,7 @@ pub(super) struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
-    /// What `[admin] metrics` says.
+    /// What `[admin] metrics` says, and on loopback to be local as for all reading.
     Metrics,
     /// To be local, or the token.
     Reading,
@@ -80,15 +83,23 @@ pub(super) async fn respond(
     access: &Access,
     state: &Arc<AdminState>,
     origin: Origin,
+    seat: &Seat,
     request: Request<Incoming>,
 ) -> Answer {
     let (parts, body) = request.into_parts();
-    let caller = access.caller(origin, &parts.headers);
+    let caller = access.caller(origin, parts.uri.authority(), &parts.headers);
+    if caller.trusted {
+        seat.is_trusted();
+    }
     let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or(""));
     let Some(endpoint) = Endpoint::find(path) else {
         return match (page::find(path), &parts.method) {
             (None, _) => text(StatusCode::NOT_FOUND, NOTHING_HERE),
-            (Some(page), &Method::GET | &Method::HEAD) if caller.reads || page.is_file() => {
+            (Some(page), &Method::GET | &Method::HEAD) if page.is_file() => page.answer(state, query).await,
+            (Some(page), &Method::GET | &Method::HEAD) if caller.reads => {
+                if !caller.trusted && !seat.works() {
+                    return busy(Busy::Requests);
+                }
                 page.answer(state, query).await
             }
             (Some(_), &Method::GET | &Method::HEAD) => page::locked(&parts.headers),
@@ -98,12 +109,20 @@ pub(super) async fn respond(
     let Some(need) = endpoint.need(&parts.method) else { return not_allowed(endpoint.allow) };
     let granted = match need {
         Need::Nothing => true,
-        Need::Metrics => !access.metrics_need_token || caller.trusted,
+        Need::Metrics => caller.scrapes,
         Need::Reading => caller.reads,
         Need::Change => caller.trusted,
     };
     if !granted {
-        return unauthorized();
+        return unauthorized(if need == Need::Change { NEEDS_TOKEN } else { NEEDS_PLACE });
+    }
+    if endpoint.path == "/api/decisions" && wants_events(&parts.headers) {
+        return follow(state, &caller, seat, query);
+    }
+    // Probes and metrics are answered whatever else goes on.
+    let is_work = matches!(need, Need::Reading | Need::Change);
+    if is_work && !caller.trusted && !seat.works() {
+        return busy(Busy::Requests);
     }
     answer(state, &caller, endpoint.path, &parts.method, path, query, &parts.headers, body).await
 }
@@ -135,7 +154,7 @@ async fn answer(
             whole(StatusCode::OK, "application/json", Bytes::from_static(openapi::TEXT))
         }
         ("/api/status", _) => json(StatusCode::OK, &status::status(state)),
-        ("/api/decisions", _) => decisions(state, query, headers),
+        ("/api/decisions", _) => decisions(state, query),
         ("/api/decisions/{id}", _) => {
             let id = path.rsplit('/').next().unwrap_or("");
             match page::one::record(state, id).await {
@@ -171,15 +190,26 @@ fn metrics(state: &AdminState) -> Answer {
     whole(StatusCode::OK, kind, state.installer.exposition().into())
 }
 
-fn decisions(state: &AdminState, query: &str, headers: &HeaderMap) -> Answer {
+fn wants_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
+    accept.starts_with(b"text/event-stream")
+}
+
+/// Decisions as they come.
+fn follow(state: &AdminState, caller: &Caller, seat: &Seat, query: &str) -> Answer {
+    match (Filter::parse(query), seat.streams(caller.trusted)) {
+        (Err(why), _) => problem(StatusCode::BAD_REQUEST, why),
+        (Ok(filter), Some(right)) => live::follow(&state.recent, filter, right),
+        (Ok(_), None) if caller.trusted => busy(Busy::OperatorsStreams),
+        (Ok(_), None) => busy(Busy::Streams),
+    }
+}
+
+fn decisions(state: &AdminState, query: &str) -> Answer {
     let filter = match Filter::parse(query) {
         Ok(filter) => filter,
         Err(why) => return problem(StatusCode::BAD_REQUEST, why),
     };
-    let accept = headers.get(header::ACCEPT).map(HeaderValue::as_bytes).unwrap_or_default();
-    if accept.starts_with(b"text/event-stream") {
-        return live::follow(&state.recent, filter);
-    }
     let kept = newest_first(&state.recent);
     let oldest = kept.last().map(|kept| kept.ts().to_owned());
     let wanted: Vec<_> = kept.iter().filter(|kept| filter.wants(kept)).collect();
@@ -196,7 +226,18 @@ fn decisions(state: &AdminState, query: &str, headers: &HeaderMap) -> Answer {
     whole(StatusCode::OK, "application/json", text.into())
 }
 
+/// One question is judged so many times at most beside itself: it is answered on the thread that
+/// answers probes.
+const MOST_WHAT_IFS: usize = 16;
+
 fn explain(state: &AdminState, question: &Question) -> Answer {
+    let besides = question.what_if_ip.len() + question.what_if_role.len();
+    if besides > MOST_WHAT_IFS {
+        let why = format!(
+            "what_if_ip, what_if_role: {besides} are too many, {MOST_WHAT_IFS} at most; ask several times"
+        );
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
+    }
     let snapshot = state.installer.current().load_full();
     match state.oracle.explain(&state.installer.setup(), &snapshot.world, question) {
         Ok(document) => json(StatusCode::OK, &document),

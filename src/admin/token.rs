@@ -51,6 +51,12 @@ impl Token {
         Ok(Token(token))
     }
 
+    /// A token that stands in no file.
+    #[cfg(test)]
+    pub(super) fn of(text: &str) -> Token {
+        Token(text.to_owned())
+    }
+
     /// Whether this is it, compared in constant time.
     pub(super) fn is(&self, shown: &str) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), shown.as_bytes()).is_ok()

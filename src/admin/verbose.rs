@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::access::Caller;
 use super::answer::{Answer, json, problem};
+use super::bans::{LONGEST_ADDRESS, Longest};
+use super::input::plain;
 use super::{AdminState, bans};
 use crate::layers::Verbose;
+use crate::policy::authn::is_subject;
 use crate::policy::diagnostic::suggest;
 use crate::policy::network::parse_net;
 
@@ -66,37 +69,70 @@ pub(super) fn begin(state: &Arc<AdminState>, caller: &Caller, wanted: Wanted) ->
     let until = verbose.until;
     state.changes.note(caller, format!("keeps trails until {until:.0}{}", words(&verbose)));
     state.installer.set_verbose(Some(Arc::clone(&verbose)));
-    let ending = Arc::clone(state);
-    tokio::spawn(async move {
-        let left = until.duration_since(Timestamp::now());
-        tokio::time::sleep(left.try_into().unwrap_or_default()).await;
-        ending.installer.end_verbose(&verbose);
+    let left = until.duration_since(Timestamp::now());
+    // The state must not be kept alive by what waits in it.
+    let ending = Arc::downgrade(state);
+    state.trails_end.set(left.try_into().unwrap_or_default(), move || {
+        if let Some(state) = ending.upgrade() {
+            state.installer.end_verbose(&verbose);
+        }
     });
     json(StatusCode::OK, &shown(state))
 }
 
 /// `DELETE`.
 pub(super) fn end(state: &AdminState, caller: &Caller) -> Answer {
+    state.trails_end.stop();
     if state.installer.set_verbose(None).is_some() {
         state.changes.note(caller, "keeps no more trails");
     }
     json(StatusCode::OK, &json!(shown(state)))
 }
 
+/// Trails are for who looks on.
+const LONGEST: Longest = Longest {
+    span: SignedDuration::from_hours(24),
+    why: "24h at most; ask again when it has ended, or find what was decided in the decision log",
+};
+
+/// Each request is compared with all of these.
+const MOST_ROUTES: usize = 32;
+const MOST_IPS: usize = 64;
+
+/// The id of a route is no longer.
+const LONGEST_NAME: usize = 64;
+
 fn make(state: &AdminState, caller: &Caller, wanted: Wanted) -> Result<Verbose, String> {
     let Wanted { r#for, routes, subject, ips } = wanted;
-    let until = bans::end(&r#for)?;
+    let until = bans::end(&r#for, LONGEST)?;
+    for (name, count, most) in [("routes", routes.len(), MOST_ROUTES), ("ips", ips.len(), MOST_IPS)] {
+        if count > most {
+            return Err(format!(
+                "{name}: {count} are too many, {most} at most; without any, requests of all {name} match"
+            ));
+        }
+    }
     let policy = Arc::clone(&state.installer.current().load().policy);
     for route in &routes {
+        plain("routes", route, LONGEST_NAME)?;
         if !policy.routes.iter().any(|(_, known)| *known.name == **route) {
             let near = suggest(route, policy.routes.iter().map(|(_, known)| &*known.name));
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             return Err(format!("routes: there is no route `{route}`{near}"));
         }
     }
-    let net = |text: &String| parse_net(text.trim()).map_err(|why| format!("ips: `{text}` {why}"));
+    let net = |text: &String| {
+        let text = plain("ips", text.trim(), LONGEST_ADDRESS)?;
+        parse_net(&text).map_err(|why| format!("ips: `{text}` {why}"))
+    };
     let ips = ips.iter().map(net).collect::<Result<Vec<_>, _>>()?;
     let subject = subject.filter(|subject| !subject.is_empty());
+    // Whatever a credential may say: who has a strange name must be found by it. Views escape it.
+    if subject.as_ref().is_some_and(|subject| !is_subject(subject)) {
+        return Err("subject: no verified subject is empty, longer than 256 bytes, begins or ends with \
+                    a blank or has control characters"
+            .to_owned());
+    }
     Ok(Verbose { until, by: caller.to_string(), routes, subject, ips, trails: Arc::clone(&state.trails) })
 }
 

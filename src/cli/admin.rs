@@ -111,13 +111,12 @@ impl Gateway {
         self.send(self.request(method, path, token, None)?, None)
     }
 
-    /// Asks to read something: as anybody, and with the token where the gateway wants one.
+    /// Asks to read something: as anybody, and with the token where the gateway wants one or has no
+    /// room for anybody.
     pub(super) fn read(&self, path: &str) -> Result<Answer, String> {
         let answer = self.ask(Method::GET, path, None)?;
         match self.token(None) {
-            Ok(token) if answer.status == StatusCode::UNAUTHORIZED => {
-                self.ask(Method::GET, path, Some(&token))
-            }
+            Ok(token) if wants_token(answer.status) => self.ask(Method::GET, path, Some(&token)),
             Ok(_) | Err(_) => Ok(answer),
         }
     }
@@ -187,7 +186,15 @@ impl Gateway {
 
     /// Asks for something that is read piece by piece, as it comes.
     pub(super) async fn open(&self, path: &str, accept: &'static str) -> Result<Opened, String> {
-        let mut request = self.request(Method::GET, path, None, None)?;
+        let opened = self.open_as(path, accept, None).await?;
+        match self.token(None) {
+            Ok(token) if wants_token(opened.status) => self.open_as(path, accept, Some(&token)).await,
+            Ok(_) | Err(_) => Ok(opened),
+        }
+    }
+
+    async fn open_as(&self, path: &str, accept: &'static str, token: Option<&str>) -> Result<Opened, String> {
+        let mut request = self.request(Method::GET, path, token, None)?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
         let begin = async { self.exchange(self.connect().await?, request).await };
         let late = |_| format!("{} did not answer within {} s", self.address, self.timeout.as_secs());
@@ -247,6 +254,12 @@ impl Opened {
         let body = body.map_err(|error| format!("the answer of {address} cannot be read: {error}"))?;
         Ok(Answer { status: self.status, body: body.to_bytes() })
     }
+}
+
+/// Whether an answer says that with the token there would be another: who has it is not counted among
+/// those for whom there is no room.
+fn wants_token(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Who makes a change, as the system calls its user.

@@ -6,8 +6,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::admin::{Gateway, Whom};
-use super::layout::{count, padded, printable};
-use super::reply::{Exit, FAINT, Reply, STRONG, styled};
+use super::layout::{count, list as words, padded, printable};
+use super::reply::{Exit, FAINT, Reply, STRONG, WARN, styled};
 use super::{Common, Format};
 
 /// Ban an address or a network for a while, or list the bans.
@@ -52,8 +52,13 @@ pub(super) fn ban(args: &Args, common: &Common) -> Reply {
     let Some(address) = &args.address else { return list(&gateway, args.format) };
     let wanted = json!({ "address": address, "for": args.time, "reason": args.reason });
     match gateway.change(Method::POST, "/api/bans", Some(&wanted), args.token_file.as_deref()) {
-        Ok(answer) => answer
-            .reply(|ban| format!("{} is banned until {:.19}Z\n", text(ban, "address"), text(ban, "until"))),
+        Ok(answer) => answer.reply(|ban| {
+            let but = match spared(ban) {
+                Some(listed) => format!("; `[ip] never_ban` lists {listed} of it, which passes all the same"),
+                None => String::new(),
+            };
+            format!("{} is banned until {:.19}Z{but}\n", text(ban, "address"), text(ban, "until"))
+        }),
         Err(reply) => reply,
     }
 }
@@ -84,9 +89,27 @@ fn list(gateway: &Gateway, format: Format) -> Reply {
                 text(ban, "until"),
                 styled(FAINT, format!("by {}{reason}", text(ban, "by")))
             ));
+            if let Some(listed) = spared(ban) {
+                let effect = if ban["without_effect"] == true { "without effect" } else { "in part" };
+                out.push_str(&format!(
+                    "{:width$}  {}\n",
+                    "",
+                    styled(WARN, format!("{effect}: `[ip] never_ban` lists {listed}"))
+                ));
+            }
         }
         out
     })
+}
+
+/// What of a ban has no effect, in words.
+fn spared(ban: &Value) -> Option<String> {
+    let nets = ban["spared"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut nets: Vec<String> = nets.map(|net| printable(net).into_owned()).collect();
+    if let Some(more) = ban["more_spared"].as_u64().filter(|more| *more > 0) {
+        nets.push(format!("{more} more"));
+    }
+    (!nets.is_empty()).then(|| words(&nets, " and "))
 }
 
 /// A text of an answer, safe to print.

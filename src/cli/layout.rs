@@ -3,30 +3,26 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::deny::is_deceptive;
+
 /// The width that text for people is written for.
 pub(super) const WIDTH: usize = 80;
 
 /// The text with control and bidirectional characters escaped, so that nothing from a file or a
 /// request moves the cursor, hides text or turns it around.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(unprintable) {
+    if !text.chars().any(is_deceptive) {
         return text.into();
     }
     let mut clean = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
             '\t' => clean.push_str("    "),
-            c if unprintable(c) => clean.extend(c.escape_default()),
+            c if is_deceptive(c) => clean.extend(c.escape_default()),
             c => clean.push(c),
         }
     }
     clean.into()
-}
-
-/// Whether a terminal would obey a character, or turn text around for it.
-pub(super) fn unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Fills lines with the words of a text: the first line begins with `first`, the others with as

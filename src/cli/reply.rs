@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
-use super::layout::unprintable;
+use crate::deny::is_deceptive;
 
 /// The exit codes that scripts rely on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +69,19 @@ pub(super) fn styled(style: Style, text: impl Display) -> String {
 /// JSON in which what a terminal would obey is written as an escape, which means the same: somebody may
 /// look at it. All of it stands within strings; line breaks are ours.
 fn harmless(text: String) -> String {
-    let harmful = |c: char| c != '\n' && unprintable(c);
+    let harmful = |c: char| c != '\n' && is_deceptive(c);
     if !text.contains(harmful) {
         return text;
     }
     let mut clean = String::with_capacity(text.len() + 64);
     for c in text.chars() {
         match harmful(c) {
-            // Writing into a string cannot fail.
-            true => drop(write!(clean, "\\u{:04x}", u32::from(c))),
+            true => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing into a string cannot fail.
+                    let _ = write!(clean, "\\u{unit:04x}");
+                }
+            }
             false => clean.push(c),
         }
     }

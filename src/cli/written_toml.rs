@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use super::layout::unprintable;
+use crate::deny::is_deceptive;
 
 /// A text as a basic string.
 pub(super) fn quoted(text: &str) -> String {
@@ -17,9 +17,12 @@ pub(super) fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if unprintable(c) => {
-                // Writing into a string cannot fail. All of these are within four digits.
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            c if is_deceptive(c) => {
+                // Writing into a string cannot fail.
+                let _ = match u32::from(c) {
+                    code @ ..0x1_0000 => write!(out, "\\u{code:04X}"),
+                    code => write!(out, "\\U{code:08X}"),
+                };
             }
             c => out.push(c),
         }
@@ -56,13 +59,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_and_shows_nothing_that_a_terminal_obeys() {
-        let text = "a\"b\\c\n\t\r\u{1b}[2J\u{202e}\u{2066}\u{61c}\u{9b}\u{feff}é😀'''\"\"\"";
+        let text = "a\"b\\c\n\t\r\u{1b}[2J\u{202e}\u{2066}\u{61c}\u{9b}\u{feff}\u{e0041}é😀'''\"\"\"";
         let mut table = toml::Table::new();
         table.insert("k".to_owned(), text.into());
         table.insert(text.to_owned(), Value::Array(vec![text.into(), 1.into(), true.into()]));
         table.insert("empty".to_owned(), toml::Table::new().into());
         let written = inline(&table.clone().into());
-        assert!(!written.chars().any(unprintable), "{written}");
+        assert!(!written.chars().any(is_deceptive), "{written}");
         let read: toml::Table = format!("x = {written}").parse().unwrap();
         assert_eq!(read.get("x"), Some(&table.into()));
     }

@@ -216,7 +216,7 @@ table! {
 words! {
     /// Who may read the metrics.
     pub enum MetricsWord {
-        /// Whoever reaches the admin listener.
+        /// Whoever reaches the admin listener; on loopback by a loopback `Host`, as for all reading.
         Open = "open",
         /// Who has the token.
         Token = "token",

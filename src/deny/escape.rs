@@ -24,7 +24,7 @@ pub fn escape_for_terminal(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether a character acts on the text around it, or hides in it.
-fn is_deceptive(c: char) -> bool {
+pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -25,7 +25,7 @@ mod text;
 mod view;
 mod words;
 
-pub use escape::escape_for_terminal;
+pub use escape::{escape_for_terminal, is_deceptive};
 pub(crate) use fields::OUR_HEADERS;
 pub use fields::{Allowance, mark};
 pub use grpc::grpc_status;

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::reload::Installer;
-use crate::state::{Ban, BanBook};
+use crate::policy::Policy;
+use crate::policy::ip::{Listed, Spared};
+use crate::state::{Ban, BanBook, WIDEST};
 
 /// Where bans are made and ended.
 #[derive(Debug)]
@@ -21,12 +23,31 @@ pub(crate) struct BanDesk {
     changed: Notify,
 }
 
+/// A ban in force, and what of it has no effect.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) ban: Ban,
+    /// What `[ip] never_ban` of the policy in force keeps out of it.
+    pub(crate) spared: Spared,
+}
+
 /// Why a ban was not made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BanError {
-    /// `[ip] never_ban` has the address.
-    #[error("`[ip] never_ban` lists {0}, so a ban of it would change nothing")]
-    Never(String),
+    /// `[ip] never_ban` has all of it.
+    #[error("`[ip] never_ban` lists {0}, so a ban of `{1}` would change nothing; take it from there first")]
+    Never(Listed, String),
+    /// It is more than an operator bans by hand.
+    #[error(
+        "`{who}` is too wide for a ban: networks of /{four} and narrower can be banned, of IPv6 /{six}; \
+         to refuse a wider one, write an `[[ip.rule]]` with `deny = [\"{who}\"]`",
+        four = WIDEST.0,
+        six = WIDEST.1
+    )]
+    Wide {
+        /// The network.
+        who: String,
+    },
     /// It could not be kept.
     #[error("the ban could not be kept: {0}")]
     Io(#[from] io::Error),
@@ -43,19 +64,21 @@ impl BanDesk {
         Arc::new(desk)
     }
 
-    /// Bans an address or a network.
-    pub(crate) fn ban(&self, ban: Ban) -> Result<(), BanError> {
-        let policy = Arc::clone(&self.installer.current().load().policy);
-        if ban.net.prefix_len() == ban.net.max_prefix_len()
-            && let Some(found) = policy.ip.never_bans(ban.net.addr())
-        {
-            return Err(BanError::Never(found.to_string()));
+    /// Bans an address or a network, and says what of it is banned in fact.
+    pub(crate) fn ban(&self, ban: Ban) -> Result<Standing, BanError> {
+        let who = ban.who();
+        if ban.is_too_wide() {
+            return Err(BanError::Wide { who });
+        }
+        let made = self.standing(ban);
+        if let Spared::All(listed) = made.spared {
+            return Err(BanError::Never(listed, who));
         }
         let mut book = self.lock();
-        book.add(ban)?;
+        book.add(made.ban.clone())?;
         self.put_in_force(&book);
         self.changed.notify_one();
-        Ok(())
+        Ok(made)
     }
 
     /// Ends a ban; which it was.
@@ -67,15 +90,28 @@ impl BanDesk {
     }
 
     /// The bans in force, the first that ends first.
-    pub(crate) fn bans(&self) -> Vec<Ban> {
+    pub(crate) fn bans(&self) -> Vec<Standing> {
         let now = Timestamp::now();
-        self.lock().bans().iter().filter(|ban| ban.until > now).cloned().collect()
+        let bans: Vec<Ban> = self.lock().bans().iter().filter(|ban| ban.until > now).cloned().collect();
+        bans.into_iter().map(|ban| self.standing(ban)).collect()
     }
 
-    /// The bans that concern an address.
+    /// The bans by which an address is refused: none if `never_ban` lists it.
     pub(crate) fn of(&self, address: IpAddr) -> Vec<Ban> {
+        if self.policy().ip.never_bans(address).is_some() {
+            return Vec::new();
+        }
         let now = Timestamp::now();
         self.lock().of(address).filter(|ban| ban.until > now).cloned().collect()
+    }
+
+    fn standing(&self, ban: Ban) -> Standing {
+        let spared = self.policy().ip.spared(ban.net);
+        Standing { ban, spared }
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.installer.current().load().policy)
     }
 
     /// Takes bans out when they have ended; never returns.

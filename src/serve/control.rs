@@ -2,6 +2,7 @@
 
 use std::hash::RandomState;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -12,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::holder::Holder;
 use super::listen::{Admission, bind};
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
@@ -27,12 +29,14 @@ use crate::policy::authn::{Bounds, TokenCache};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {error}")]
+    #[error("cannot listen on {address}: {error}{holder}")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         error: io::Error,
+        /// Who listens there.
+        holder: Holder,
     },
     /// The admin socket cannot be made.
     #[error("cannot listen on `{}`: {error}", path.display())]
@@ -57,6 +61,14 @@ pub(crate) enum StartError {
     /// The system refuses threads or runtimes.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
+}
+
+impl StartError {
+    /// An address cannot be listened on.
+    pub(crate) fn listen(address: SocketAddr, error: io::Error) -> StartError {
+        let holder = Holder::of(address, &error);
+        StartError::Listen { address, error, holder }
+    }
 }
 
 /// Serves until the process is told to end. `beside` starts what runs on the main thread beside the
@@ -220,8 +232,8 @@ async fn clear(installer: Arc<Installer>) {
 fn bind_all(settings: &Settings, threads: usize) -> Result<Vec<Vec<Bound>>, StartError> {
     let mut bound: Vec<Vec<Bound>> = (0..threads).map(|_| Vec::new()).collect();
     for (listener, key) in settings.listeners.iter().zip(settings.listener_keys()) {
-        let sockets = bind(listener.address, threads)
-            .map_err(|error| StartError::Listen { address: listener.address, error })?;
+        let sockets =
+            bind(listener.address, threads).map_err(|error| StartError::listen(listener.address, error))?;
         let address = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(listener.address);
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         tracing::info!(%address, scheme, "listening");

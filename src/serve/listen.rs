@@ -125,7 +125,7 @@ impl Admission {
 impl Seat {
     /// Counts the connection for its address too, if there is room for one more of that.
     pub(super) fn of(mut self, peer: IpAddr, limits: ConnectionLimits) -> Result<Seat, Full> {
-        let address = group(peer);
+        let address = client_group(peer);
         let mut by_address = self.admission.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_insert(0);
         if *count >= limits.per_address {
@@ -154,7 +154,7 @@ impl Drop for Seat {
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 /64, which is what one customer gets.
-fn group(peer: IpAddr) -> IpAddr {
+pub(crate) fn client_group(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(four) => IpAddr::V4(four),
         IpAddr::V6(six) => IpAddr::V6(Ipv6Addr::from_bits(six.to_bits() & !0u128 << 64)),

@@ -12,6 +12,7 @@ mod control;
 mod descriptors;
 mod door;
 mod drain;
+mod holder;
 mod keys;
 mod listen;
 mod proxy;
@@ -27,7 +28,8 @@ mod watch;
 mod wire;
 mod worker;
 
-pub(crate) use bans::{BanDesk, BanError};
+pub(crate) use bans::{BanDesk, BanError, Standing};
 pub(crate) use control::{StartError, serve};
+pub(crate) use listen::client_group;
 pub(crate) use reload::{Installer, Overrides, Trigger, UpstreamStatus};
 pub(crate) use worker::Lifecycle;

@@ -42,7 +42,19 @@ pub(crate) struct BanBook {
 /// More would be a list, which belongs into `[network]`.
 const MAX_BANS: usize = 10_000;
 
+/// The shortest prefixes that can be banned, of IPv4 and IPv6. They are those of MediaWiki
+/// (`$wgBlockCIDRLimit`), whose range blocks are by hand and for a time as bans are. With them a full
+/// book has less than a sixth of either family's addresses: whatever is banned, the internet is not.
+pub(crate) const WIDEST: (u8, u8) = (16, 19);
+
 impl Ban {
+    /// Whether it bans more addresses than one ban may. A book of an earlier release can have such a ban,
+    /// which lasts until it ends.
+    pub(crate) fn is_too_wide(&self) -> bool {
+        let (four, six) = WIDEST;
+        self.net.prefix_len() < if self.net.addr().is_ipv4() { four } else { six }
+    }
+
     /// The address, or the network, as people write it.
     pub(crate) fn who(&self) -> String {
         written(self.net)
@@ -177,6 +189,28 @@ mod tests {
         assert!(book.remove("203.0.113.9/32".parse().unwrap()).unwrap().is_some());
         assert!(book.remove("203.0.113.9/32".parse().unwrap()).unwrap().is_none());
         assert_eq!(BanBook::open(Some(&path)).unwrap().bans().len(), 1);
+    }
+
+    #[test]
+    fn no_book_bans_a_sixth_of_the_internet() {
+        for (net, wide) in [
+            ("0.0.0.0/1", true),
+            ("10.0.0.0/8", true),
+            ("10.0.0.0/15", true),
+            ("10.0.0.0/16", false),
+            ("10.0.0.1/32", false),
+            ("8000::/1", true),
+            ("2000::/18", true),
+            ("2000::/19", false),
+            ("2001:db8::/32", false),
+        ] {
+            assert_eq!(ban(net, 5).is_too_wide(), wide, "{net}");
+        }
+        let (four, six) = WIDEST;
+        // Of IPv6 no more than 2000::/3 is in use.
+        for networks in [1usize << four, 1 << (six - 3)] {
+            assert!(MAX_BANS * 6 < networks, "{networks}");
+        }
     }
 
     #[test]

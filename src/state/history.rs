@@ -6,15 +6,16 @@
 //! from being used: the gateway says so, and goes on in memory.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::entry::{Accepted, ChangeLine, DifferenceLine, Entry, Jump, MAX_CELLS, Refused, StoredFile};
+use super::lock::Lock;
 use super::log::{self, Log};
 use super::log_path;
 use super::texts::{Texts, name_of};
@@ -78,7 +79,7 @@ struct Store {
     log: Log,
     texts: Texts,
     /// Held as long as this process writes.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl History {
@@ -90,12 +91,7 @@ impl History {
     /// The history in a folder, made if there is none.
     pub fn open(folder: &Path, limits: Limits) -> io::Result<History> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let path = folder.join("lock");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::other("another process keeps its history there"),
-            TryLockError::Error(error) => error,
-        })?;
+        let lock = Lock::take(folder)?;
         let texts = Texts::at(folder);
         texts.make()?;
         let found = log::read(&log_path(folder))?;
@@ -140,6 +136,7 @@ impl History {
     /// Takes down that a policy is put in force, unless it is in force already. Which one it is.
     pub fn accept(&mut self, attempt: &Attempt<'_>, origin: Origin<'_>) -> Version {
         if let Some(current) = self.current.filter(|current| current.hash == attempt.hash) {
+            self.mend(attempt.sources);
             return current;
         }
         let generation = self.current.map_or(1, |current| current.generation + 1);
@@ -200,6 +197,21 @@ impl History {
         let lists =
             lists.map(|(path, text)| StoredFile { name: path.to_owned(), list: true, text: name(text) });
         policy.chain(lists).collect()
+    }
+
+    /// Keeps those of these texts again that the policy in force is made of, where the disk has damaged
+    /// them. Others are no part of its entry: texts that differ can mean the same.
+    fn mend(&self, sources: &Sources) {
+        let (Some(store), Some(last)) = (&self.store, self.last()) else { return };
+        let policy = sources.policy_files().map(|(_, source)| &*source.text);
+        for text in policy.chain(sources.lists().map(|(_, text)| text)) {
+            let name = name_of(text);
+            if last.files.iter().any(|file| file.text == name)
+                && let Err(error) = store.texts.keep(text)
+            {
+                tracing::error!(%error, "a text of the policy is not kept in the history");
+            }
+        }
     }
 
     fn add(&mut self, entry: Entry) {

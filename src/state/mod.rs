@@ -7,13 +7,14 @@
 mod bans;
 mod entry;
 mod history;
+mod lock;
 mod log;
 mod rise;
 #[cfg(test)]
 mod tests;
 mod texts;
 
-pub(crate) use bans::{Ban, BanBook};
+pub(crate) use bans::{Ban, BanBook, WIDEST};
 pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };

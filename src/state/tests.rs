@@ -107,6 +107,39 @@ fn a_damaged_entry_is_passed_over() {
 }
 
 #[test]
+fn a_damaged_text_is_mended_when_it_comes_along_again() {
+    let folder = tempfile::tempdir().unwrap();
+    accept(&mut open(folder.path()), 1, "one", None);
+    let path = folder.path().join("texts").join(open(folder.path()).last().unwrap().files[0].text.clone());
+    let whole = fs::read(&path).unwrap();
+    accept(&mut open(folder.path()), 2, "two", None);
+    let other = open(folder.path()).last().unwrap().files[0].text.clone();
+    let other = fs::read(folder.path().join("texts").join(other)).unwrap();
+    accept(&mut open(folder.path()), 1, "one", None);
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    // A torn write, a bit that turned, another text, nothing, no file.
+    let damages = [Some(&whole[..whole.len() - 3]), Some(&flipped), Some(&other), Some(&[]), None];
+    for damage in damages {
+        // The same policy again, as at a start; and another one of the same text.
+        for hash in [1, 3, 1] {
+            match damage {
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let mut history = open(folder.path());
+            assert!(history.last_sources().unwrap().is_err(), "{damage:?}");
+            accept(&mut history, hash, "one", None);
+            assert!(history.last_sources().unwrap().is_ok(), "{damage:?}, {hash}");
+        }
+    }
+    // What means the same but is written otherwise is not what was put in force.
+    let before = fs::read_dir(folder.path().join("texts")).unwrap().count();
+    accept(&mut open(folder.path()), 1, "one, with a comment", None);
+    assert_eq!(fs::read_dir(folder.path().join("texts")).unwrap().count(), before);
+}
+
+#[test]
 fn the_oldest_are_given_up_and_what_they_said_of_rules_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { keep: 4, size: 1 << 20 };

@@ -36,11 +36,12 @@ impl Texts {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
     }
 
-    /// Keeps a text; its name.
+    /// Keeps a text; its name. One that is kept already is written again only where the disk has
+    /// damaged it, so that a store mends itself when the text comes along again.
     pub(super) fn keep(&self, text: &str) -> io::Result<String> {
         let name = name_of(text);
         let path = self.folder.join(&name);
-        if !path.exists() {
+        if !holds(&path, text) {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
             encoder.write_all(text.as_bytes())?;
             replace(&path, &encoder.finish()?)?;
@@ -87,6 +88,24 @@ impl Texts {
             fs::remove_file(self.folder.join(name))?;
         }
         Ok(())
+    }
+}
+
+/// Whether a file is there and gives this very text. Read piece by piece, without a copy of the whole.
+fn holds(path: &Path, text: &str) -> bool {
+    let Ok(file) = fs::File::open(path) else { return false };
+    let (mut decoder, mut left) = (GzDecoder::new(file), text.as_bytes());
+    let mut piece = [0; 16 * 1024];
+    loop {
+        match decoder.read(&mut piece) {
+            Ok(0) => return left.is_empty(),
+            Ok(read) => match piece.get(..read).and_then(|piece| left.strip_prefix(piece)) {
+                Some(rest) => left = rest,
+                None => return false,
+            },
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return false,
+        }
     }
 }
 

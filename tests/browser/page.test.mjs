@@ -166,9 +166,32 @@ describe("the list", () => {
       await row.filter({ hasText: "/live/1" }).waitFor();
       assert.equal(await row.count(), 1);
       assert.match(await row.textContent(), /refused.*rbac\/default-deny.*203\.0\.113\.77/s);
+      // A subject is whatever an issuer says: what would turn round the text beside it is written out.
+      const record = {
+        ts: "2026-11-24T09:12:03Z", decision_id: "d", decision: "deny", status: 403, rule: "rbac/default-deny",
+        method: "GET", path: "/", host: "app.test", client: { ip: "192.0.2.1" },
+        identity: { subject: "a\u202eb\u200b" },
+      };
+      const shown = await page.evaluate((record) => show(record).textContent, record);
+      assert.ok(shown.includes("a\\u{202e}b\\u{200b}") && !shown.includes("\u202e"), shown);
       await page.getByRole("button", { name: "Follow live" }).click();
       await page.getByRole("status").filter({ hasText: "Paused" }).waitFor();
     });
+  });
+
+  it("says why it cannot follow when too many do", async () => {
+    const ended = new AbortController();
+    const follow = () =>
+      fetch(`${gateway.page}/api/decisions`, { headers: { accept: "text/event-stream" }, signal: ended.signal });
+    const open = await Promise.all(Array.from({ length: 8 }, follow));
+    assert.ok(open.every((answer) => answer.ok));
+    const { page } = await openPage(browser.context, gateway.page);
+    await page.goto(gateway.page);
+    await page.getByRole("button", { name: "Follow live" }).click();
+    await page.getByRole("status").filter({ hasText: "Not now: too many streams of events" }).waitFor();
+    ended.abort();
+    await page.getByRole("status").filter({ hasText: "Waiting for decisions" }).waitFor();
+    await page.close();
   });
 
   it("has plots of the last hour with their numbers", async () => {

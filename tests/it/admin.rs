@@ -21,14 +21,29 @@ path = "/"
 fn health_and_metrics_are_for_everybody_and_the_rest_only_for_local_readers() {
     let gateway = Gateway::start(CONFIG);
     let admin = gateway.admin.expect("an admin listener");
-    for path in ["/livez", "/readyz", "/metrics"] {
+    for path in ["/livez", "/readyz"] {
         assert_eq!(get(admin, path).status, 200, "{path}");
     }
-    assert_eq!(get_local(admin, "/api/status").status, 200);
-    // A page in a browser that resolves its own name to loopback.
-    assert_eq!(get(admin, "/api/status").status, 401);
-    let foreign = [("Host", "localhost"), ("Origin", "https://evil.test")];
-    assert_eq!(request(admin, "GET", "/api/status", &foreign, b"").status, 401);
+    for path in ["/metrics", "/api/status"] {
+        assert_eq!(get_local(admin, path).status, 200, "{path}");
+        // A page in a browser that resolves its own name to loopback.
+        assert_eq!(get(admin, path).status, 401, "{path}");
+        for host in ["app.test//localhost", "//localhost", "http://localhost"] {
+            assert_eq!(request(admin, "GET", path, &[("Host", host)], b"").status, 401, "{path} {host}");
+        }
+        for origin in ["https://evil.test", "https://evil.test//localhost", "null", "localhost"] {
+            let foreign = [("Host", "localhost"), ("Origin", origin)];
+            assert_eq!(request(admin, "GET", path, &foreign, b"").status, 401, "{path} {origin}");
+        }
+        let own = [("Host", "localhost:9901"), ("Origin", "http://localhost:9901")];
+        assert_eq!(request(admin, "GET", path, &own, b"").status, 200, "{path}");
+        // The host that the target names is the one that is asked.
+        let target = format!("http://app.test{path}");
+        assert_eq!(get_local(admin, &target).status, 401, "{target}");
+    }
+    // And is told what would do.
+    let refused = get(admin, "/metrics").text();
+    assert!(refused.contains("`Host`") && refused.contains("admin token"), "{refused}");
     assert_eq!(get_local(admin, "/nothing").status, 404);
     assert_eq!(request(admin, "POST", "/livez", &[("Host", "localhost")], b"x").status, 405);
 }
@@ -44,6 +59,8 @@ fn a_change_needs_the_token() {
     let token = std::fs::read_to_string(gateway.folder().join("admin.token")).expect("made at the start");
     assert_eq!(reload("Bearer wrong"), 401);
     assert_eq!(reload("Basic x"), 401);
+    assert_eq!(reload(token.trim()), 401);
+    assert_eq!(reload(&format!("bearer {}", token.trim())), 200);
     assert_eq!(reload(&format!("Bearer {}", token.trim())), 200);
     assert_eq!(request(admin, "GET", "/api/reload", &[("Host", "localhost")], b"").status, 405);
 }
@@ -90,6 +107,16 @@ fn status_tells_which_policy_runs() {
     let Some((generation, hash)) = policy.split_once('-') else { panic!("{policy}") };
     assert_eq!(status["policy"]["generation"].to_string(), generation);
     assert_eq!(status["policy"]["hash"], hash);
+}
+
+#[test]
+fn where_the_listener_is_no_loopback_metrics_are_read_by_any_name() {
+    let admin = "[admin]\nlisten = \"0.0.0.0:0\"\ntoken_file = \"admin.token\"\n";
+    let gateway = Gateway::start(&format!("{CONFIG}{admin}"));
+    let port = gateway.admin.expect("an admin listener").port();
+    let admin = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(get(admin, "/metrics").status, 200);
+    assert_eq!(get_local(admin, "/api/status").status, 401);
 }
 
 #[test]

@@ -196,6 +196,10 @@ fn a_question_is_answered_as_the_command_answers_it() {
     assert_eq!(unknown.status, 422);
     let unknown = operator.send("POST", "/api/explain", &json!({"target": "/", "rolls": []}));
     assert_eq!(unknown.status, 400);
+    let many =
+        json!({"target": "/", "what_if_ip": vec!["192.0.2.1"; 9], "what_if_role": vec!["orders-admin"; 8]});
+    let many = operator.send("POST", "/api/explain", &many);
+    assert!(many.status == 422 && many.text().contains("17 are too many, 16 at most"), "{}", many.text());
 }
 
 #[test]
@@ -244,23 +248,32 @@ fn a_banned_address_is_refused_until_the_ban_ends() {
     assert_eq!(from("203.0.113.8").status, 200);
     // The same by network, and an address that no ban concerns.
     let wanted = json!({"address": "192.0.0.0/16", "for": "10m"});
-    assert_eq!(operator.send("POST", "/api/bans", &wanted).status, 201);
+    let made = operator.send("POST", "/api/bans", &wanted);
+    assert_eq!((made.status, &made.json()["spared"]), (201, &json!(["192.0.2.0/24"])), "{}", made.text());
     assert_eq!((from("192.0.3.1").rule(), from("192.0.2.1").status), ("ip/banned", 200));
     let never = operator.send("POST", "/api/bans", &json!({"address": "192.0.2.1", "for": "10m"}));
     assert_eq!(never.status, 409);
     assert!(never.text().contains("never_ban"), "{}", never.text());
+    let never = operator.send("POST", "/api/bans", &json!({"address": "192.0.2.128/25", "for": "10m"}));
+    assert!(never.status == 409 && never.text().contains("192.0.2.0/24"), "{}", never.text());
     for wrong in [
         json!({"address": "203.0.113.9"}),
         json!({"address": "203.0.113.9", "for": "for ever"}),
         json!({"address": "0.0.0.0/0", "for": "1h"}),
         json!({"address": "here", "for": "1h"}),
         json!({"address": "203.0.113.9", "for": "1h", "until": "never"}),
+        json!({"address": "203.0.113.9", "for": "1h", "reason": "x".repeat(501)}),
+        json!({"address": "203.0.113.9", "for": "1h", "reason": "a\u{202e}b"}),
+        json!({"address": "203.0.113.9", "for": "1h", "reason": "a\u{1b}[2Jb"}),
+        json!({"address": "203.0.113.9\u{202e}", "for": "1h"}),
+        json!({"address": "203.0.113.9", "for": "8785h"}),
     ] {
         let answer = operator.send("POST", "/api/bans", &wrong);
         assert!(matches!(answer.status, 400 | 422), "{wrong}: {}", answer.text());
     }
     let listed = operator.read("/api/bans");
     assert_eq!(listed["bans"][0]["address"], "192.0.0.0/16", "the first that ends first: {listed}");
+    assert_eq!(listed["bans"].as_array().expect("a list").len(), 2, "{listed}");
     // Whoever explains the address is told of the ban.
     let told = operator.send("POST", "/api/explain", &json!({"target": "/", "ip": "203.0.113.9"})).json();
     assert_eq!(told["rule"]["name"], "ip/banned");
@@ -273,6 +286,95 @@ fn a_banned_address_is_refused_until_the_ban_ends() {
     let changes = operator.read("/api/history")["changes"].clone();
     assert!(changes[0]["what"].as_str().is_some_and(|what| what.starts_with("ended the ban of 203.0.113.9")));
     assert_eq!(changes[0]["who"], "alice, from 127.0.0.1");
+}
+
+#[test]
+fn no_ban_is_as_wide_as_a_policy() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    for wide in ["0.0.0.0/1", "128.0.0.0/1", "10.0.0.0/15", "::/1", "8000::/1", "2000::/18", "::/0"] {
+        let refused = operator.send("POST", "/api/bans", &json!({"address": wide, "for": "1h"}));
+        let said = refused.text();
+        assert_eq!(refused.status, 422, "{wide}: {said}");
+        assert!(said.contains("/16") && said.contains("/19") && said.contains("[[ip.rule]]"), "{said}");
+    }
+    assert_eq!(operator.read("/api/bans"), json!({"bans": []}));
+    for narrow in ["10.0.0.0/16", "2000::/19"] {
+        let made = operator.send("POST", "/api/bans", &json!({"address": narrow, "for": "1h"}));
+        assert_eq!(made.status, 201, "{narrow}: {}", made.text());
+    }
+    assert_eq!(get(gateway.address, "/").status, 200);
+}
+
+#[test]
+fn a_ban_that_lost_its_effect_says_so() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    let wanted = json!({"address": "127.0.0.1", "for": "1h"});
+    assert_eq!(operator.send("POST", "/api/bans", &wanted).status, 201);
+    let refused = get(gateway.address, "/");
+    assert_eq!(refused.rule(), "ip/banned");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    operator.decisions("rule=ip/banned", 1);
+    let page = || get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(page().contains("the end of the ban of"));
+    gateway.write_config(&format!("{CONFIG}\n[ip]\nnever_ban = [\"127.0.0.0/8\"]\n"));
+    assert_eq!(operator.send("POST", "/api/reload", &Value::Null).status, 200);
+    assert_eq!(get(gateway.address, "/").status, 200);
+    let listed = operator.read("/api/bans");
+    assert_eq!(
+        (&listed["bans"][0]["without_effect"], &listed["bans"][0]["spared"]),
+        (&true.into(), &json!(["127.0.0.0/8"])),
+        "{listed}"
+    );
+    assert!(!page().contains("the end of the ban of"));
+    assert!(get_local(operator.admin, "/bans").text().contains("without effect"));
+    // Whoever explains the address is told both.
+    let told = operator.send("POST", "/api/explain", &json!({"target": "/", "ip": "127.0.0.1"})).json();
+    assert!(told["decision"] == "allow" && told.to_string().contains("but `never_ban` lists it"), "{told}");
+}
+
+#[test]
+fn nothing_that_was_sent_or_written_decides_how_the_page_reads() {
+    const TURN: char = '\u{202e}';
+    let folder = tempfile::tempdir().expect("a folder");
+    // A book of an earlier release, which took any reason.
+    std::fs::create_dir(folder.path().join("state")).expect("a folder");
+    let ban = json!([{"net": "203.0.113.9/32", "until": "2099-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z",
+        "reason": "a\u{202e}b\u{1b}", "by": "eve\u{2066}"}]);
+    std::fs::write(folder.path().join("state/bans.json"), ban.to_string()).expect("written");
+    let state = "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n\
+                 [waf]\n[[waf.rule]]\nid = \"any\"\naction = \"deny\"\ntargets = [\"query\"]\n\
+                 match = { contains = \"attack\" }\n\
+                 [[rbac.deny]]\nid = \"strange\"\npath = \"/strange\"\nreason = \"a\\u202eb\"\n\
+                 [log]\nsink = { file = \"decisions.jsonl\" }\nheaders = [\"user-agent\"]\nwaf_data = 64\n";
+    let gateway = Gateway::start_in(folder, &format!("{CONFIG}\n{state}"), &[]);
+    let operator = Operator::of(&gateway);
+    let agent = [("User-Agent", "x\u{202e}y\u{200b}")];
+    request(gateway.address, "GET", "/?%E2%80%AEname=attack%E2%80%AE", &agent, b"");
+    request(gateway.address, "GET", "/strange\u{202e}raw", &agent, b"");
+    request(gateway.address, "GET", "/strange", &agent, b"");
+    let seen = operator.decisions("", 3);
+    assert!(seen.iter().any(|record| record.to_string().contains(TURN)), "{seen:?}");
+    let mut paths = ["/", "/rules", "/waf", "/bans", "/history"].map(str::to_owned).to_vec();
+    paths.extend(
+        seen.iter().map(|record| format!("/decisions/{}", record["decision_id"].as_str().expect("an id"))),
+    );
+    let mut escaped = 0;
+    for path in paths {
+        let page = get_local(operator.admin, &path);
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        let bad = text.chars().find(|c| matches!(c, '\u{1b}' | '\u{200b}' | '\u{202e}' | '\u{2066}'));
+        assert_eq!(bad, None, "{path}: {text}");
+        escaped += text.matches("\\u{202e}").count() + text.matches("\\u202E").count();
+    }
+    assert!(escaped > 4, "{escaped}");
+    let bans = get_local(operator.admin, "/bans").text();
+    assert!(bans.contains("a\\u{202e}b\\u{1b}") && bans.contains("eve\\u{2066}"), "{bans}");
+    // A link puts no words into a command that an operator copies.
+    let missing = get_local(operator.admin, "/decisions/x;reboot").text();
+    assert!(!missing.contains("portcullis why"), "{missing}");
 }
 
 #[test]
@@ -339,10 +441,27 @@ fn trails_are_kept_for_what_was_asked_and_no_longer() {
     assert_eq!(operator.send("DELETE", "/api/log-level", &Value::Null).json()["verbose"], false);
     request(gateway.address, "GET", "/orders/8", &[KEY], b"");
     assert!(trail("path=/orders/8", 1).is_null());
-    for wrong in [json!({}), json!({"for": "10m", "routes": ["oders"]}), json!({"for": "10m", "ips": ["x"]})]
-    {
-        assert_eq!(operator.send("PUT", "/api/log-level", &wrong).status, 422, "{wrong}");
+    for (wrong, why) in [
+        (json!({}), "for: "),
+        (json!({"for": "10m", "routes": ["oders"]}), "did you mean `orders`?"),
+        (json!({"for": "10m", "ips": ["x"]}), "ips: `x` is not an address or network"),
+        (json!({"for": "25h"}), "24h at most"),
+        (json!({"for": "8784h"}), "24h at most"),
+        (json!({"for": "10m", "routes": vec!["orders"; 33]}), "routes: 33 are too many, 32 at most"),
+        (json!({"for": "10m", "routes": ["o".repeat(65)]}), "routes: 65 characters are too many"),
+        (json!({"for": "10m", "ips": vec!["192.0.2.1"; 65]}), "ips: 65 are too many, 64 at most"),
+        (json!({"for": "10m", "subject": "x".repeat(257)}), "longer than 256 bytes"),
+        (json!({"for": "10m", "subject": "a\nb"}), "control characters"),
+    ] {
+        let refused = operator.send("PUT", "/api/log-level", &wrong);
+        assert_eq!(refused.status, 422, "{wrong}");
+        assert!(
+            refused.json()["error"].as_str().is_some_and(|said| said.contains(why)),
+            "{}",
+            refused.text()
+        );
     }
+    assert_eq!(operator.send("PUT", "/api/log-level", &json!({"for": "24h"})).status, 200);
 }
 
 #[test]

@@ -72,6 +72,26 @@ fn a_ban_without_an_end_is_not_possible() {
 }
 
 #[test]
+fn what_never_ban_keeps_out_of_a_ban_is_said_when_it_is_made_and_listed() {
+    let gateway =
+        Gateway::start(&format!("{CONFIG}\n[ip]\nnever_ban = [\"192.0.2.7\", \"198.51.100.0/24\"]\n"));
+    let (code, said) = run(&gateway, &["ban", "192.0.2.0/24", "--for", "1h"]);
+    assert!(
+        code == 0
+            && said.ends_with("; `[ip] never_ban` lists 192.0.2.7/32 of it, which passes all the same\n"),
+        "{said}"
+    );
+    let (_, said) = run(&gateway, &["ban", "--list"]);
+    assert!(said.contains("in part: `[ip] never_ban` lists 192.0.2.7/32\n"), "{said}");
+    let (code, said) = run(&gateway, &["ban", "198.51.100.0/25", "--for", "1h"]);
+    assert!(code == 1 && said.contains("`[ip] never_ban` lists 198.51.100.0/24"), "{said}");
+    let (code, said) = run(&gateway, &["ban", "128.0.0.0/1", "--for", "1h"]);
+    assert!(code == 1 && said.contains("`deny = [\"128.0.0.0/1\"]`"), "{said}");
+    let (code, said) = run(&gateway, &["ban", "192.0.2.1", "--for", "1h", "--reason", "a\u{202e}b"]);
+    assert!(code == 1 && said.contains("U+202E"), "{said}");
+}
+
+#[test]
 fn over_the_socket_no_token_is_needed() {
     let admin = "[admin]\nlisten = \"127.0.0.1:0\"\nsocket = \"admin.sock\"\n";
     let gateway = Gateway::start(&format!("{CONFIG}{admin}"));

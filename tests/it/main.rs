@@ -7,6 +7,7 @@ mod support;
 
 mod admin;
 mod admin_api;
+mod admin_seats;
 mod bad_policies;
 mod cases;
 mod cli_admin;
@@ -42,6 +43,7 @@ mod replay;
 mod retold;
 mod routing;
 mod seclang;
+mod second_start;
 mod shipped;
 mod strange_records;
 mod taken;

@@ -62,7 +62,7 @@ fn a_bad_policy_leaves_the_last_good_one_in_force_and_is_visible() {
     assert_eq!(reload["ok"], false);
     let error = reload["errors"][0].as_str().unwrap_or("");
     assert!(error.contains("portcullis.toml:") && error.contains("`no pattern`"), "{error}");
-    let metrics = get(gateway.admin.expect("an admin listener"), "/metrics").text();
+    let metrics = get_local(gateway.admin.expect("an admin listener"), "/metrics").text();
     assert!(metrics.contains("portcullis_policy_reload_success 0"), "{metrics}");
     gateway.write_config(&config("/b"));
     wait_for_generation(&gateway, 2);

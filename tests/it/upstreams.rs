@@ -105,7 +105,7 @@ fn a_dead_server_costs_no_request_and_is_left_alone() {
         assert_eq!((response.status, name(&response)), (200, "alive"));
     }
     assert_eq!(states(&gateway), ["ejected", "up"]);
-    let metrics = get(gateway.admin.expect("an admin listener"), "/metrics").text();
+    let metrics = get_local(gateway.admin.expect("an admin listener"), "/metrics").text();
     assert!(
         metrics.contains("portcullis_upstream_servers{upstream=\"origin\",state=\"ejected\"} 1"),
         "{metrics}"

@@ -36,6 +36,7 @@ mod cost;
 mod crowd;
 mod descriptors;
 mod files;
+mod hostile;
 mod keys;
 mod killed;
 mod lookup;
@@ -83,6 +84,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "clock", about: "a clock that jumps (C-15)", run: clock::jumps },
     Figure { name: "keys", about: "key sets that are not to be had (C-16)", run: keys::faults },
     Figure { name: "cost", about: "requests that cost more than their size (C-7)", run: cost::ratios },
+    Figure { name: "hostile", about: "inputs that are to cost the WAF much", run: hostile::inputs },
     Figure { name: "named", about: "every 401 and 403 names its rule (C-23)", run: named::refusals },
     Figure { name: "why", about: "a record by its id, and a day replayed", run: lookup::whys },
     Figure { name: "files", about: "files that vanish or are half written", run: files::faults },

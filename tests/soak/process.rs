@@ -36,6 +36,16 @@ pub fn usage(id: u32) -> Usage {
     }
 }
 
+/// The time that all its threads have had on the processor so far, to the nanosecond.
+pub fn on_processor(id: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the process runs");
+    let each = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(each.sum())
+}
+
 /// Whether a process watches files or folders (inotify).
 pub fn watches_files(id: u32) -> bool {
     let open = fs::read_dir(format!("/proc/{id}/fdinfo")).into_iter().flatten().flatten();

@@ -3,7 +3,8 @@
 //! Rendered here, from templates that are part of the program, with one style sheet and one script of
 //! its own; nothing is fetched from anywhere else. Without the script everything can still be read, on
 //! loopback; elsewhere the script shows the token that reading needs.
-//! Texts of requests are escaped by the templates.
+//! Texts of requests and of people are escaped by the templates: markup, and what would turn round or
+//! hide the text beside it ([`shown`]).
 
 mod charts;
 mod decisions;
@@ -12,18 +13,20 @@ pub(super) mod one;
 mod triage;
 mod what_if;
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, HtmlEscape, Output, State, UndefinedBehavior, escape_formatter};
 use serde::Serialize;
 use serde_json::json;
 
-use super::answer::{Answer, CHALLENGE, asset, html, unauthorized};
+use super::answer::{Answer, CHALLENGE, NEEDS_PLACE, asset, html, unauthorized};
 use super::{AdminState, bans, rules, status, verbose};
+use crate::deny::escape_for_terminal;
 
 /// A page, or a file that pages refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +75,7 @@ pub(super) fn locked(headers: &HeaderMap) -> Answer {
     let accept = headers.get_all(header::ACCEPT).iter();
     let browser = accept.filter_map(|accept| accept.to_str().ok()).any(|accept| accept.contains("text/html"));
     if !browser {
-        return unauthorized();
+        return unauthorized(NEEDS_PLACE);
     }
     let mut answer = html(StatusCode::UNAUTHORIZED, include_str!("files/unlock.html").to_owned());
     answer.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
@@ -140,6 +143,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         Ok(syntax) => environment.set_syntax(syntax),
         Err(error) => tracing::error!(%error, "the templates of pages cannot be used"),
     }
+    environment.set_formatter(shown);
+    environment.add_filter("lines", lines);
+    environment.add_filter("field", field);
     environment.add_filter("clock", clock);
     environment.add_filter("day", day);
     environment.add_filter("percent", percent);
@@ -165,6 +171,33 @@ const FILES: [(&str, &str); 11] = [
     ("upstreams.html", include_str!("files/upstreams.html")),
     ("history.html", include_str!("files/history.html")),
 ];
+
+/// Writes a value into a page: characters that act on the text around them, or hide in it, are written
+/// as `\u{…}`, so that nobody who sends a request decides how the page reads. One line stays one line.
+fn shown(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    let clean = match value.as_str() {
+        Some(text) if !value.is_safe() => match escape_for_terminal(text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(clean) => Some(Value::from(clean)),
+        },
+        _ => None,
+    };
+    escape_formatter(out, state, clean.as_ref().unwrap_or(value))
+}
+
+/// A text of several lines, each as [`shown`] writes it.
+fn lines(text: &str) -> Value {
+    let lines = text.split('\n').map(|line| {
+        let line = line.replace('\t', "    ");
+        HtmlEscape(&escape_for_terminal(&line)).to_string()
+    });
+    Value::from_safe_string(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// The text of a field that is sent back as it is, so that nothing in it may be written otherwise.
+fn field(text: &Value) -> Value {
+    Value::from_safe_string(HtmlEscape(text.as_str().unwrap_or("")).to_string())
+}
 
 /// `09:12:03` of a time.
 fn clock(time: &str) -> String {
@@ -214,6 +247,21 @@ mod tests {
         for (name, _) in FILES {
             assert!(TEMPLATES.get_template(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn nothing_that_comes_from_requests_or_people_decides_how_a_page_reads() {
+        let rendered = |template: &str| {
+            let values = json!({ "bad": "<b>\u{202e}x\ny\u{200b}</b>", "list": ["\u{2066}a", "b"] });
+            TEMPLATES.render_str(template, Value::from(Serde(&values))).unwrap()
+        };
+        assert_eq!(rendered("{{ bad }}"), "&lt;b&gt;\\u{202e}x\\u{a}y\\u{200b}&lt;&#x2f;b&gt;");
+        assert_eq!(rendered("{{ bad | lines }}"), "&lt;b&gt;\\u{202e}x\ny\\u{200b}&lt;&#x2f;b&gt;");
+        assert_eq!(rendered("{{ list | join(\", \") }}"), "\\u{2066}a, b");
+        assert_eq!(rendered("{% macro m(v) %}{{ v }}{% endmacro %}{{ m(bad) }}"), rendered("{{ bad }}"));
+        // What a form sends back is what was written into it.
+        assert_eq!(rendered("{{ bad | field }}"), "&lt;b&gt;\u{202e}x\ny\u{200b}&lt;&#x2f;b&gt;");
+        assert_eq!(rendered("{{ nothing.there | field }}"), "");
     }
 
     #[test]

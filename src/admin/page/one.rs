@@ -20,7 +20,7 @@ use crate::decision::{Builtin, Reason};
 /// Renders the page of a decision. A query asks what would happen with something changed.
 pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answer {
     let Some(mut document) = document(state, id).await else {
-        let shown = json!({ "id": id, "why": not_found(state, id) });
+        let shown = json!({ "id": id, "is_id": is_id(id), "why": not_found(state, id) });
         return html(StatusCode::NOT_FOUND, framed(state, "one.html", "", &json!({ "missing": shown })));
     };
     let asked = pairs(query).iter().any(|(name, _)| name == "target");
@@ -30,6 +30,13 @@ pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answ
     document["answer"] = answer.unwrap_or_default();
     document["error"] = error.into();
     whole(state, "one.html", "", &document)
+}
+
+/// Whether a text can be the id of a request (CONTRACT: `[A-Za-z0-9._-]{8,128}`). Others stand in no
+/// command: a link from elsewhere must not put words into what an operator copies.
+fn is_id(text: &str) -> bool {
+    (8..=128).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// Why a decision is not there.

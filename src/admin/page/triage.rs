@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::admin::AdminState;
 use crate::admin::records::{Kept, newest_first};
+use crate::deny::is_deceptive;
 
 /// The refusals that one exclusion would be about.
 #[derive(Debug, Default)]
@@ -122,13 +123,29 @@ fn toml(rule: &str, target: &str, route: &str) -> String {
         .chars()
         .take(64)
         .collect();
-    let quoted = |text: &str| json!(text).to_string();
     let mut text = format!("[[waf.exclude]]\nid = {}\n", quoted(id.trim_matches('-')));
     if !route.is_empty() {
         text.push_str(&format!("routes = [{}]\n", quoted(route)));
     }
     text.push_str(&format!("targets = [{}]\nrules = [{}]\n", quoted(target), quoted(rule)));
     text
+}
+
+/// A text as a basic string of TOML. What would turn round or hide the text beside it is escaped: the
+/// name of a query parameter is whatever somebody sent.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match (c, u32::from(c)) {
+            ('"' | '\\', _) => out.extend(['\\', c]),
+            (c, code) if is_deceptive(c) && code > 0xffff => out.push_str(&format!("\\U{code:08X}")),
+            (c, code) if is_deceptive(c) => out.push_str(&format!("\\u{code:04X}")),
+            (c, _) => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -190,5 +207,14 @@ mod tests {
     fn the_exclusion_is_toml_that_is_as_narrow_as_the_group() {
         let want = "[[waf.exclude]]\nid = \"shop-query-q-942100\"\nroutes = [\"shop\"]\ntargets = [\"query:q\"]\nrules = [\"waf/942100\"]\n";
         assert_eq!(toml("waf/942100", "query:q", "shop"), want);
+    }
+
+    #[test]
+    fn no_name_of_a_parameter_decides_how_the_exclusion_reads() {
+        let name = "query:a\"\\\u{202e}\u{7f}\n\u{e0041}z";
+        let text = toml("waf/a", name, "");
+        assert!(text.contains(r#"targets = ["query:a\"\\\u202E\u007F\u000A\U000E0041z"]"#), "{text}");
+        let read: toml::Value = toml::from_str(&text).unwrap();
+        assert_eq!(read["waf"]["exclude"][0]["targets"][0].as_str(), Some(name));
     }
 }

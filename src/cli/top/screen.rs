@@ -223,7 +223,7 @@ mod tests {
         );
         let screen = text(&shot, None, std::slice::from_ref(&record), (200, 24)) + &line(&record, None);
         let plain = anstream::adapter::strip_str(&screen).to_string();
-        assert!(!plain.chars().any(|c| c != '\n' && crate::cli::layout::unprintable(c)), "{plain:?}");
+        assert!(!plain.chars().any(|c| c != '\n' && crate::deny::is_deceptive(c)), "{plain:?}");
         // Nothing was taken for a style and stripped.
         assert!(plain.contains("\\u{1b}]0;t"), "{plain:?}");
     }

@@ -97,7 +97,7 @@ pub(super) fn time(value: Option<&Value>, wrong: &'static str) -> Result<Option<
 
 /// Whether a subject can be written into a header field and read there as the same one: not empty,
 /// not long, no control characters, no space at its ends (which a reader would strip).
-pub(super) fn is_subject(text: &str) -> bool {
+pub(crate) fn is_subject(text: &str) -> bool {
     let ends = [text.chars().next(), text.chars().next_back()];
     !text.is_empty()
         && text.len() <= MAX_SUBJECT

@@ -30,6 +30,7 @@ pub use api_key::hash_key;
 pub use basic::PasswordCheck;
 pub use cache::{Bounds, Hit, TokenCache, Window};
 pub use carrier::{Credential, Presented};
+pub(crate) use claims::is_subject;
 pub use compile::DEMO_KEYS;
 pub use fingerprint::{Fingerprint, Stamp};
 pub use keys::{KeyRing, Keys, Origin, Skipped};

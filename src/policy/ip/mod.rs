@@ -11,6 +11,7 @@ mod raw;
 mod refused;
 mod rule;
 mod set;
+mod spared;
 #[cfg(test)]
 mod tests;
 mod turns;
@@ -18,6 +19,7 @@ mod turns;
 pub use bans::Bans;
 pub use raw::{RawIp, RawIpRule};
 pub use set::IpSet;
+pub use spared::{Listed, Spared};
 
 use std::net::IpAddr;
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::spared::Share;
 use super::turns::Turns;
 
 /// A set of addresses. Addresses are canonical: IPv4-mapped IPv6 is IPv4.
@@ -51,6 +52,14 @@ impl IpSet {
         (self.four.list(), self.six.list())
     }
 
+    /// How much of a network is in the set.
+    pub(super) fn share(&self, net: IpNet) -> Share {
+        match net {
+            IpNet::V4(net) => share(self.four.list(), u32::from(net.network()), u32::from(net.broadcast())),
+            IpNet::V6(net) => share(self.six.list(), u128::from(net.network()), u128::from(net.broadcast())),
+        }
+    }
+
     /// Whether no address is in the set.
     pub fn is_empty(&self) -> bool {
         self.four.is_empty() && self.six.is_empty()
@@ -60,6 +69,16 @@ impl IpSet {
     /// (`0.0.0.0/0`, or its halves).
     pub fn covers_everything(&self) -> bool {
         self.four.is_all() || self.six.is_all()
+    }
+}
+
+/// How much of the numbers from the first to the last lies inside, by the places where that turns.
+fn share<N: Ord + Copy>(turns: &[N], first: N, last: N) -> Share {
+    let before = turns.partition_point(|turn| *turn <= first);
+    match turns.partition_point(|turn| *turn <= last) {
+        upto if upto > before => Share::Part,
+        _ if before % 2 == 1 => Share::All,
+        _ => Share::Nothing,
     }
 }
 

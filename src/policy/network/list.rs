@@ -66,6 +66,16 @@ impl AddressList {
     }
 }
 
+impl AddressList {
+    /// The networks that have addresses in common with one, in the order they are written in.
+    pub fn overlapping(&self, net: IpNet) -> impl Iterator<Item = Found<'_>> {
+        self.parts.iter().flat_map(move |part| {
+            let common = part.nets.iter().filter(move |other| other.contains(&net) || net.contains(*other));
+            common.map(|other| Found { name: part.name.as_ref(), net: *other })
+        })
+    }
+}
+
 impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {

@@ -42,6 +42,7 @@ pub fn sample(peer: &str) -> Sample {
         headers,
         body: Bytes::new(),
         peer: peer.parse::<IpAddr>().expect("an address"),
+        certificate: None,
         caller: Caller::FromHeaders,
     }
 }

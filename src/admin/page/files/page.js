@@ -5,6 +5,11 @@
 
 const byId = (id) => document.getElementById(id);
 
+// Text that shows what it is: characters that act on the text around them, or hide in it, written out.
+const DECEPTIVE =
+  /[\p{Cc}\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+const visible = (text) => text.replace(DECEPTIVE, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
 // --- the token, kept until the tab is closed
 
 // The fields that show it, if it is known.
@@ -50,7 +55,7 @@ const change = async (method, path, document) => {
 
 const tell = (text) => {
   const problem = byId("problem");
-  if (problem) problem.textContent = text;
+  if (problem) problem.textContent = visible(text);
 };
 
 const changeAndReload = async (method, path, document) => {
@@ -133,7 +138,12 @@ const listen = (url, heard) => {
   const ended = new AbortController();
   const read = async () => {
     const answer = await fetch(url, { headers: { ...shown(), accept: "text/event-stream" }, signal: ended.signal });
-    if (!answer.ok) throw new Error(String(answer.status));
+    // The gateway says what there is too much of.
+    if (!answer.ok) {
+      const told = await answer.json().catch(() => ({}));
+      heard("refused", String(told.error ?? answer.status));
+      return;
+    }
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
     for (;;) {
@@ -154,8 +164,8 @@ const listen = (url, heard) => {
       } catch {
         if (ended.signal.aborted) return;
         heard("error", "");
-        await new Promise((resolve) => setTimeout(resolve, 3000));
       }
+      await new Promise((resolve) => setTimeout(resolve, 3000));
     }
   };
   again();
@@ -165,14 +175,14 @@ const listen = (url, heard) => {
 const cell = (row, classes, ...parts) => {
   const made = row.insertCell();
   if (classes) made.className = classes;
-  made.append(...parts);
+  made.append(...parts.map((part) => (typeof part === "string" ? visible(part) : part)));
   return made;
 };
 
 const element = (name, classes, text) => {
   const made = document.createElement(name);
   if (classes) made.className = classes;
-  if (text !== undefined) made.textContent = text;
+  if (text !== undefined) made.textContent = visible(text);
   return made;
 };
 
@@ -224,6 +234,7 @@ const follow = () => {
     if (event === "ready") state.textContent = "Waiting for decisions";
     if (event === "missed") state.textContent = "More come than can be shown";
     if (event === "error") state.textContent = "Lost the gateway; trying again";
+    if (event === "refused") state.textContent = `Not now: ${visible(data)}`;
     if (event !== "decision") return;
     const rows = byId("records");
     rows.prepend(show(JSON.parse(data)));
