@@ -7,6 +7,7 @@
 
 mod bans;
 mod lints;
+mod pages;
 mod raw;
 mod refused;
 mod rule;

@@ -10,15 +10,19 @@
 //! its place in its bucket, two bytes for IPv4 and four for IPv6. The turn itself is read only where
 //! that does not tell.
 
+use bytemuck::Pod;
+
+use super::pages::Pages;
+
 /// What an address is as a number.
-pub(super) trait Number: Copy + Ord {
+pub(super) trait Number: Pod + Ord {
     const ZERO: Self;
 
     /// Whether [`Number::leading`] is all of it.
     const SHORT: bool;
 
     /// Where a turn lies in its bucket, roughly.
-    type Cut: Copy + Ord + Default;
+    type Cut: Pod + Ord + Default;
 
     /// The bits of that.
     const BITS: u32;
@@ -107,11 +111,11 @@ impl Number for u128 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Turns<N: Number> {
     /// Ascending; the first one is a turn to inside.
-    turns: Box<[N]>,
+    turns: Pages<N>,
     /// Where each turn lies in its bucket, and behind them a window of nothing.
-    cuts: Box<[N::Cut]>,
+    cuts: Pages<N::Cut>,
     /// For each bucket, how many turns lie before it; one more entry for all of them.
-    before: Box<[u32]>,
+    before: Pages<u32>,
     /// Divides the numbers evenly; one more stretch behind the last.
     stretches: Box<[Stretch]>,
     /// The leading bits of the first turn, where the first stretch begins.
@@ -134,9 +138,9 @@ struct Stretch {
 impl<N: Number> Default for Turns<N> {
     fn default() -> Self {
         Turns {
-            turns: Box::default(),
-            cuts: Box::default(),
-            before: Box::default(),
+            turns: Pages::default(),
+            cuts: Pages::default(),
+            before: Pages::default(),
             stretches: Box::default(),
             base: 0,
             shift: 0,
