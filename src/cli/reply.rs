@@ -76,8 +76,12 @@ fn harmless(text: String) -> String {
     let mut clean = String::with_capacity(text.len() + 64);
     for c in text.chars() {
         match harmful(c) {
-            // Writing into a string cannot fail.
-            true => drop(write!(clean, "\\u{:04x}", u32::from(c))),
+            true => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing into a string cannot fail.
+                    let _ = write!(clean, "\\u{unit:04x}");
+                }
+            }
             false => clean.push(c),
         }
     }

@@ -18,8 +18,11 @@ pub(super) fn quoted(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
             c if is_deceptive(c) => {
-                // Writing into a string cannot fail. All of these are within four digits.
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
+                // Writing into a string cannot fail.
+                let _ = match u32::from(c) {
+                    code @ ..0x1_0000 => write!(out, "\\u{code:04X}"),
+                    code => write!(out, "\\U{code:08X}"),
+                };
             }
             c => out.push(c),
         }
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_and_shows_nothing_that_a_terminal_obeys() {
-        let text = "a\"b\\c\n\t\r\u{1b}[2J\u{202e}\u{2066}\u{61c}\u{9b}\u{feff}é😀'''\"\"\"";
+        let text = "a\"b\\c\n\t\r\u{1b}[2J\u{202e}\u{2066}\u{61c}\u{9b}\u{feff}\u{e0041}é😀'''\"\"\"";
         let mut table = toml::Table::new();
         table.insert("k".to_owned(), text.into());
         table.insert(text.to_owned(), Value::Array(vec![text.into(), 1.into(), true.into()]));

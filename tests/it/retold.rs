@@ -222,6 +222,36 @@ fn where_no_grant_is_the_remedy_what_is_one_is_said() {
 }
 
 #[test]
+fn a_path_with_the_letters_of_a_pattern_is_not_taken_for_one() {
+    let gateway = Gateway::start(&format!(
+        "{CONFIG}\n[[rbac.grant]]\nid = \"z\"\nroles = [\"reader\"]\npath = \"/z\"\n"
+    ));
+    let key = ("x-api-key", "abc");
+    for path in ["/x/%7B*rest%7D", "/x/%7Bid%7D", "/x/a*b%3f%22"] {
+        let id = ask(&gateway, path, &[key], 403);
+        ask(&gateway, "/x/other", &[key], 403);
+        let ran = command(gateway.folder(), &["suggest", &id, "--format", "json"]);
+        assert_eq!(ran.code, 0, "{}", ran.show());
+        let found = ran.json();
+        assert_eq!((&found["tried"], &found["opens"]), (&true.into(), &0.into()), "{found}");
+        assert!(found["toml"].as_str().is_some_and(|toml| toml.contains("when = ")), "{found}");
+        let ran = command(gateway.folder(), &["explain", path, "--as", "a", "--role", "reader"]);
+        assert!(words(&ran).contains("path = \"/x/{segment2}\" when = \"path.segment2 =="), "{}", ran.show());
+    }
+}
+
+#[test]
+fn what_stands_behind_an_address_rule_is_named() {
+    let gateway = Gateway::start(&CONFIG.replace("\"/office\", \"/search\"", "\"/search\""));
+    let id = ask(&gateway, "/office", &[("x-forwarded-for", "203.0.113.9"), ("x-api-key", "abc")], 403);
+    let ran = command(gateway.folder(), &["suggest", &id]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    for text in ["\"203.0.113.9\"", "Who asked is not in the record", "`rbac/default-deny`"] {
+        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+    }
+}
+
+#[test]
 fn a_case_of_another_policy_expects_what_was_and_says_that_it_fails() {
     let gateway = Gateway::start(&CONFIG.replace("state_dir = \"state\"\n", ""));
     let id = ask(&gateway, "/orders/7", &[("x-api-key", "abc")], 403);

@@ -7,6 +7,7 @@ mod account;
 mod asked;
 mod beside;
 mod curl;
+mod exactly;
 mod json;
 mod pages;
 mod question;

@@ -28,7 +28,8 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
     if !recalled.has_subject {
         assumed.push("the subject is not kept as it was".to_owned());
     }
-    if policy.waf.inspects_bodies() || policy.routes.read_headers().next().is_some() {
+    let looked = policy.waf.inspects_bodies() || policy.routes.read_headers().next().is_some();
+    if looked || &*line.stage == "waf" {
         let text = "query, body and most header fields are not kept, so rules about them see nothing";
         assumed.push(text.to_owned());
     }

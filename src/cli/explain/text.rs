@@ -2,6 +2,7 @@
 //! cause, what would help, and after that the whole trail.
 
 use super::account::{Account, Passage, need};
+use super::exactly::Exactly;
 use crate::cli::Common;
 use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable, visible_width};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
@@ -220,10 +221,12 @@ pub(super) fn acceptable(rule: RuleRef) -> Option<&'static str> {
 /// A grant to begin with, for the request as it is.
 fn grant(account: &Account<'_>) -> String {
     let target = &account.admitted.target;
+    let exactly = Exactly::of(target);
+    let when = exactly.when().map(|when| format!("    when = {}\n", quoted(&when))).unwrap_or_default();
     format!(
-        "\n    [[rbac.grant]]\n    id = \"…\"\n    roles = [\"…\"]\n    methods = [{}]\n    path = {}\n",
+        "\n    [[rbac.grant]]\n    id = \"…\"\n    roles = [\"…\"]\n    methods = [{}]\n    path = {}\n{when}",
         quoted(target.method.as_str()),
-        quoted(target.decoded_path()),
+        quoted(&exactly.pattern),
     )
 }
 
@@ -238,7 +241,7 @@ fn exclusion(account: &Account<'_>) -> String {
     }
     format!(
         "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {}\n    targets = [{}]\n    rules = [{}]\n",
-        quoted(account.admitted.target.decoded_path()),
+        quoted(&Exactly::of(&account.admitted.target).pattern),
         targets.join(", "),
         rules.join(", "),
     )

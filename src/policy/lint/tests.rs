@@ -1,6 +1,7 @@
 //! What each lint says, and that it says nothing where there is nothing to be said.
 
 mod brute;
+mod lookalike;
 mod routes;
 mod waf;
 

@@ -8,11 +8,12 @@ use serde_json::Value as Json;
 
 use crate::audit::Line;
 use crate::cli::explain::account::Account;
+use crate::cli::explain::exactly::Exactly;
 use crate::cli::explain::text::acceptable;
 use crate::cli::explain::written;
 use crate::cli::written_toml::quoted;
 use crate::config::{Setup, load};
-use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
+use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage};
 use crate::facts::Identity;
 use crate::policy::source::Sources;
 
@@ -28,6 +29,8 @@ pub(super) struct Proposal {
     pub(super) sources: Sources,
     /// Whether it can be tried here that the request passes then. What a WAF rule saw is not kept.
     pub(super) can_be_tried: bool,
+    /// What must be known of it before it is used.
+    pub(super) mind: Option<String>,
 }
 
 /// The proposal for a refusal, or why there is none.
@@ -80,7 +83,7 @@ fn scope(account: &Account<'_>) -> String {
         "methods = [{}]\nhost = {}\npath = {}\n",
         quoted(target.method.as_str()),
         quoted(target.host()),
-        quoted(target.decoded_path())
+        quoted(&Exactly::of(target).pattern)
     )
 }
 
@@ -99,9 +102,11 @@ fn grant(account: &Account<'_>, line: &Line<'_>) -> Proposal {
         }
         _ => ("roles = [\"anyone\"]".to_owned(), "A grant for everybody, since nobody was shown".to_owned()),
     };
-    let toml = format!("[[rbac.grant]]\nid = {}\n{whom}\n{}", quoted(&id(line)), scope(account));
+    let when = Exactly::of(&account.admitted.target).when();
+    let when = when.map(|when| format!("when = {}\n", quoted(&when))).unwrap_or_default();
+    let toml = format!("[[rbac.grant]]\nid = {}\n{whom}\n{}{when}", quoted(&id(line)), scope(account));
     let sources = with_table(account, &toml);
-    Proposal { what, toml, at: None, sources, can_be_tried: true }
+    Proposal { what, toml, at: None, sources, can_be_tried: true, mind: None }
 }
 
 fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
@@ -127,7 +132,10 @@ fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String>
     );
     let sources = with_table(account, &toml);
     let what = "An exclusion for just this request and what matched".to_owned();
-    Ok(Proposal { what, toml, at: None, sources, can_be_tried: false })
+    let mind = Exactly::of(&account.admitted.target).when().map(|when| {
+        format!("The path has what no pattern can say, so this is about other paths as well; it was {when}.")
+    });
+    Ok(Proposal { what, toml, at: None, sources, can_be_tried: false, mind })
 }
 
 /// A deny beats every grant, so the caller must be exempt from it.
@@ -183,6 +191,7 @@ fn changed(account: &Account<'_>, denial: &Denial, key: &str, entry: &str) -> Op
         at: Some(info.at.to_string()),
         sources,
         can_be_tried: true,
+        mind: None,
     })
 }
 
@@ -215,11 +224,18 @@ fn add_entry(table: &str, key: &str, entry: &str) -> Option<String> {
     out.parse::<toml::Table>().ok().map(|_| out)
 }
 
-/// Whether another policy lets the request of an account pass.
-pub(super) fn allows(account: &Account<'_>, setup: &Setup, now: Timestamp) -> bool {
+/// What refuses the request of an account by another policy: nothing if it passes.
+pub(super) fn refusal(account: &Account<'_>, setup: &Setup, now: Timestamp) -> Option<Denial> {
     let sample = crate::policy::Sample { now, ..account.sample.clone() };
-    let decision = setup.policy.decide(&sample, &crate::cli::request::world(setup), None);
-    matches!(decision.outcome, crate::decision::Outcome::Allow(_))
+    match setup.policy.decide(&sample, &crate::cli::request::world(setup), None).outcome {
+        Outcome::Allow(_) => None,
+        Outcome::Deny(denial) => Some(denial),
+    }
+}
+
+/// Whether another policy lets the request of an account pass.
+fn allows(account: &Account<'_>, setup: &Setup, now: Timestamp) -> bool {
+    refusal(account, setup, now).is_none()
 }
 
 #[cfg(test)]

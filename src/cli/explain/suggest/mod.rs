@@ -21,7 +21,7 @@ use crate::cli::replay::{Finding, Judges, Report};
 use crate::cli::reply::{Exit, Reply, STRONG, WARN, styled};
 use crate::cli::{Common, Format, diagnostics, records};
 use crate::config::{Setup, load};
-use crate::decision::Builtin;
+use crate::decision::{Builtin, Stage};
 use crate::policy::Policy;
 
 /// Show the narrowest change of the policy that would let a recorded request pass.
@@ -73,13 +73,25 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
     let Some(changed) = outcome.setup.take() else {
         let text = diagnostics::text(&outcome, common);
-        return Err(Reply::failure(Exit::Internal, "the suggestion is no valid policy").with_err(text));
+        let why = "what would let it pass cannot be written as a rule of this policy";
+        return Err(Reply::failure(Exit::Findings, why).with_err(text));
     };
-    if proposal.can_be_tried && !edit::allows(&account, &changed, recalled.now) {
-        let why =
-            format!("{} would not be enough: something else refuses the request as well.", proposal.what);
-        return Err(nothing(args, &why));
+    let mut proposal = proposal;
+    let denial = edit::refusal(&account, &changed, recalled.now).filter(|_| proposal.can_be_tried);
+    if let Some(denial) = denial {
+        let by = format!("`{}` ({})", changed.policy.rules.name(denial.rule), denial.reason);
+        // Address rules come before anybody is identified.
+        let unknown = &*line.stage == "ip" && matches!(denial.stage, Stage::Authn | Stage::Rbac);
+        if !unknown {
+            let why = format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
+            return Err(nothing(args, &why));
+        }
+        proposal.can_be_tried = false;
+        proposal.mind = Some(format!(
+            "Who asked is not in the record, since addresses are judged first: nobody in particular would then be refused by {by}."
+        ));
     }
+    let until = account.denial().and_then(|denial| denial.until);
     let report = opened(args, &record.source, &setup, &changed, &line, common)?;
     Ok(match args.format {
         Format::Json => Reply::json(
@@ -89,12 +101,14 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
                 "toml": proposal.toml,
                 "at": proposal.at,
                 "tried": proposal.can_be_tried,
+                "mind": proposal.mind,
+                "ends_by_itself": until,
                 "hours": args.hours,
                 "opens": report.flipped(),
                 "replay": report.json(&changed.policy),
             }),
         ),
-        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, &report, &changed)),
+        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, until, &report, &changed)),
     })
 }
 
@@ -165,7 +179,13 @@ fn opens(without: Finding, with: Finding, line: &Line<'_>, changed: &Policy) -> 
     }
 }
 
-fn text(args: &Args, proposal: &Proposal, report: &Report, changed: &Setup) -> String {
+fn text(
+    args: &Args,
+    proposal: &Proposal,
+    until: Option<Timestamp>,
+    report: &Report,
+    changed: &Setup,
+) -> String {
     let mut out = fill("", &format!("{}, for review; nothing is applied:", printable(&proposal.what)));
     out.push('\n');
     for line in proposal.toml.lines() {
@@ -176,8 +196,13 @@ fn text(args: &Args, proposal: &Proposal, report: &Report, changed: &Setup) -> S
         Some(at) => fill("", &format!("It replaces the rule at {}.", printable(at))),
         None => fill("", "It may stand in any file of the policy."),
     });
-    if !proposal.can_be_tried {
+    if let Some(mind) = &proposal.mind {
+        out.push_str(&fill(&format!("{} ", styled(WARN, "Mind:")), &printable(mind)));
+    } else if !proposal.can_be_tried {
         out.push_str(&fill("", "What the rules saw is not kept, so it could not be tried."));
+    }
+    if let Some(until) = until {
+        out.push_str(&fill("", &format!("Without a change, this refusal ends by itself at {until}.")));
     }
     let more = report.flipped();
     let number = usize::try_from(more).unwrap_or(usize::MAX);

@@ -153,7 +153,7 @@ impl<'a> Count<'a> {
             let _ = end.map_err(failed)?;
         }
         if let Some(begins) = begins {
-            self.since(begins, "The log goes back no further");
+            self.since(begins, "The log goes back no further, so this is less than an hour");
         }
         for file in &files {
             let end =
