@@ -1,7 +1,7 @@
 //! `detect_xss`
 
 use super::injection::{Detector, detects};
-use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget};
+use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget, xss};
 use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::documented::documented;
 use crate::policy::waf::needs::Needs;
@@ -59,19 +59,19 @@ impl Detector for Xss {
     }
 
     fn ask(text: &[u8]) -> bool {
-        libinjectionrs::detect_xss(text).is_injection()
+        xss::is_injection(text)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::super::injection::tests::{every_text, gate_holds, texts};
     use super::*;
 
     /// One or more of every class of tokens that the grammar has.
-    const PIECES: [&str; 36] = [
+    pub(in crate::policy::waf::operators) const PIECES: [&str; 36] = [
         "<",
         ">",
         "/",

@@ -27,6 +27,7 @@ pub(super) mod regex;
 mod sql;
 mod starts_with;
 mod within;
+mod xss;
 
 use std::ops::Range;
 

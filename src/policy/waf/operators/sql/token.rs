@@ -133,10 +133,7 @@ impl Token {
         let mut text = [b' '; KEPT];
         text[..first.len()].copy_from_slice(first);
         text[first.len() + 1..length].copy_from_slice(second);
-        let kind = WORDS.kind(&text[..length]);
-        if kind == Kind::Bareword {
-            return false;
-        }
+        let Some(kind) = WORDS.known(&text[..length]) else { return false };
         self.set(kind, &text[..length]);
         true
     }

@@ -57,8 +57,8 @@ impl<'a> Tokens<'a> {
             b'/' => self.slash(),
             b'?' | b']' => self.one(Kind::Unknown),
             b'@' => self.variable(),
-            b'B' | b'b' => self.digits(|byte| matches!(byte, b'0' | b'1')),
-            b'X' | b'x' => self.digits(|byte| byte.is_ascii_hexdigit()),
+            b'B' | b'b' => self.digits(is_binary),
+            b'X' | b'x' => self.digits(is_hexadecimal),
             b'E' | b'e' => self.escaped_string(),
             b'N' | b'n' => match self.after(1) {
                 [b'\'', _, ..] => self.escaped_string(),
@@ -302,13 +302,14 @@ impl<'a> Tokens<'a> {
     /// `$1,000`, `$$…$$`, `$tag$…$tag$`
     fn money(&mut self) -> usize {
         let rest = self.after(1);
-        let amount = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b',')).count();
+        let amount = rest.iter().take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b',' | 0)).count();
         match (amount, rest.first()) {
             (1, Some(b'.')) => self.word(),
             (1.., _) => self.take(Kind::Number, 1 + amount),
             (_, Some(b'$')) => self.tagged(2),
             _ => {
-                let letters = rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+                let letters =
+                    rest.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == 0).count();
                 match rest.get(letters) {
                     Some(b'$') if letters > 0 => self.tagged(letters + 2),
                     _ => self.one(Kind::Bareword),
@@ -338,8 +339,8 @@ impl<'a> Tokens<'a> {
             rest.iter().skip(from).take_while(|byte| is_digit(byte)).count()
         };
         let in_base = match rest {
-            [b'0', b'x' | b'X', ..] => Some(digits(2, u8::is_ascii_hexdigit)),
-            [b'0', b'b' | b'B', ..] => Some(digits(2, |byte| matches!(byte, b'0' | b'1'))),
+            [b'0', b'x' | b'X', ..] => Some(digits(2, is_hexadecimal)),
+            [b'0', b'b' | b'B', ..] => Some(digits(2, is_binary)),
             _ => None,
         };
         match in_base {
@@ -380,11 +381,20 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r' | 0xa0 | 0)
 }
 
+/// The original counts a NUL as a digit of everything but plain numbers, and as a letter of tags.
+fn is_binary(byte: &u8) -> bool {
+    matches!(byte, b'0' | b'1' | 0)
+}
+
+fn is_hexadecimal(byte: &u8) -> bool {
+    byte.is_ascii_hexdigit() || *byte == 0
+}
+
 /// By byte: whether a word ends there.
 static ENDS_WORD: [bool; 256] = set(b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\x00");
 
 /// By byte: whether the name of a variable ends there.
-static ENDS_VARIABLE: [bool; 256] = set(b" <>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r`\"");
+static ENDS_VARIABLE: [bool; 256] = set(b" <>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r`\"\x00");
 
 const fn set(bytes: &[u8]) -> [bool; 256] {
     let mut set = [false; 256];

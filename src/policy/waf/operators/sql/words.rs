@@ -59,17 +59,23 @@ impl Words {
 
     /// What a word is; one that is not known is a bare word.
     pub(super) fn kind(&self, word: &[u8]) -> Kind {
+        self.known(word).unwrap_or(Kind::Bareword)
+    }
+
+    /// What a word is in the table, where some are bare words: the beginnings of longer ones (`IS DISTINCT`
+    /// of `IS DISTINCT FROM`).
+    pub(super) fn known(&self, word: &[u8]) -> Option<Kind> {
         if word.len() > LONGEST {
-            return Kind::Bareword;
+            return None;
         }
         let mut at = hash(word);
         loop {
             match self.slots[at % SLOTS] {
-                0 => return Kind::Bareword,
+                0 => return None,
                 slot => {
                     let (known, kind) = self.words[usize::from(slot) - 1];
                     if known.as_bytes().eq_ignore_ascii_case(word) {
-                        return kind;
+                        return Some(kind);
                     }
                 }
             }
