@@ -46,12 +46,15 @@ const ROOMS: &[Room] = &[
             "aws_lc_rs",
             "base64",
             "bcrypt",
+            "bytemuck",
             "bytes",
             "bytesize",
             "flate2",
             "htmlize",
             "http",
             "ipnet",
+            // For memory alone: what maps files is among what the core may not name.
+            "memmap2",
             "jiff",
             "jsonwebtoken",
             "libinjectionrs",
@@ -124,6 +127,9 @@ const ROOMS: &[Room] = &[
 
 /// What code of the core may not name, because it is input, output, time or chance.
 const NOT_IN_CORE: &[&str] = &[
+    "MmapOptions",
+    "Mmap::map(",
+    "MmapMut::map_mut",
     "std::env",
     "std::fs",
     "std::net::Tcp",
