@@ -73,13 +73,16 @@ impl PipeSink {
 struct Writer {
     path: Option<PathBuf>,
     lines: Option<Lines<File>>,
+    /// The pipe that its reader has left, open until there is another: a reader that comes in between
+    /// would find a pipe without a writer, which is its end, and leave.
+    left: Option<Lines<File>>,
 }
 
 impl Writer {
     fn new(target: Target) -> Writer {
         match target {
-            Target::Path(path) => Writer { path: Some(path), lines: None },
-            Target::Open(file) => Writer { path: None, lines: Some(Lines::new(file)) },
+            Target::Path(path) => Writer { path: Some(path), lines: None, left: None },
+            Target::Open(file) => Writer { path: None, lines: Some(Lines::new(file)), left: None },
         }
     }
 
@@ -92,7 +95,7 @@ impl Writer {
         let left = matches!(&written.result, Err(error) if error.kind() == ErrorKind::BrokenPipe);
         if left && self.path.is_some() {
             // The next reader is another one: it gets the line that was cut as a whole.
-            self.lines = None;
+            self.left = self.lines.take();
             let ends = memchr::memchr_iter(b'\n', batch).take(written.lines as usize);
             written.taken = ends.last().map_or(0, |end| end + 1);
         }
@@ -104,6 +107,7 @@ impl Writer {
         match (&mut self.lines, &self.path) {
             (lines @ None, Some(path)) => {
                 let file = OpenOptions::new().write(true).open(path)?;
+                self.left = None;
                 Ok(lines.insert(Lines::new(file)))
             }
             (Some(lines), _) => Ok(lines),
