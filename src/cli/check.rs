@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::diagnostics::{self, Record, Summary};
 use super::layout::{count, fill, printable};
-use super::reply::{BAD, Exit, GOOD, Reply, styled};
+use super::reply::{BAD, Exit, GOOD, Reply, STRONG, styled};
 use super::{Common, files};
 use crate::config::{Outcome, Setup};
 use crate::decision::Stage;
@@ -117,6 +117,10 @@ fn text(outcome: &Outcome, exit: Exit, common: &Common) -> String {
     let mut out = String::new();
     if !outcome.diagnostics.is_empty() {
         out.push_str(&diagnostics::text(outcome, common));
+    }
+    if outcome.setup.is_none() && !common.quiet {
+        let text = "what lints find in a whole policy is looked for once there are no errors";
+        out.push_str(&fill(&format!("{}: ", styled(STRONG, "note")), text));
     }
     if exit != Exit::Fine {
         return out + &styled(BAD, "failed") + "\n";

@@ -266,7 +266,14 @@ const SHOWN: usize = 256;
 /// a secret, and nothing has been redacted yet).
 fn shown(raw: &str) -> Box<str> {
     let path = raw.split('?').next().unwrap_or("");
-    path.chars().take(SHOWN).flat_map(char::escape_default).collect::<String>().into_boxed_str()
+    let mut shown = String::new();
+    for c in path.chars().take(SHOWN) {
+        match c {
+            ' '..='~' => shown.push(c),
+            _ => shown.extend(c.escape_default()),
+        }
+    }
+    shown.into_boxed_str()
 }
 
 #[cfg(test)]

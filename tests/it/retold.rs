@@ -1,11 +1,9 @@
 //! What `why` and the API tell of a decision is what was recorded: also of what no record holds, such as a
 //! ban or the text that a WAF rule matched, and also of clients behind proxies.
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use crate::support::command::{Bench, Ran};
+use crate::support::command::{Bench, about_folder};
 use crate::support::{Gateway, get_local, request, wait_until};
 
 const CONFIG: &str = r#"
@@ -74,16 +72,6 @@ fn about(gateway: &Gateway, id: &str) -> Value {
     })
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Ran {
-    let bench = Bench::new();
-    let mut command = bench.command(arguments);
-    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
-}
-
-fn words(ran: &Ran) -> String {
-    ran.out.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[test]
 fn the_api_judges_again_by_all_that_the_record_holds() {
     let gateway = Gateway::start(CONFIG);
@@ -98,7 +86,7 @@ fn the_api_judges_again_by_all_that_the_record_holds() {
         assert_eq!(about["same_decision"], true, "{path} {field:?}: {about}");
         assert_eq!(about["as_recorded"], Value::Null);
         // And as `why` does.
-        let told = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+        let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
         assert_eq!(told["agrees"], true);
         for part in ["client", "decision", "rule", "stages", "identity"] {
             assert_eq!(told["explained"][part], about["again"][part], "{path} {field:?}");
@@ -114,9 +102,9 @@ fn the_api_judges_again_by_all_that_the_record_holds() {
 fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
     let gateway = Gateway::start(CONFIG);
     let id = ask(&gateway, "/search?q=xxxyyy", &[], 403);
-    let ran = command(gateway.folder(), &["why", &id]);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
-    let text = words(&ran);
+    let text = ran.words();
     for wanted in [
         "looked at text of the request that no record keeps",
         "what follows is what was recorded",
@@ -133,7 +121,7 @@ fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
     for unwanted in ["Allowed:", "[[case]]", "outcome = \"allow\""] {
         assert!(!text.contains(unwanted), "{unwanted}: {}", ran.show());
     }
-    let told = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!((&told["agrees"], &told["case"]), (&false.into(), &Value::Null));
     assert_eq!(told["explained"]["decision"], "deny");
     assert_eq!(told["explained"]["waf"]["threshold"], 5);
@@ -148,14 +136,15 @@ fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
         "{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n"
     ));
     let admin = gateway.admin.expect("an admin listener").to_string();
-    let run = |arguments: &[&str]| command(gateway.folder(), &[arguments, &["--admin", &admin]].concat());
+    let run =
+        |arguments: &[&str]| about_folder(gateway.folder(), &[arguments, &["--admin", &admin]].concat());
     assert_eq!(run(&["ban", "203.0.113.0/24", "--for", "1h", "--reason", "scans"]).code, 0);
     let id = ask(&gateway, "/open", &[("x-forwarded-for", "203.0.113.9")], 403);
     let record = gateway.records(1).pop().expect("one");
     let until = record["until"].as_str().expect("the end of the ban").to_owned();
     for arguments in [&["why", &id][..], &["why", &id, "--admin", &admin]] {
-        let ran = command(gateway.folder(), arguments);
-        let text = words(&ran);
+        let ran = about_folder(gateway.folder(), arguments);
+        let text = ran.words();
         for wanted in [
             "A ban is no part of the policy",
             "ip REFUSED",
@@ -173,17 +162,17 @@ fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
         assert!(text.contains("scans"), "{}", ran.show());
     }
     // What lets it pass is no entry of the policy.
-    let ran = command(gateway.folder(), &["suggest", &id]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert_eq!(ran.code, 1, "{}", ran.show());
     assert!(
-        words(&ran).contains("no part of the policy") && words(&ran).contains("portcullis unban"),
+        ran.words().contains("no part of the policy") && ran.words().contains("portcullis unban"),
         "{}",
         ran.show()
     );
     // When the ban is gone, the record still says that there was one.
     assert_eq!(run(&["unban", "203.0.113.0/24"]).code, 0);
-    let ran = command(gateway.folder(), &["why", &id]);
-    let text = words(&ran);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    let text = ran.words();
     assert!(text.contains("ip REFUSED") && text.contains("it ended, was lifted"), "{}", ran.show());
     let about = about(&gateway, &id);
     assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
@@ -193,12 +182,12 @@ fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
 fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
     let gateway = Gateway::start(CONFIG);
     let id = ask(&gateway, "/open", &[("x-api-key", "wrong")], 401);
-    let ran = command(gateway.folder(), &["why", &id]);
-    let text = words(&ran);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    let text = ran.words();
     assert!(text.contains("authn REFUSED") && text.contains("is not kept."), "{}", ran.show());
     assert!(!text.contains("Allowed:") && !text.contains("[[case]]"), "{}", ran.show());
-    let ran = command(gateway.folder(), &["suggest", &id]);
-    assert!(ran.code == 1 && words(&ran).contains("makes this credential valid"), "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
+    assert!(ran.code == 1 && ran.words().contains("makes this credential valid"), "{}", ran.show());
 }
 
 #[test]
@@ -215,9 +204,9 @@ fn where_no_grant_is_the_remedy_what_is_one_is_said() {
         ),
     ] {
         let id = ask(&gateway, path, fields, status);
-        let ran = command(gateway.folder(), &["suggest", &id]);
-        assert!(ran.code == 1 && words(&ran).contains(wanted), "{}", ran.show());
-        assert!(!words(&ran).contains("rbac.grant"), "{}", ran.show());
+        let ran = about_folder(gateway.folder(), &["suggest", &id]);
+        assert!(ran.code == 1 && ran.words().contains(wanted), "{}", ran.show());
+        assert!(!ran.words().contains("rbac.grant"), "{}", ran.show());
     }
 }
 
@@ -230,13 +219,13 @@ fn a_path_with_the_letters_of_a_pattern_is_not_taken_for_one() {
     for path in ["/x/%7B*rest%7D", "/x/%7Bid%7D", "/x/a*b%3f%22"] {
         let id = ask(&gateway, path, &[key], 403);
         ask(&gateway, "/x/other", &[key], 403);
-        let ran = command(gateway.folder(), &["suggest", &id, "--format", "json"]);
+        let ran = about_folder(gateway.folder(), &["suggest", &id, "--format", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.show());
         let found = ran.json();
         assert_eq!((&found["tried"], &found["opens"]), (&true.into(), &0.into()), "{found}");
         assert!(found["toml"].as_str().is_some_and(|toml| toml.contains("when = ")), "{found}");
-        let ran = command(gateway.folder(), &["explain", path, "--as", "a", "--role", "reader"]);
-        assert!(words(&ran).contains("path = \"/x/{segment2}\" when = \"path.segment2 =="), "{}", ran.show());
+        let ran = about_folder(gateway.folder(), &["explain", path, "--as", "a", "--role", "reader"]);
+        assert!(ran.words().contains("path = \"/x/{segment2}\" when = \"path.segment2 =="), "{}", ran.show());
     }
 }
 
@@ -244,10 +233,10 @@ fn a_path_with_the_letters_of_a_pattern_is_not_taken_for_one() {
 fn what_stands_behind_an_address_rule_is_named() {
     let gateway = Gateway::start(&CONFIG.replace("\"/office\", \"/search\"", "\"/search\""));
     let id = ask(&gateway, "/office", &[("x-forwarded-for", "203.0.113.9"), ("x-api-key", "abc")], 403);
-    let ran = command(gateway.folder(), &["suggest", &id]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     for text in ["\"203.0.113.9\"", "Who asked is not in the record", "`rbac/default-deny`"] {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
 }
 
@@ -281,19 +270,70 @@ fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
     for path in ["/wp-login.php", "/.env", "/a/b/c"] {
         ask(&gateway, path, &[("x-forwarded-for", "203.0.113.9")], 401);
     }
-    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     let hour = &found["hour"];
     assert_eq!((&hour["refused"], &hour["subjects"], &hour["elsewhere"]), (&2.into(), &1.into(), &3.into()));
     assert_eq!(hour["resource"], "/orders/{id} of the route orders");
     assert_eq!(found["conclusion"], "All by the same caller, so it is about who asks.");
     assert_eq!(about(&gateway, &id)["others"]["refused"], 2);
-    let ran = command(gateway.folder(), &["why", &id]);
-    assert!(words(&ran).contains("It refused 3 requests of 1 other resource as well"), "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    assert!(ran.words().contains("It refused 3 requests of 1 other resource as well"), "{}", ran.show());
     // The same of others' requests for it: the resource.
     ask(&gateway, "/orders/9", &[("x-forwarded-for", "203.0.113.9")], 401);
-    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!(found["hour"]["addresses"], 2);
     assert!(found["conclusion"].as_str().is_some_and(|text| text.contains("what they ask for")), "{found}");
+    assert_eq!((&found["hour"]["anonymous"], &found["hour"]["of_this_caller"]), (&1.into(), &2.into()));
+    // One stranger among many requests of the same caller says little.
+    for _ in 0..8 {
+        ask(&gateway, "/orders/7", &[key], 403);
+    }
+    let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!(found["conclusion"], "Nearly all by the same caller, so it is rather about who asks.");
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    assert!(ran.words().contains("of 1 subject and 1 of nobody in particular"), "{}", ran.show());
+}
+
+#[test]
+fn the_command_shows_the_credential_in_the_way_in_which_it_was_verified() {
+    let gateway = Gateway::start(CONFIG);
+    let id = ask(&gateway, "/orders/7", &[("x-api-key", "abc")], 403);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    assert!(ran.words().contains("-H \"x-api-key: $KEY\""), "{}", ran.show());
+    // The same subject, had it come with a token of another source.
+    let log = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("there");
+    let bench = Bench::new();
+    bench.write("log.jsonl", log.replace("\"source\":\"batch\"", "\"source\":\"corp\""));
+    bench.write("secret", "a secret that nobody guesses: 7c1b5e4f0d3a");
+    let source = "[[authn.jwt]]\nid = \"corp\"\nissuer = \"https://id.test\"\naudience = [\"orders\"]\n\
+                  algorithms = [\"HS256\"]\nsecret_file = \"secret\"\n";
+    let text = std::fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
+    bench.write("portcullis.toml", format!("{}\n{source}", text.replace("state_dir = \"state\"\n", "")));
+    let told = bench.run(&["why", &id, "--log", "log.jsonl"]);
+    assert!(told.words().contains("-H \"authorization: Bearer $TOKEN\""), "{}", told.show());
+}
+
+#[test]
+fn why_points_to_nothing_that_is_not_there() {
+    let gateway = Gateway::start(CONFIG);
+    let scheme = ask(&gateway, "/orders/7", &[("authorization", "Odd abc")], 401);
+    let ran = about_folder(gateway.folder(), &["why", &scheme]);
+    let told = ran.words();
+    assert!(
+        told.contains("in a scheme that no source reads") && !told.contains("malformed"),
+        "{}",
+        ran.show()
+    );
+    assert!(
+        told.contains("it is another request in what matters here") && !told.contains("portcullis suggest"),
+        "{told}"
+    );
+    let target = ask(&gateway, "/a'b%zz", &[], 400);
+    let told = about_folder(gateway.folder(), &["why", &target]).words();
+    assert!(told.contains("/a'b%zz") && !told.contains("portcullis suggest"), "{told}");
+    let rule = ask(&gateway, "/search?q=xxxyyy", &[], 403);
+    let told = about_folder(gateway.folder(), &["why", &rule]).words();
+    assert!(told.contains("portcullis suggest") && told.contains("portcullis explain --rule waf/"), "{told}");
 }
 
 #[test]
@@ -320,6 +360,6 @@ fn the_api_counts_what_the_log_holds_and_says_since_when() {
     let others = &about["others"];
     assert!(others["gap"].as_str().is_some_and(|gap| gap.contains("remembers")), "{others}");
     let admin = gateway.admin.expect("an admin listener").to_string();
-    let told = command(gateway.folder(), &["why", &id, "--admin", &admin, "--format", "json"]).json();
+    let told = about_folder(gateway.folder(), &["why", &id, "--admin", &admin, "--format", "json"]).json();
     assert_eq!((&told["hour"]["from"], &told["hour"]["gap"]), (&others["from"], &others["gap"]));
 }

@@ -1,10 +1,8 @@
 //! What a refusal by a built-in rule says of its last change: the policy that took away what is asked for.
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use crate::support::command::{Bench, Ran};
+use crate::support::command::about_folder;
 use crate::support::{Gateway, get, request, wait_until};
 
 fn config(grants: &str) -> String {
@@ -54,17 +52,6 @@ fn refused(gateway: &Gateway, method: &str, path: &str) -> (Value, String) {
     (answer.json(), answer.header("x-request-id").expect("an id").to_owned())
 }
 
-fn command(gateway: &Gateway, arguments: &[&str]) -> Ran {
-    let folder: &Path = gateway.folder();
-    let bench = Bench::new();
-    let mut command = bench.command(arguments);
-    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
-}
-
-fn words(ran: &Ran) -> String {
-    ran.out.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[test]
 fn a_default_deny_names_the_policy_that_took_the_grant() {
     let orders = grant("orders", "roles = [\"reader\"]\npath = \"/orders/{id}\"");
@@ -73,7 +60,7 @@ fn a_default_deny_names_the_policy_that_took_the_grant() {
     // Refused since the first: nothing is known of a change.
     let (body, id) = refused(&gateway, "GET", "/files/7");
     assert_eq!(body["rule_changed"], Value::Null);
-    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!((&told["change"], &told["refused_since"]["since_the_first"]), (&Value::Null, &true.into()));
     // The second takes what the reader may do but read; the third is about something else.
     let reading = grant("orders", "roles = [\"reader\"]\nmethods = [\"GET\"]\npath = \"/orders/{id}\"");
@@ -87,16 +74,16 @@ fn a_default_deny_names_the_policy_that_took_the_grant() {
     let record = gateway.records(1).into_iter().find(|record| record["request_id"] == *id).expect("recorded");
     let at = record["rule_changed"].as_str().expect("a time").trim_end_matches('Z');
     assert!(body["rule_changed"].as_str().is_some_and(|full| full.starts_with(at)), "{body} {record}");
-    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     let change = &told["change"];
     assert!(change["policy"].as_str().is_some_and(|policy| policy.starts_with("2-")), "{change}");
     assert_eq!(
         (&change["allowed_by"], &change["lost"][0]["role"]),
         (&"rbac/orders".into(), &"reader".into())
     );
-    let ran = command(&gateway, &["why", &id]);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
     for text in ["the policy before it let this request pass, by rbac/orders", "was last taken from a role"] {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
     // What the others were refused before is as it was.
     let (body, _) = refused(&gateway, "GET", "/files/7");
@@ -116,7 +103,7 @@ fn why_asks_the_policies_where_the_record_cannot_say() {
     become_generation(&gateway, &config(&format!("{only}{all}")), 3);
     let (body, id) = refused(&gateway, "GET", "/orders/7");
     assert_eq!((&body["rule"], &body["rule_changed"]), (&"route/none".into(), &Value::Null));
-    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert!(told["change"]["policy"].as_str().is_some_and(|policy| policy.starts_with("3-")), "{told}");
     // Nobody was identified where nothing is served.
     assert_eq!(told["change"]["before"], "let this request come as far as rbac/default-deny", "{told}");
@@ -127,7 +114,7 @@ fn why_asks_the_policies_where_the_record_cannot_say() {
     become_generation(&gateway, &config(&format!("{ROUTE}{subject}")), 4);
     become_generation(&gateway, &config(ROUTE), 5);
     let (_, id) = refused(&gateway, "PUT", "/hers");
-    let told = command(&gateway, &["why", &id, "--format", "json"]).json();
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     // The third and the second had a grant of everything, by which it passed where a route was.
     assert_eq!(told["change"]["allowed_by"], "rbac/all", "{told}");
     assert!(told["change"]["policy"].as_str().is_some_and(|policy| policy.starts_with("3-")), "{told}");

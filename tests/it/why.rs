@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::command::{Bench, Ran};
+use crate::support::command::{Bench, about_folder};
 use crate::support::{Gateway, get, request, wait_until};
 
 fn config(roles: &str) -> String {
@@ -61,17 +60,6 @@ fn wait_for_generation(gateway: &Gateway, wanted: u64) {
     });
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Ran {
-    let bench = Bench::new();
-    let mut command = bench.command(arguments);
-    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
-}
-
-/// What was written, whatever its lines.
-fn words(ran: &Ran) -> String {
-    ran.out.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 #[test]
 fn a_request_id_is_enough() {
     let gateway = Gateway::start(&config("\"reader\", \"writer\""));
@@ -81,7 +69,7 @@ fn a_request_id_is_enough() {
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
     ask(&gateway, "GET", "/orders/8");
-    let ran = command(gateway.folder(), &["why", &id]);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     for text in [
         "Refused:",
@@ -99,11 +87,11 @@ fn a_request_id_is_enough() {
         "curl -i -X PUT",
         "[[case]]",
     ] {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
     // No credential is shown, and none is in the command.
-    assert!(!words(&ran).contains("abc") && words(&ran).contains("$KEY"), "{}", ran.show());
-    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert!(!ran.words().contains("abc") && ran.words().contains("$KEY"), "{}", ran.show());
+    let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!(found["record"]["rule"], "rbac/default-deny");
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
     assert_eq!(found["change"]["lost"][0]["role"], "reader");
@@ -120,8 +108,8 @@ fn a_request_id_is_enough() {
     assert_eq!(tested.code, 0, "{}\n{case}", tested.show());
     // The id of the decision, as the refusal's `instance` has it, is as good.
     let decision = found["record"]["decision_id"].as_str().expect("an id");
-    let ran = command(gateway.folder(), &["why", &format!("urn:uuid:{decision}"), "-q"]);
-    assert!(ran.code == 0 && words(&ran).contains("PUT /orders/7"), "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["why", &format!("urn:uuid:{decision}"), "-q"]);
+    assert!(ran.code == 0 && ran.words().contains("PUT /orders/7"), "{}", ran.show());
 }
 
 #[test]
@@ -132,14 +120,14 @@ fn an_older_decision_is_told_by_the_policy_of_then() {
     gateway.write_config(&config("\"reader\""));
     wait_for_generation(&gateway, 2);
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
-    let found = command(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
     assert_eq!(found["change"], Value::Null);
     // Without the history, the files of now are asked, and that they disagree is said.
     fs::remove_dir_all(gateway.folder().join("state")).expect("removed");
-    let ran = command(gateway.folder(), &["why", &id]);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
     assert!(
-        words(&ran).contains("is not kept") && words(&ran).contains("the files have changed since"),
+        ran.words().contains("is not kept") && ran.words().contains("the files have changed since"),
         "{}",
         ran.show()
     );
@@ -151,7 +139,7 @@ fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
     let (_, id) = ask(&gateway, "PUT", "/orders/7");
     ask(&gateway, "PUT", "/orders/7");
     ask(&gateway, "GET", "/orders/8");
-    let ran = command(gateway.folder(), &["suggest", &id]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     for text in [
         "A grant for batch alone",
@@ -162,19 +150,19 @@ fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
         "nothing is applied",
         "would also open 1 refused request",
     ] {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
     // What is suggested does what is said of it.
-    let found = command(gateway.folder(), &["suggest", &id, "--format", "json"]).json();
+    let found = about_folder(gateway.folder(), &["suggest", &id, "--format", "json"]).json();
     assert_eq!(found["opens"], 1);
     let text = fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
     gateway.write("portcullis.toml", &format!("{text}\n{}", found["toml"].as_str().expect("a table")));
     wait_for_generation(&gateway, 2);
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
     assert_eq!(ask(&gateway, "GET", "/orders/8").0, 403);
-    let ran = command(gateway.folder(), &["suggest", &id]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert_eq!(ran.code, 1, "{}", ran.show());
-    assert!(words(&ran).contains("lets the request pass"), "{}", ran.show());
+    assert!(ran.words().contains("lets the request pass"), "{}", ran.show());
 }
 
 #[test]
@@ -187,7 +175,7 @@ fn what_other_changes_did_is_not_what_a_suggestion_opens() {
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
     // The one that passed would pass again; the other stays refused, by the other change.
-    let ran = command(gateway.folder(), &["suggest", &id, "--format", "json"]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id, "--format", "json"]);
     assert_eq!(ran.json()["opens"], 1, "{}", ran.show());
     let flips = &ran.json()["replay"]["flips_by_rule"];
     assert_eq!((&flips[0]["to"], &flips[0]["requests"][0]), (&"allow".into(), &"PUT /orders/7".into()));
@@ -215,19 +203,19 @@ paths = ["/office", "/search"]
     let gateway = Gateway::start(&format!("{}{more}", config("\"writer\"")));
     let (status, id) = ask(&gateway, "GET", "/office");
     assert_eq!(status, 403);
-    let ran = command(gateway.folder(), &["suggest", &id]);
-    assert!(words(&ran).contains("allow = [\"127.0.0.1\", \"192.0.2.0/24\"]"), "{}", ran.show());
-    assert!(words(&ran).contains("It replaces the rule at"), "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
+    assert!(ran.words().contains("allow = [\"127.0.0.1\", \"192.0.2.0/24\"]"), "{}", ran.show());
+    assert!(ran.words().contains("It replaces the rule at"), "{}", ran.show());
     let (status, id) = ask(&gateway, "GET", "/search?q=xxx");
     assert_eq!(status, 403);
-    let ran = command(gateway.folder(), &["suggest", &id]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
     for text in ["[[waf.exclude]]", "targets = [\"query:q\"]", "rules = [\"waf/no-x\"]", "could not be tried"]
     {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
     let unauthorised = request(gateway.address, "GET", "/orders/7", &[("X-Api-Key", "wrong")], b"");
     let id = unauthorised.header("x-request-id").expect("an id").to_owned();
-    let ran = command(gateway.folder(), &["suggest", &id]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert_eq!(ran.code, 1, "{}", ran.show());
 }
 
@@ -239,12 +227,12 @@ fn a_request_is_explained_side_by_side() {
     let run = |more: &[&str]| bench.run(&[&base[..], more].concat());
     let ran = run(&["--what-if-policy", "new.toml", "--what-if-at", "2027-01-01T00:00:00Z"]);
     assert!(
-        words(&ran).contains("by the policy new.toml: allowed by rbac/orders, so it is the policy"),
+        ran.words().contains("by the policy new.toml: allowed by rbac/orders, so it is the policy"),
         "{}",
         ran.show()
     );
     assert!(
-        words(&ran).contains("still refused by rbac/default-deny, so it is not the time"),
+        ran.words().contains("still refused by rbac/default-deny, so it is not the time"),
         "{}",
         ran.show()
     );
@@ -268,10 +256,10 @@ fn records_that_were_put_aside_are_found_and_compressed_ones_with_a_line_about_i
     fs::write(gateway.folder().join("decisions.jsonl.1.gz"), encoder.finish().expect("in memory"))
         .expect("written");
     fs::write(&log, "").expect("emptied");
-    let ran = command(gateway.folder(), &["why", &id]);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     assert!(ran.err.contains("reading decisions.jsonl.1.gz"), "{}", ran.show());
-    let ran = command(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11"]);
+    let ran = about_folder(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11"]);
     assert_eq!(ran.code, 1, "{}", ran.show());
     assert!(ran.err.contains("there is no record of"), "{}", ran.show());
 }
@@ -289,7 +277,7 @@ fn where_the_log_is_no_file_the_gateway_is_asked() {
     assert_eq!(status, 403);
     ask(&gateway, "GET", "/orders/8");
     let admin = gateway.admin.expect("an admin listener").to_string();
-    let ran = command(gateway.folder(), &["why", &id, "--admin", &admin]);
+    let ran = about_folder(gateway.folder(), &["why", &id, "--admin", &admin]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     for text in [
         "PUT /orders/7",
@@ -301,17 +289,18 @@ fn where_the_log_is_no_file_the_gateway_is_asked() {
         "curl -i -X PUT",
         "[[case]]",
     ] {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
-    let ran = command(gateway.folder(), &["suggest", &id, "--admin", &admin]);
+    let ran = about_folder(gateway.folder(), &["suggest", &id, "--admin", &admin]);
     for text in ["subjects = [\"batch\"]", "Of 1 other request of the last 24 hours, it would open none"] {
-        assert!(words(&ran).contains(text), "{text}: {}", ran.show());
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
     // What it does not know is said, and so is whom that was asked of.
-    let ran = command(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11", "--admin", &admin]);
+    let ran =
+        about_folder(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11", "--admin", &admin]);
     assert_eq!(ran.code, 1, "{}", ran.show());
     assert!(ran.err.contains("there is no decision") && ran.err.contains("is no file"), "{}", ran.show());
-    let ran = command(gateway.folder(), &["why", "../../x", "--admin", &admin]);
+    let ran = about_folder(gateway.folder(), &["why", "../../x", "--admin", &admin]);
     assert!(ran.code == 2 && ran.err.contains("is no request id"), "{}", ran.show());
 }
 
@@ -333,7 +322,7 @@ fn a_record_that_this_machine_has_not_is_asked_of_the_gateway_with_the_token_tha
     assert!(ran.code != 0 && ran.err.contains("401"), "{}", ran.show());
     bench.write("admin.token", fs::read(gateway.folder().join("admin.token")).expect("made at the start"));
     let ran = bench.run(&["why", &id, "--admin", &address]);
-    assert!(ran.code == 0 && words(&ran).contains("PUT /orders/7"), "{}", ran.show());
+    assert!(ran.code == 0 && ran.words().contains("PUT /orders/7"), "{}", ran.show());
     let ran = bench.run(&["status", "--admin", &address]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     // Whoever does not answer is named beside the log that has nothing.

@@ -73,6 +73,9 @@ impl Command {
                 true => authn.challenges(setup.policy.route_authn(route)),
                 false => &[],
             };
+            // Who was verified shows it the same way again.
+            let way = authn.way_of(holder);
+            let offered = way.as_ref().map_or(offered, std::slice::from_ref);
             if let Some((word, variable)) = credential(offered, &holder.subject) {
                 words.push(word);
                 notes.push(format!("{variable} holds a credential of {}", holder.subject));

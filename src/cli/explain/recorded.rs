@@ -9,6 +9,7 @@ use http::header;
 use super::asked::Asked;
 use crate::audit::{Line, Recalled};
 use crate::cli::request::Request;
+use crate::decision::Builtin;
 use crate::policy::{Caller, Policy};
 
 /// What a record tells of its request, and in `assumed` what it does not. None if it is no request.
@@ -33,9 +34,8 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
         let text = "query, body and most header fields are not kept, so rules about them see nothing";
         assumed.push(text.to_owned());
     }
-    let state = identity.as_ref().map_or("none", |identity| &*identity.state);
-    if !matches!(state, "valid" | "none") {
-        assumed.push(format!("the credential, which was {state}, is not kept; nobody is shown instead"));
+    if let Some(what) = disbelieved(line) {
+        assumed.push(format!("the credential, {what}, is not kept; nobody is shown instead"));
     }
     let mut headers = recalled.headers.clone();
     let host = headers.remove(header::HOST);
@@ -61,4 +61,17 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
     let roles = recalled.holder.iter().flat_map(|holder| &holder.roles).map(ToString::to_string).collect();
     let asked = Asked { request, caller, body: None, key_header: None, assumed, roles, warnings: Vec::new() };
     Some((asked, recalled))
+}
+
+/// What was wrong with a credential that was not believed, as what is said behind a comma.
+pub(super) fn disbelieved(line: &Line<'_>) -> Option<String> {
+    let identity = line.identity()?;
+    match &*identity.state {
+        "valid" | "none" => None,
+        // Of a scheme that nobody reads it is not known whether it was well formed.
+        _ if *line.rule == *Builtin::UnknownScheme.info().name => {
+            Some("in a scheme that no source reads".to_owned())
+        }
+        state => Some(format!("which was {state}")),
+    }
 }

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::account::Account;
+use super::recorded::disbelieved;
 use crate::audit::Line;
 use crate::decision::{
     BodyInspection, Builtin, Decision, Denial, Notes, Outcome, Reason, RuleRef, ShadowHit, Stage,
@@ -24,7 +25,6 @@ pub(super) struct Settled {
 
 /// Why the decision of a record cannot be found out from it again; none if it can, as far as is known.
 pub(super) fn unknowable(line: &Line<'_>) -> Option<String> {
-    let state = line.identity().map(|identity| identity.state.to_string()).unwrap_or_default();
     match (&*line.decision, &*line.stage) {
         ("deny", "ip") if *line.rule == *Builtin::Banned.info().name => {
             Some("A ban is no part of the policy, and is gone when it has ended.".to_owned())
@@ -32,9 +32,7 @@ pub(super) fn unknowable(line: &Line<'_>) -> Option<String> {
         ("deny", "waf") => {
             Some("The rules of the WAF looked at text of the request that no record keeps.".to_owned())
         }
-        ("deny", "authn") if !matches!(&*state, "valid" | "none") => {
-            Some(format!("The credential, which was {state}, is not kept."))
-        }
+        ("deny", "authn") => disbelieved(line).map(|what| format!("The credential, {what}, is not kept.")),
         ("deny", "intake") => Some("What made the request unintelligible is kept only in part.".to_owned()),
         _ => None,
     }
@@ -151,6 +149,7 @@ impl Account<'_> {
     /// The trail ends where the record says that it did.
     fn take_over(&mut self, settled: &Settled) {
         let place = |stage: Stage| Stage::ALL.iter().position(|other| *other == stage);
+        self.curl.notes.push(format!("it is another request in what matters here: {}", settled.why));
         self.decision = settled.decision.clone();
         if let Outcome::Deny(denial) = settled.decision.outcome {
             self.trace.steps.retain(|step| place(step.stage) < place(denial.stage));

@@ -228,6 +228,21 @@ impl Authn {
         }
     }
 
+    /// How a holder shows who it is, by the source that verified it; none for a client certificate, and for
+    /// a source that this policy does not have.
+    pub fn way_of(&self, holder: &Holder) -> Option<Challenge> {
+        let is = |known: &Arc<Holder>| known.source == holder.source;
+        if self.jwt.iter().any(|issuer| issuer.id == holder.source) {
+            return Some(Challenge::Bearer);
+        }
+        if self.basic.as_ref().is_some_and(|basic| basic.users.values().any(|user| is(&user.holder))) {
+            return self.challenges.iter().find(|way| matches!(way, Challenge::Basic { .. })).cloned();
+        }
+        let mut headers = self.headers.iter();
+        let key = headers.find(|header| header.keys.values().any(is));
+        key.map(|header| Challenge::ApiKey { header: header.name.clone() })
+    }
+
     /// The header fields that must not reach the upstream, because they carry, or could carry, a
     /// credential that was meant for this gateway.
     pub fn private_headers(

@@ -98,6 +98,11 @@ impl Ran {
         format!("exit {}\n--- stdout\n{}{err}", self.code, self.out)
     }
 
+    /// What was written, whatever its lines.
+    pub fn words(&self) -> String {
+        self.out.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// What was written for programs.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.show()))
@@ -127,3 +132,10 @@ roles = [\"anyone\"]
 code = \"allow-all\"
 reason = \"for tests\"
 ";
+
+/// Runs a command about the configuration of a folder.
+pub fn about_folder(folder: &Path, arguments: &[&str]) -> Ran {
+    let bench = Bench::new();
+    let mut command = bench.command(arguments);
+    Ran::of(command.arg("--config").arg(folder.join("portcullis.toml")), b"")
+}

@@ -35,6 +35,9 @@ pub(in crate::cli::explain) struct Hour {
     pub(super) refused: u64,
     /// By how many subjects, as far as there were any.
     pub(super) subjects: usize,
+    /// Requests of nobody in particular.
+    #[serde(default)]
+    pub(super) anonymous: u64,
     /// From how many addresses.
     pub(super) addresses: usize,
     /// By how many callers: subjects, and addresses where there is none.
@@ -116,6 +119,7 @@ impl<'a> Count<'a> {
             resource: resource.as_ref().map(Resource::words),
             refused: 0,
             subjects: 0,
+            anonymous: 0,
             addresses: 0,
             callers: 0,
             paths: 0,
@@ -198,6 +202,7 @@ impl<'a> Count<'a> {
             _ => false,
         };
         self.found.of_this_caller += u64::from(same);
+        self.found.anonymous += u64::from(who.is_none());
         if self.addresses.len() < MOST {
             self.addresses.insert(line.client.ip.to_string());
             self.paths.insert(format!("{} {}", &*line.method, &*line.path));
@@ -306,6 +311,9 @@ impl Hour {
             (0 | 1, ..) => "Nothing else was refused by it, so look at this one request.",
             (_, 0 | 1, 0 | 1, _) => "All by the same caller, so it is about who asks.",
             (_, 0 | 1, ..) => "All by the same subject, so it is about who asks.",
+            _ if (self.refused - self.of_this_caller.min(self.refused)) * 10 <= self.refused => {
+                "Nearly all by the same caller, so it is rather about who asks."
+            }
             (..) if self.resource.is_some() => "By several callers, so it is about what they ask for.",
             (.., 0 | 1) => "By several callers and for one path, so it is about what they ask for.",
             _ => "By several callers and for several paths, so it is the rule that concerns many.",
@@ -314,9 +322,11 @@ impl Hour {
 
     /// How much it was, in words.
     pub(super) fn words(&self) -> String {
-        let subjects = match self.subjects {
-            0 => "nobody in particular".to_owned(),
-            number => count(number, "subject"),
+        let anonymous = size(self.anonymous);
+        let subjects = match (self.subjects, anonymous) {
+            (0, _) => "nobody in particular".to_owned(),
+            (number, 0) => count(number, "subject"),
+            (number, _) => format!("{} and {anonymous} of nobody in particular", count(number, "subject")),
         };
         let addresses = match self.addresses {
             1 => "1 address".to_owned(),

@@ -1,13 +1,14 @@
 //! What there is to tell about a decision, for the person on the phone: what happened, the likely cause,
 //! what would help; then everything that `explain` tells.
 
+use super::super::recorded::disbelieved;
 use super::super::text as explained;
 use super::super::written;
 use super::{Story, case};
 use crate::cli::Common;
 use crate::cli::layout::{fill, list, printable};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
-use crate::decision::{Builtin, Reason, RuleRef};
+use crate::decision::{Builtin, Reason, RuleRef, Stage};
 
 /// The whole story, or with `--quiet` its beginning.
 pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
@@ -78,7 +79,10 @@ fn happened(story: &Story<'_>) -> String {
     let who = match identity.as_ref().map(|identity| (&*identity.state, &identity.subject)) {
         Some(("valid", Some(subject))) => printable(subject).into_owned(),
         Some(("none", _)) | None => "nobody in particular".to_owned(),
-        Some((state, _)) => format!("somebody whose credential was {state}"),
+        Some(_) => match disbelieved(line) {
+            Some(what) => format!("somebody with a credential {what}"),
+            None => "somebody".to_owned(),
+        },
     };
     let reason = line.reason.as_ref().map(|reason| format!(" ({})", printable(reason))).unwrap_or_default();
     let at = line.rule_at.as_ref().map(|at| format!(", then at {}", printable(at))).unwrap_or_default();
@@ -202,6 +206,10 @@ fn rule(story: &Story<'_>) -> String {
                 out.push_str(format!("{gutter} {}", printable(&line)).trim_end());
                 out.push('\n');
             }
+            if matches!(info.stage, Stage::Waf | Stage::WafBody) {
+                let text = format!("`portcullis explain --rule {}` shows it in full.", info.name);
+                out.push_str(&fill("  ", &text));
+            }
         }
         Some(RuleRef::Builtin(rule)) => {
             out.push_str(&fill("  ", &format!("{} is built in. {}", rule.info().name, rule.info().text)));
@@ -256,7 +264,9 @@ fn help(story: &Story<'_>) -> String {
     if banned {
         return out;
     }
-    if story.recalled.has_path {
+    // Of the other stages no rule is at fault: the request is, or its credential.
+    let by_policy = matches!(denial.stage, Stage::Ip | Stage::Waf | Stage::WafBody | Stage::Rbac);
+    if story.recalled.has_path && by_policy {
         let id = printable(&story.line.request_id);
         let text = format!(
             "`portcullis suggest {id}` shows the narrowest change of the policy that would let it pass."
