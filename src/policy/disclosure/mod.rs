@@ -59,8 +59,9 @@ impl Disclosure {
     /// The level for this caller; the first matching entry decides. `stage`: where the request was
     /// refused, none for an allow.
     ///
-    /// A silent refusal promises to be the answer of an unrouted path. So the route gate, which
-    /// gives that answer, is silent towards every caller to whom some refusal might be.
+    /// A silent refusal promises to be the answer of an unrouted path. So whatever refuses such a path,
+    /// the route gate or a rule about addresses, is silent towards every caller to whom some refusal
+    /// might be.
     pub fn level(&self, facts: &Facts<'_>, stage: Option<Stage>) -> Level {
         self.decider(facts, stage).map_or(Level::default(), |entry| entry.level)
     }
@@ -72,13 +73,14 @@ impl Disclosure {
     }
 
     fn decider(&self, facts: &Facts<'_>, stage: Option<Stage>) -> Option<&Entry> {
-        if stage == Some(Stage::Route) {
-            return self.unrouted(facts);
+        match stage {
+            Some(Stage::Route) => self.unrouted(facts, Stage::Route),
+            Some(Stage::Ip) if facts.route.is_none() => self.unrouted(facts, Stage::Ip),
+            _ => self.entries.iter().find(|entry| entry.matches(facts, stage)),
         }
-        self.entries.iter().find(|entry| entry.matches(facts, stage))
     }
 
-    fn unrouted(&self, facts: &Facts<'_>) -> Option<&Entry> {
+    fn unrouted(&self, facts: &Facts<'_>, stage: Stage) -> Option<&Entry> {
         let mut first = None;
         for entry in &self.entries {
             // Whom a route or a role makes silent is not known of a path without route, and the
@@ -86,7 +88,7 @@ impl Disclosure {
             if entry.level == Level::Silent && entry.concerns_address(facts) {
                 return Some(entry);
             }
-            if entry.matches(facts, Some(Stage::Route)) {
+            if entry.matches(facts, Some(stage)) {
                 first = first.or(Some(entry));
                 if entry.roles.is_none() && entry.routes.is_none() && entry.stages.is_none() {
                     // Nothing behind this entry is ever reached by this caller.

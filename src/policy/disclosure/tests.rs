@@ -114,6 +114,15 @@ fn what_is_refused_on_every_path_says_nothing_of_routes() {
 }
 
 #[test]
+fn an_address_that_is_refused_everywhere_cannot_tell_a_silent_route_from_no_route() {
+    let setup = setup(&[entry("routes = [\"admin\"]", "silent"), entry("", "id")].concat());
+    for (route, level) in [(Some(1), Level::Silent), (None, Level::Silent), (Some(0), Level::Id)] {
+        let ask = Ask { route: route.map(RouteId), ..from("192.0.2.1") };
+        assert_eq!(ask.level(&setup, Some(Stage::Ip)), level, "{route:?}");
+    }
+}
+
+#[test]
 fn without_entries_the_rule_is_told() {
     assert_eq!(from("192.0.2.1").level(&setup(""), Some(Stage::Rbac)), Level::Rule);
     assert_eq!(from("192.0.2.1").level(&setup(""), Some(Stage::Route)), Level::Rule);

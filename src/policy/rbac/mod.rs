@@ -126,10 +126,14 @@ impl Rbac {
         if nobody && can_identify {
             return denial.because(Reason::CredentialsMissing);
         }
+        let names_method = |entry: &Entry| self.names_method(entry, facts);
+        if let Some(found) = nearest::only_roles(&reached, names_method) {
+            return if found && !nobody { denial.because(Reason::RoleMissing) } else { denial };
+        }
         let looked = nearest::look(
             &self.table,
             &mut reached,
-            |entry| self.names_method(entry, facts),
+            names_method,
             // A grant that asks for roles alone and did not allow this lacks just that.
             |entry| match entry.kind {
                 EntryKind::Grant => Lacks::ROLES,

@@ -56,6 +56,21 @@ pub(super) struct Near {
 /// The grants that were looked at, none twice.
 pub(super) type Looked = SmallVec<[Near; MAX_LOOKED_AT]>;
 
+/// Whether there is a grant about the request's method, where all that were reached ask for roles alone and
+/// so lack just these: what [`look`] would find, in a few instructions. None where more must be looked at.
+#[inline]
+pub(super) fn only_roles(reached: &Reached<'_>, names_method: impl Fn(&Entry) -> bool) -> Option<bool> {
+    let mut found = false;
+    for place in reached.iter() {
+        match place.kind {
+            EntryKind::Grant => found |= names_method(place),
+            EntryKind::Deny | EntryKind::DetailedDeny => {}
+            EntryKind::DetailedGrant | EntryKind::List | EntryKind::Crowd => return None,
+        }
+    }
+    Some(found)
+}
+
 /// Looks at grants that are about the request's method. `lacks` says what one lacks.
 pub(super) fn look(
     table: &Table,

@@ -85,6 +85,12 @@ impl<T> Default for Covering<'_, T> {
 }
 
 impl<'p, T> Covering<'p, T> {
+    /// The values, in no order.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = &'p T> {
+        self.0.iter().map(|(_, value)| *value)
+    }
+
     /// The values, what is about more of the path first.
     pub fn nearest_first(&mut self) -> impl Iterator<Item = &'p T> {
         self.0.sort_by_key(|(shape, _)| std::cmp::Reverse(*shape));
@@ -213,8 +219,8 @@ impl<T> Patterns<T> {
         asked: &Asked<'_>,
         reach: &mut impl FnMut(&'p Shape, &'p Goal<T>),
     ) {
-        for number in self.buckets.numbers(found) {
-            let Some(end) = self.ends.get(number as usize) else { continue };
+        for place in found.places() {
+            let Some(end) = self.ends.get(place as usize) else { continue };
             if end.shape == probe.number && asked.has(&probe.shape, end.texts(&self.texts)) {
                 reach(&probe.shape, &end.goal);
             }
@@ -408,7 +414,11 @@ impl<T> Draft<T> {
     }
 
     fn finish(mut self) -> Patterns<T> {
-        self.patterns.buckets = Buckets::new(&self.hashes);
+        let (buckets, order) = Buckets::new(&self.hashes);
+        let mut ends: Vec<Option<End<T>>> =
+            std::mem::take(&mut self.patterns.ends).into_iter().map(Some).collect();
+        self.patterns.ends = order.iter().filter_map(|number| ends[*number as usize].take()).collect();
+        self.patterns.buckets = buckets;
         self.patterns
     }
 }
