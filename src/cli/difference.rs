@@ -107,6 +107,16 @@ fn cell(what: &CellLine, roles: &[&str]) -> String {
     };
     let request = format!("{} {}{hosts}{under}", what.methods.join(" "), printable(&what.path));
     let by: Vec<&str> = what.rules.iter().map(|rule| &**rule).collect();
-    let whom = format!("for {}, by {}", list(roles, " and "), list(&by, " and "));
+    let roles: Vec<&str> = roles
+        .iter()
+        .map(|role| match *role {
+            "authenticated" if what.change == "gained" && what.to == "sometimes" => {
+                "some authenticated callers"
+            }
+            "authenticated" => "authenticated callers",
+            role => role,
+        })
+        .collect();
+    let whom = format!("for {}, by {}", list(&roles, " and "), list(&by, " and "));
     fill(&mark(&what.change), &request) + &fill(&" ".repeat(11), &styled(FAINT, printable(&whom)))
 }

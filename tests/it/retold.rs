@@ -363,3 +363,18 @@ fn the_api_counts_what_the_log_holds_and_says_since_when() {
     let told = about_folder(gateway.folder(), &["why", &id, "--admin", &admin, "--format", "json"]).json();
     assert_eq!((&told["hour"]["from"], &told["hour"]["gap"]), (&others["from"], &others["gap"]));
 }
+
+#[test]
+fn the_text_of_a_rule_that_came_in_a_pack_is_shown() {
+    let gateway =
+        Gateway::start(&CONFIG.replacen("[[waf.rule]]", "[waf]\npacks = [\"core\"]\n[[waf.rule]]", 1));
+    let id = ask(&gateway, "/search?q=1%27%20or%20%271%27=%271", &[], 403);
+    let told = about_folder(gateway.folder(), &["why", &id]).out;
+    let rule = told.split("\nThe rule\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a rule");
+    let (first, text) = rule.split_once('\n').expect("its text");
+    let (name, at) = first.trim().split_once(" in core:").expect("its place");
+    let id = name.trim_start_matches("waf/");
+    assert!(text.starts_with(&format!("{at:>6} | [[waf.rule]]\n")), "{rule}");
+    assert!(text.contains(&format!("| id = \"{id}\"\n")), "{rule}");
+    assert!(text.contains("| targets = ") && text.contains("| match = "), "{rule}");
+}

@@ -6,8 +6,28 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::policy::diagnostic::Place;
+use crate::policy::diagnostic::{FileId, Place};
+use crate::policy::rules::RuleInfo;
 use crate::policy::source::Sources;
+use crate::policy::waf::pack_text;
+
+/// The numbers and texts of the lines of a rule: of one from a pack, those of the pack.
+pub(super) fn of_rule(sources: &Sources, info: &RuleInfo) -> Vec<(u32, String)> {
+    of_pack(sources, info).unwrap_or_else(|| lines(sources, info.place))
+}
+
+/// A policy only names a pack, so the place of its rules is that of the name.
+fn of_pack(sources: &Sources, info: &RuleInfo) -> Option<Vec<(u32, String)>> {
+    if *sources.show(info.place) == *info.at {
+        return None;
+    }
+    let (pack, number) = info.at.split_once(':')?;
+    let text = pack_text(pack)?;
+    let before = text.split_inclusive('\n').take(number.parse::<usize>().ok()?.checked_sub(1)?);
+    let start = before.map(str::len).sum::<usize>() as u32;
+    let pack = Sources::single(pack, text);
+    Some(lines(&pack, Place { file: FileId(0), start, end: start }))
+}
 
 /// The numbers and texts of the lines on which a rule stands.
 pub(super) fn lines(sources: &Sources, place: Place) -> Vec<(u32, String)> {
@@ -83,7 +103,6 @@ const MAX_WIDTH: usize = 400;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::diagnostic::FileId;
 
     fn check(text: &str, from: &str, want: &[(u32, &str)]) {
         let start = text.find(from).unwrap() as u32;

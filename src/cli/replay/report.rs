@@ -127,13 +127,15 @@ impl Report {
     /// For people.
     pub(in crate::cli) fn text(&self, policy: &Policy) -> String {
         let mut out = String::new();
-        let (records, flips, untold) = (number(self.records), self.flipped(), self.untold());
+        let (flips, untold) = (self.flipped(), self.untold());
         let flips = match flips {
             0 => styled(GOOD, "none flips"),
+            1 => styled(BAD, "1 flips"),
             flips => styled(BAD, format!("{} flip", number(flips))),
         };
         let text = format!(
-            "{records} records: {} decided the same, {flips}, {} cannot be told.",
+            "{}: {} decided the same, {flips}, {} cannot be told.",
+            records(self.records),
             number(self.same),
             number(untold)
         );
@@ -160,9 +162,10 @@ impl Report {
             out.push_str(&format!("\n{}", fill(&format!("{} ", styled(WARN, "Mind:")), &text)));
         }
         if self.without_old > 0 {
+            let (were, them) = if self.without_old == 1 { ("was", "it") } else { ("were", "them") };
             let text = format!(
-                "{} records were decided by a policy that is not kept, so nothing is taken over from them; `--from` names it.",
-                number(self.without_old)
+                "{} {were} decided by a policy that is not kept, so nothing is taken over from {them}; `--from` names it.",
+                records(self.without_old)
             );
             out.push_str(&format!("\n{}", fill("", &text)));
         }
@@ -211,6 +214,11 @@ impl Group {
         }
         out
     }
+}
+
+/// `1 record`, `1 234 567 records`.
+fn records(count: u64) -> String {
+    format!("{} record{}", number(count), if count == 1 { "" } else { "s" })
 }
 
 /// A number that can be read: `1 234 567`.

@@ -201,7 +201,7 @@ fn rule(story: &Story<'_>) -> String {
         Some(RuleRef::Written(rule)) => {
             let info = account.policy().rules.get(rule);
             out.push_str(&fill("  ", &format!("{} in {}", info.name, printable(&info.at))));
-            for (number, line) in written::lines(&account.setup.sources, info.place) {
+            for (number, line) in written::of_rule(&account.setup.sources, info) {
                 let gutter = styled(FAINT, format_args!("{number:>6} |"));
                 out.push_str(format!("{gutter} {}", printable(&line)).trim_end());
                 out.push('\n');
