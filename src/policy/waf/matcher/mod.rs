@@ -14,7 +14,7 @@ use self::features::{FeatureTable, Features};
 use self::prefilter::Prefilter;
 use super::bits::Bits;
 use super::bytes::ByteSet;
-use super::needs::Needs;
+use super::needs::{MARKS, Needs};
 use super::operators::Operator;
 use super::transforms::Transform;
 
@@ -62,6 +62,10 @@ pub(super) struct Matcher {
     prefilter: Prefilter,
     /// The units that the prefilter does not know.
     unfiltered: Bits,
+    /// Those that it knows only of texts without [`MARKS`].
+    unmarked: Bits,
+    /// The feature of texts with marks; 0: there is none.
+    marked: Features,
     /// What texts of few different bytes cannot match, from the plainest on.
     plain: [Plain; 2],
     /// By length, for short texts: the units that may match on one.
@@ -205,13 +209,16 @@ impl Matcher {
         let lines = features.bit(ByteSet::of(b"\n"));
         let mut chains = Chains::new(&units, &mut features);
         let all: Vec<Needs> = units.iter().map(|unit| unit.test.needs()).collect();
-        let prefilter = Prefilter::new(all.iter().map(|needs| needs.literals.as_deref()));
-        let mut unfiltered = Bits::none(size);
+        let prefilter = Prefilter::new(all.iter().map(Needs::texts));
+        let [mut unfiltered, mut unmarked] = [Bits::none(size), Bits::none(size)];
         for (unit, needs) in all.iter().enumerate() {
-            if needs.literals.is_none() || prefilter.is_empty() {
+            if needs.texts().is_none() || prefilter.is_empty() {
                 unfiltered.insert(unit);
+            } else if needs.literals.is_none() {
+                unmarked.insert(unit);
             }
         }
+        let marked = features.bit(ByteSet::of(MARKS));
         let plain = [TOKEN, PROSE].map(|bytes| {
             let allowed = ByteSet::of(bytes);
             let possible = |needs: &Needs| needs.clauses.iter().all(|set| set.meets(&allowed));
@@ -252,6 +259,8 @@ impl Matcher {
             chains,
             prefilter,
             unfiltered,
+            unmarked,
+            marked,
             plain,
             short,
         }
@@ -298,6 +307,9 @@ impl Matcher {
                 self.prefilter.scan(text, hits);
             }
             hits.add(&self.unfiltered);
+            if self.marked == 0 || features & self.marked != 0 {
+                hits.add(&self.unmarked);
+            }
             hits.keep(units);
             for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text)) {
                 budget.take_times(text.len(), self.weight[unit])?;

@@ -53,6 +53,8 @@ fn pattern() -> impl Strategy<Value = String> {
         "[a-z]*",
         "'?",
         "(?i)A",
+        r#"u["']*n["']*ion"#,
+        r"(?:o\x5c?r|<|\n)",
     ]);
     prop::collection::vec(atom, 1..6).prop_map(|atoms| atoms.concat())
 }
@@ -100,7 +102,7 @@ fn unit() -> impl Strategy<Value = Unit> {
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
         "a", "b", "'", "or", "OR", "union", " ", "select", "from", "1", "12", "%", "%27", "<", "&lt;",
-        "\\x61", "+", "/*", "*/", "xx", "ab", "B", "é", "\0", "^", "YWI=",
+        "\\x61", "+", "/*", "*/", "xx", "ab", "B", "é", "\0", "^", "YWI=", "u'nion", "o\\r", "\n",
     ]);
     let piece = prop_oneof![8 => piece.prop_map(|piece| piece.as_bytes().to_vec()), 1 => any::<[u8; 1]>().prop_map(|byte| byte.to_vec())];
     prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
