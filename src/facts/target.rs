@@ -141,8 +141,14 @@ impl Target {
     }
 
     fn set_path(&mut self, raw: &PathAndQuery, slashes: Slashes) -> Result<(), Builtin> {
+        // `http://host?a=b` has no path, and `http` reads one into it that it does not write out again.
+        if raw.as_str().starts_with('?') {
+            return Err(Builtin::BadTarget);
+        }
         let (path, rewritten) = Path::parse(raw.path(), slashes).map_err(|PathError(rule)| rule)?;
         self.text = match rewritten {
+            // Of no path at all `http` says that it is `/`, but not that the two are equal.
+            None if raw.as_str() == "/" => PathAndQuery::from_static("/"),
             None => raw.clone(),
             Some(mut text) => {
                 if let Some(query) = raw.query() {
@@ -314,6 +320,15 @@ mod tests {
     fn authority_form_and_asterisk_are_not_paths() {
         assert_eq!(parse("a.test:80", &["a.test:80"]), Err(Builtin::BadTarget));
         assert_eq!(parse("*", &["a.test"]), Err(Builtin::BadTarget));
+    }
+
+    #[test]
+    fn without_a_path_the_root_is_meant_and_a_query_alone_is_no_target() {
+        // Found by fuzzing: the text was empty, which only looks like `/`.
+        let uri = Uri::from_static("http://a.test");
+        let target = Target::parse(&Method::GET, Scheme::Http, &uri, &HeaderMap::new());
+        assert_eq!(*target.path_and_query(), PathAndQuery::from_static("/"));
+        assert_eq!(parse("http://a.test?x=/admin", &["a.test"]), Err(Builtin::BadTarget));
     }
 
     #[test]
