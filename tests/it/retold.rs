@@ -274,10 +274,10 @@ fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
     let hour = &found["hour"];
     assert_eq!((&hour["refused"], &hour["subjects"], &hour["elsewhere"]), (&2.into(), &1.into(), &3.into()));
     assert_eq!(hour["resource"], "/orders/{id} of the route orders");
-    assert_eq!(found["conclusion"], "All by the same caller, so it is about who asks.");
+    assert_eq!(found["conclusion"], "All by the same subject, so it is about who asks.");
     assert_eq!(about(&gateway, &id)["others"]["refused"], 2);
     let ran = about_folder(gateway.folder(), &["why", &id]);
-    assert!(ran.words().contains("It refused 3 requests of 1 other resource as well"), "{}", ran.show());
+    assert!(ran.words().contains("It refused 3 requests of 3 other resources as well"), "{}", ran.show());
     // The same of others' requests for it: the resource.
     ask(&gateway, "/orders/9", &[("x-forwarded-for", "203.0.113.9")], 401);
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
@@ -289,9 +289,79 @@ fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
         ask(&gateway, "/orders/7", &[key], 403);
     }
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
-    assert_eq!(found["conclusion"], "Nearly all by the same caller, so it is rather about who asks.");
+    assert_eq!(found["conclusion"], "Nearly all by the same subject, so it is rather about who asks.");
     let ran = about_folder(gateway.folder(), &["why", &id]);
-    assert!(ran.words().contains("of 1 subject and 1 of nobody in particular"), "{}", ran.show());
+    assert!(
+        ran.words().contains("11 requests (10 of 1 subject, 1 of nobody in particular) from 2 addresses"),
+        "{}",
+        ran.show()
+    );
+}
+
+#[test]
+fn whom_else_a_ban_and_a_credential_concern_is_asked_of_the_address_and_the_caller() {
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n";
+    let gateway = Gateway::start(&format!("{CONFIG}\n{admin}"));
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    for address in ["203.0.113.9", "203.0.113.10"] {
+        let ran = about_folder(gateway.folder(), &["ban", address, "--for", "1h", "--admin", &admin]);
+        assert_eq!(ran.code, 0, "{}", ran.show());
+    }
+    let why = |id: &str| {
+        let ran = about_folder(gateway.folder(), &["why", id]);
+        let section = ran.out.split("\nReproduce\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+        let section = section.expect("a command").to_owned();
+        // It is pasted into a shell as a whole, so whatever is no command is a comment on each line.
+        let mut goes_on = true;
+        for line in section.lines() {
+            assert!(goes_on || line.starts_with("  # "), "{section}");
+            goes_on = line.ends_with(" \\");
+        }
+        (ran.words(), about(&gateway, id)["others"].clone())
+    };
+    let banned = [("x-forwarded-for", "203.0.113.9")];
+    ask(&gateway, "/search", &banned, 403);
+    ask(&gateway, "/orders/1", &banned, 403);
+    ask(&gateway, "/open", &[("x-forwarded-for", "203.0.113.10")], 403);
+    let (told, others) = why(&ask(&gateway, "/open", &banned, 403));
+    for text in [
+        "of the address 203.0.113.9, ip/banned refused 3 requests",
+        "All from the address that is banned, so it is the ban",
+        "It refused 1 request of 1 other address as well",
+    ] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert_eq!((&others["refused"], &others["resource"]), (&3.into(), &"the address 203.0.113.9".into()));
+    let wrong = [("x-api-key", "wrong")];
+    ask(&gateway, "/search", &wrong, 401);
+    ask(&gateway, "/orders/1", &wrong, 401);
+    let (told, others) = why(&ask(&gateway, "/open", &wrong, 401));
+    for text in
+        ["from the address 127.0.0.1, authn/key-unknown refused 3 requests", "it is what is shown there"]
+    {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert_eq!(others["refused"], 3);
+}
+
+#[test]
+fn from_requests_of_nobody_in_particular_nothing_is_concluded_about_who_asks() {
+    let gateway = Gateway::start(CONFIG);
+    let ask = |path: &str, from: &str| ask(&gateway, path, &[("x-forwarded-for", from)], 401);
+    let conclusion = |id: &str| {
+        let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+        assert_eq!(about(&gateway, id)["others"]["refused"], told["hour"]["refused"]);
+        told["conclusion"].as_str().unwrap_or_default().to_owned()
+    };
+    ask("/c/1", "203.0.113.9");
+    let id = ask("/c/2", "203.0.113.9");
+    // Behind one address there may be many.
+    assert!(conclusion(&id).contains("does not tell whom it concerns"), "{}", conclusion(&id));
+    ask("/c/3", "203.0.113.10");
+    // What no rule tells apart is told apart by how it begins.
+    ask("/d/3", "203.0.113.11");
+    assert_eq!(conclusion(&id), "From several addresses, so it is rather about what they ask for.");
+    assert_eq!(about(&gateway, &id)["others"]["resource"], "/c/{*rest} of the route all");
 }
 
 #[test]

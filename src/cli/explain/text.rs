@@ -471,7 +471,8 @@ fn reproduce(account: &Account<'_>) -> String {
         out.push_str(&format!("{indent}{}{more}\n", printable(line)));
     }
     for note in &account.curl.notes {
-        out.push_str(&fill("  # ", &printable(note)));
+        // Each line of a comment is one, since the whole is pasted into a shell.
+        out.push_str(&fill_to("  # ", "  # ", &printable(note)));
     }
     out
 }

@@ -10,7 +10,7 @@
 //! | `change` | the last change before it that may be the cause |
 //! | `refused_since` | the oldest policy that refused it, where no change is the cause; `since_the_first`: there was none before |
 //! | `hour` | how much the same rule refused around then |
-//! | `conclusion` | what follows from that |
+//! | `conclusion` | what follows from that; null where `change` accounts for it |
 //! | `explained` | as `explain --format json` |
 //! | `case` | a case for `portcullis test`, as TOML; null with the cause in `no_case` |
 
@@ -60,7 +60,7 @@ pub(super) fn document(story: &Story<'_>) -> Value {
             "policy": kept.policy, "at": kept.at, "since_the_first": ever,
         })),
         "hour": story.hour,
-        "conclusion": story.hour.as_ref().map(|hour| hour.conclusion()),
+        "conclusion": story.conclusion(),
         "explained": explained::document(story.account),
         "case": case.as_ref().ok(),
         "no_case": case.as_ref().err(),

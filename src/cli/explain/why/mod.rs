@@ -185,6 +185,13 @@ fn changed(
 }
 
 impl Story<'_> {
+    /// What follows from how much else was refused; nothing, where a change accounts for it.
+    fn conclusion(&self) -> Option<&'static str> {
+        let hour = self.hour.as_ref()?;
+        let explained = self.change.as_ref().is_some_and(|change| change.explains(hour.from));
+        (!explained).then(|| hour.conclusion())
+    }
+
     /// The lines of the rule that decided, from the policy at hand: none if it has no such rule.
     fn rule(&self) -> Option<RuleRef> {
         self.account.policy().rules.by_name(&self.line.rule)

@@ -183,7 +183,10 @@ fn around(story: &Story<'_>) -> String {
     let rule = printable(&story.line.rule);
     let text = format!("From {:.0} to {:.0}{of} {rule} refused {}.", hour.from, hour.to, hour.words());
     out.push_str(&fill("  ", &text));
-    out.push_str(&fill("  ", hour.conclusion()));
+    let conclusion = story.conclusion().unwrap_or(
+        "The change above accounts for it, so these numbers tell how many it concerns, and not why.",
+    );
+    out.push_str(&fill("  ", conclusion));
     if let Some(elsewhere) = hour.elsewhere() {
         out.push_str(&fill("  ", &elsewhere));
     }
