@@ -173,7 +173,21 @@ fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
     assert_eq!(run(&["unban", "203.0.113.0/24"]).code, 0);
     let ran = about_folder(gateway.folder(), &["why", &id]);
     let text = ran.words();
-    assert!(text.contains("ip REFUSED") && text.contains("it ended, was lifted"), "{}", ran.show());
+    assert!(
+        text.contains("ip REFUSED") && text.contains("it was lifted, or is kept elsewhere"),
+        "{}",
+        ran.show()
+    );
+    assert!(text.contains(&format!("It was to end by itself at {until}")), "{}", ran.show());
+    assert!(!text.contains("It ends by itself") && !text.contains("portcullis unban 203"), "{}", ran.show());
+    // And one that has ended by itself has.
+    let log = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("there");
+    std::fs::write(gateway.folder().join("old.jsonl"), log.replace(&until, "2026-01-01T00:00:00Z"))
+        .expect("written");
+    let ran = about_folder(gateway.folder(), &["why", &id, "--log", "old.jsonl"]);
+    let text = ran.words();
+    assert!(text.contains("It ended by itself at 2026-01-01T00:00:00Z"), "{}", ran.show());
+    assert!(!text.contains("It ends by itself") && !text.contains("portcullis unban 203"), "{}", ran.show());
     let about = about(&gateway, &id);
     assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
 }
@@ -185,6 +199,13 @@ fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
     let ran = about_folder(gateway.folder(), &["why", &id]);
     let text = ran.words();
     assert!(text.contains("authn REFUSED") && text.contains("is not kept."), "{}", ran.show());
+    assert!(text.contains("by somebody with a credential that no source knows from"), "{}", ran.show());
+    // Sentences that begin and end as such, and all that could be.
+    assert!(
+        text.contains("Likely cause A mistyped or withdrawn API key. A token signed by"),
+        "{}",
+        ran.show()
+    );
     assert!(!text.contains("Allowed:") && !text.contains("[[case]]"), "{}", ran.show());
     let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert!(ran.code == 1 && ran.words().contains("makes this credential valid"), "{}", ran.show());
@@ -362,6 +383,42 @@ fn from_requests_of_nobody_in_particular_nothing_is_concluded_about_who_asks() {
     ask("/d/3", "203.0.113.11");
     assert_eq!(conclusion(&id), "From several addresses, so it is rather about what they ask for.");
     assert_eq!(about(&gateway, &id)["others"]["resource"], "/c/{*rest} of the route all");
+}
+
+#[test]
+fn of_the_causes_of_no_matching_grant_the_one_is_told_that_can_be() {
+    let more = r#"
+[rbac.role.auditor]
+[[rbac.grant]]
+id = "audit"
+subjects = ["another"]
+path = "/audit"
+[[rbac.grant]]
+id = "audit-role"
+roles = ["auditor"]
+path = "/audit"
+[[rbac.grant]]
+id = "ended"
+subjects = ["batch"]
+path = "/ledger"
+until = 2026-01-01T00:00:00Z
+[[rbac.grant]]
+id = "ledger"
+subjects = ["another"]
+path = "/ledger"
+"#;
+    let gateway = Gateway::start(&format!("{CONFIG}\n{more}"));
+    let none = "o grant is about this path and method";
+    let several = "he grants that are about it each lack something else";
+    for (path, reason, wanted, unwanted) in [
+        ("/audit", "(no_matching_grant)", several, none),
+        ("/nothing", "(no_matching_grant)", none, several),
+        ("/ledger", "(grant_expired)", "1. a grant with an `until` that has passed", none),
+    ] {
+        let id = ask(&gateway, path, &[("x-api-key", "abc")], 403);
+        let told = about_folder(gateway.folder(), &["why", &id]).words();
+        assert!(told.contains(reason) && told.contains(wanted) && !told.contains(unwanted), "{path}: {told}");
+    }
 }
 
 #[test]

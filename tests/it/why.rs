@@ -95,6 +95,7 @@ fn a_request_id_is_enough() {
     assert_eq!(found["record"]["rule"], "rbac/default-deny");
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
     assert_eq!(found["change"]["lost"][0]["role"], "reader");
+    assert_eq!(found["mended_by"], Value::Null);
     assert_eq!((&found["hour"]["refused"], &found["conclusion"]), (&2.into(), &Value::Null));
     // The case is one, and it holds.
     let case = found["case"].as_str().expect("a case");
@@ -123,6 +124,14 @@ fn an_older_decision_is_told_by_the_policy_of_then() {
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
     assert_eq!(found["change"], Value::Null);
+    // It is mended since, and nobody is sent to do it again.
+    assert_eq!(found["mended_by"], "rbac/orders");
+    let told = about_folder(gateway.folder(), &["why", &id]).words();
+    assert!(
+        told.contains("By now: The files as they are now let the same request pass, by rbac/orders"),
+        "{told}"
+    );
+    assert!(!told.contains("It stays so") && !told.contains("portcullis suggest"), "{told}");
     // Without the history, the files of now are asked, and that they disagree is said.
     fs::remove_dir_all(gateway.folder().join("state")).expect("removed");
     let ran = about_folder(gateway.folder(), &["why", &id]);

@@ -36,7 +36,7 @@ pub(super) struct Document<'a> {
     sent_status: Option<u16>,
     disclosure: Value,
     policy: String,
-    causes: &'static [&'static str],
+    causes: Vec<&'static str>,
     check: Option<&'static str>,
     nearest: Vec<Near<'a>>,
     request: Value,
@@ -108,7 +108,7 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
         disclosure: json!({ "level": account.level.0.name(), "at": account.level.1 }),
         // The files have no generation; that is given when a policy is installed.
         policy: format!("{:08x}", account.decision.policy.hash),
-        causes: reason.map_or(&[], |reason| reason.causes),
+        causes: account.causes(),
         check: reason.map(|reason| reason.check),
         nearest: nearest(account),
         request: request(account),

@@ -168,6 +168,7 @@ impl Scene {
             assumed: &asked.assumed,
             level: Default::default(),
             curl,
+            over: false,
         }
     }
 }

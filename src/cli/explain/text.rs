@@ -22,7 +22,7 @@ pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
     out.push_str(&disclosed(account));
     out.push_str(&rule_text(account));
     if let Some(denial) = account.denial() {
-        out.push_str(&causes(denial));
+        out.push_str(&causes(account, denial));
         out.push_str(&remedies(account, denial));
     }
     out.push_str(&what_if(account));
@@ -123,15 +123,16 @@ fn rule_text(account: &Account<'_>) -> String {
 
 // === why, and what would help ===
 
-fn causes(denial: &Denial) -> String {
+fn causes(account: &Account<'_>, denial: &Denial) -> String {
     let info = denial.reason.info();
     let mut out = heading("Likely cause first");
-    for (number, cause) in (1..).zip(info.causes) {
+    for (number, cause) in (1..).zip(account.causes()) {
         out.push_str(&fill(&format!("  {number}. "), cause));
     }
     out.push_str(&fill("  Look: ", info.check));
     if let Some(until) = denial.until {
-        out.push_str(&fill("  ", &format!("It ends by itself at {until}.")));
+        let ends = if account.over { "It was to end" } else { "It ends" };
+        out.push_str(&fill("  ", &format!("{ends} by itself at {until}.")));
     } else if denial.temporary() {
         out.push_str("  The same request may pass later.\n");
     }
@@ -184,6 +185,9 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             );
             out.push_str(&fill("  ", &text));
             out.push_str(&grant(account));
+        }
+        Stage::Ip if account.over => {
+            out.push_str(&fill("  ", "Nothing more, as far as is known: what refused it is over."));
         }
         Stage::Ip if denial.rule == Builtin::Banned.into() => {
             let text = format!(

@@ -6,6 +6,7 @@
 //! | `judged_by` | the policy of the trail: `kept`, `files`, or `other` if that of then is not to be had |
 //! | `agrees` | whether the trail comes to the recorded decision by itself |
 //! | `as_recorded` | why it cannot, where `explained` was given the recorded decision |
+//! | `mended_by` | the rule by which the files as they are now let the same request pass; null if they do not, or it cannot be told |
 //! | `bans` | the bans of the address that are still in force, where one refused |
 //! | `change` | the last change before it that may be the cause |
 //! | `refused_since` | the oldest policy that refused it, where no change is the cause; `since_the_first`: there was none before |
@@ -54,6 +55,7 @@ pub(super) fn document(story: &Story<'_>) -> Value {
         },
         "agrees": story.agrees,
         "as_recorded": story.settled.as_ref().map(|settled| &settled.why),
+        "mended_by": story.mended,
         "bans": story.bans,
         "change": story.change,
         "refused_since": story.since.as_ref().map(|(kept, ever)| json!({
