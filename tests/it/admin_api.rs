@@ -227,6 +227,26 @@ fn the_policy_tells_what_each_rule_does() {
 }
 
 #[test]
+fn a_rule_that_was_hit_before_it_went_out_of_the_policy_is_listed_as_such() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    get(gateway.address, "/");
+    operator.decisions("", 1);
+    gateway.write_config(&CONFIG.replace("id = \"home\"", "id = \"entry\""));
+    assert_eq!(operator.send("POST", "/api/reload", &Value::Null).status, 200);
+    let policy = operator.read("/api/policy");
+    let rules = policy["rules"].as_array().expect("a list");
+    let gone = rules.iter().find(|rule| rule["rule"] == "rbac/home").expect("it was hit");
+    assert_eq!((&gone["mode"], &gone["builtin"]), (&"gone".into(), &false.into()), "{gone}");
+    let page = get_local(operator.admin, "/rules");
+    assert_eq!(page.status, 200);
+    let page = page.text();
+    for text in ["rbac&#x2f;home", "rbac&#x2f;entry", "no longer in the policy", "<nav"] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+}
+
+#[test]
 fn a_banned_address_is_refused_until_the_ban_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     let proxies =

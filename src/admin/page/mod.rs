@@ -92,7 +92,7 @@ impl Page<'_> {
     pub(super) async fn answer(self, state: &Arc<AdminState>, query: &str) -> Answer {
         match self {
             Page::Decisions => decisions::page(state, query),
-            Page::Overview => html(StatusCode::OK, render("overview.html", &decisions::overview(state))),
+            Page::Overview => render(StatusCode::OK, "overview.html", &decisions::overview(state)),
             Page::One(id) => one::page(state, id, query).await,
             Page::WhatIf => what_if::page(state, query),
             Page::Rules => whole(state, "rules.html", "/rules", &rules::document(state)),
@@ -109,10 +109,16 @@ impl Page<'_> {
 
 /// A page with everything around it.
 fn whole(state: &AdminState, template: &str, here: &str, content: &impl Serialize) -> Answer {
-    html(StatusCode::OK, framed(state, template, here, content))
+    framed(state, StatusCode::OK, template, here, content)
 }
 
-fn framed(state: &AdminState, template: &str, here: &str, content: &impl Serialize) -> String {
+fn framed(
+    state: &AdminState,
+    status: StatusCode,
+    template: &str,
+    here: &str,
+    content: &impl Serialize,
+) -> Answer {
     let frame = json!({
         "here": here,
         "status": status::status(state),
@@ -122,18 +128,23 @@ fn framed(state: &AdminState, template: &str, here: &str, content: &impl Seriali
         "now": Timestamp::now(),
         "page": content,
     });
-    render(template, &frame)
+    render(status, template, &frame)
 }
 
-fn render(template: &str, content: &impl Serialize) -> String {
+/// The answer that a template makes. One that cannot be filled is a failure, to programs as well.
+fn render(status: StatusCode, template: &str, content: &impl Serialize) -> Answer {
     let filled =
         TEMPLATES.get_template(template).and_then(|template| template.render(Value::from(Serde(content))));
-    filled.unwrap_or_else(|error| {
-        tracing::error!(%error, template, "a page could not be rendered");
-        "<!doctype html><html lang=\"en\"><title>portcullis</title><p>This page could not be rendered; see the log.\n"
-            .to_owned()
-    })
+    match filled {
+        Ok(text) => html(status, text),
+        Err(error) => {
+            tracing::error!(%error, template, "a page could not be rendered");
+            html(StatusCode::INTERNAL_SERVER_ERROR, FAILED.to_owned())
+        }
+    }
 }
+
+const FAILED: &str = "<!doctype html><html lang=\"en\"><title>portcullis</title><p>This page could not be rendered; see the log. <a href=\"/\">Recent decisions</a>\n";
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -247,6 +258,12 @@ mod tests {
         for (name, _) in FILES {
             assert!(TEMPLATES.get_template(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_filled_is_a_failure() {
+        let broken = json!({ "page": { "rules": [{ "rule": "rbac/a", "text": 7 }] } });
+        assert_eq!(render(StatusCode::OK, "rules.html", &broken).status(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::what_if::{Form, split};
 use super::{framed, whole};
 use crate::admin::AdminState;
-use crate::admin::answer::{Answer, html};
+use crate::admin::answer::Answer;
 use crate::admin::input::pairs;
 use crate::admin::records::{Kept, newest_first, parse};
 use crate::audit;
@@ -21,7 +21,7 @@ use crate::decision::{Builtin, Reason};
 pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answer {
     let Some(mut document) = document(state, id).await else {
         let shown = json!({ "id": id, "is_id": is_id(id), "why": not_found(state, id) });
-        return html(StatusCode::NOT_FOUND, framed(state, "one.html", "", &json!({ "missing": shown })));
+        return framed(state, StatusCode::NOT_FOUND, "one.html", "", &json!({ "missing": shown }));
     };
     let asked = pairs(query).iter().any(|(name, _)| name == "target");
     let form = if asked { Form::parse(query) } else { Form::of(&document["record"]) };
