@@ -9,6 +9,7 @@
 mod charts;
 mod decisions;
 pub(super) mod history;
+mod judged;
 pub(super) mod one;
 mod triage;
 mod what_if;
@@ -157,6 +158,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_formatter(shown);
     environment.add_filter("lines", lines);
     environment.add_filter("field", field);
+    environment.add_filter("prose", prose);
     environment.add_filter("clock", clock);
     environment.add_filter("day", day);
     environment.add_filter("percent", percent);
@@ -203,6 +205,27 @@ fn lines(text: &str) -> Value {
         HtmlEscape(&escape_for_terminal(&line)).to_string()
     });
     Value::from_safe_string(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// A sentence of ours: begun with a capital, ended with a full stop, and what stands in backticks as code.
+fn prose(text: &str) -> Value {
+    let mut out = String::new();
+    for (number, part) in text.split('`').enumerate() {
+        let mut part = part.to_owned();
+        if number == 0 {
+            let mut letters = part.chars();
+            part = letters.next().map(|c| c.to_uppercase().chain(letters).collect()).unwrap_or_default();
+        }
+        let part = HtmlEscape(&escape_for_terminal(&part)).to_string();
+        match number % 2 {
+            1 => out.extend(["<code>", &part, "</code>"]),
+            _ => out.push_str(&part),
+        }
+    }
+    if !text.ends_with(['.', '?', '!', ':']) {
+        out.push('.');
+    }
+    Value::from_safe_string(out)
 }
 
 /// The text of a field that is sent back as it is, so that nothing in it may be written otherwise.
@@ -279,6 +302,12 @@ mod tests {
         // What a form sends back is what was written into it.
         assert_eq!(rendered("{{ bad | field }}"), "&lt;b&gt;\u{202e}x\ny\u{200b}&lt;&#x2f;b&gt;");
         assert_eq!(rendered("{{ nothing.there | field }}"), "");
+    }
+
+    #[test]
+    fn sentences_of_ours_read_well() {
+        assert_eq!(prose("read `a<b`, then go").to_string(), "Read <code>a&lt;b</code>, then go.");
+        assert_eq!(prose("`x` is it.").to_string(), "<code>x</code> is it.");
     }
 
     #[test]
