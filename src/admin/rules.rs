@@ -14,7 +14,8 @@ pub(super) fn policy(state: &AdminState) -> Answer {
     json(StatusCode::OK, &document(state))
 }
 
-/// The policy with its rules: the written ones in policy order, then the built-in ones that were hit.
+/// The policy with its rules: the written ones in policy order, then the built-in ones that were hit, and
+/// those that were hit before they went out of the policy.
 pub(super) fn document(state: &AdminState) -> Value {
     state.sample();
     let setup = state.installer.setup();
@@ -33,10 +34,12 @@ pub(super) fn document(state: &AdminState) -> Value {
     }
     for (name, hits) in hits {
         let builtin = Builtin::by_name(&name).map(Builtin::info);
+        // `other` is where the metrics count what has no series of its own.
+        let gone = builtin.is_none() && name != "other";
         let mut rule = json!({
             "rule": name,
             "stage": builtin.map(|info| info.stage.name()),
-            "mode": "enforce",
+            "mode": if gone { "gone" } else { "enforce" },
             "builtin": builtin.is_some(),
             "text": builtin.map(|info| info.text),
         });

@@ -54,9 +54,29 @@ pub(super) struct Span {
     pub(super) allowed: u64,
     pub(super) failed: u64,
     pub(super) refused: BTreeMap<String, u64>,
-    /// Nanoseconds… in seconds: half of the requests took no longer, and 99 of 100.
-    pub(super) judging: Option<(f64, f64)>,
-    pub(super) upstream: Option<(f64, f64)>,
+    /// Half of the requests took no longer, and 99 of 100.
+    pub(super) judging: Option<(Took, Took)>,
+    pub(super) upstream: Option<(Took, Took)>,
+}
+
+/// A time, as far as a histogram tells it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Took {
+    /// Less than the lowest bound, in seconds.
+    Under(f64),
+    /// About so many seconds.
+    About(f64),
+    /// More than the highest bound.
+    Over(f64),
+}
+
+impl Took {
+    /// The seconds that are known.
+    pub(super) fn seconds(self) -> f64 {
+        match self {
+            Took::Under(seconds) | Took::About(seconds) | Took::Over(seconds) => seconds,
+        }
+    }
 }
 
 /// How often a sample is taken.
@@ -147,7 +167,7 @@ impl Span {
 }
 
 /// Median and 99th percentile of what was added between two states of a histogram.
-fn quantiles(before: &[(f64, u64)], after: &[(f64, u64)]) -> Option<(f64, f64)> {
+fn quantiles(before: &[(f64, u64)], after: &[(f64, u64)]) -> Option<(Took, Took)> {
     let old = |bound: f64| before.iter().find(|(other, _)| *other == bound).map_or(0, |(_, count)| *count);
     let added: Vec<(f64, u64)> =
         after.iter().map(|(bound, count)| (*bound, count.saturating_sub(old(*bound)))).collect();
@@ -160,13 +180,17 @@ fn quantiles(before: &[(f64, u64)], after: &[(f64, u64)]) -> Option<(f64, f64)> 
         let (mut low, mut below) = (0.0, 0);
         for (bound, count) in &added {
             if *count as f64 >= wanted && *count > below {
-                // Beyond the last bound nothing is known but that it took longer.
-                let high = if bound.is_finite() { *bound } else { low };
-                return low + (high - low) * (wanted - below as f64) / (*count - below) as f64;
+                let share = (wanted - below as f64) / (*count - below) as f64;
+                // Below the first bound and beyond the last one nothing more is known.
+                return match (low > 0.0, bound.is_finite()) {
+                    (_, false) => Took::Over(low),
+                    (false, true) => Took::Under(*bound),
+                    (true, true) => Took::About(low + (*bound - low) * share),
+                };
             }
             (low, below) = (*bound, *count);
         }
-        low
+        Took::Over(low)
     };
     Some((at(0.5), at(0.99)))
 }
@@ -248,10 +272,24 @@ mod tests {
         let seen: Vec<_> = minutes.iter().map(|span| (span.at.as_second(), span.all_refused())).collect();
         assert_eq!(seen, [(60, 2), (120, 4), (180, 0), (240, 0)]);
         let (median, most) = minutes[1].judging.unwrap();
+        let (Took::About(median), Took::About(most)) = (median, most) else { panic!("{median:?} {most:?}") };
         assert!((1e-6..=2e-6).contains(&median) && (1e-6..=2e-6).contains(&most), "{median} {most}");
         assert_eq!(minutes[3].judging, None);
         let rules = samples.rules();
         let hits = &rules["rbac/default-deny"];
         assert_eq!((hits.refused, hits.last), (6, Some(at(110))));
+    }
+
+    #[test]
+    fn nothing_is_made_up_of_times_beyond_the_bounds() {
+        let bounds = [0.001, 0.01, f64::INFINITY];
+        let added = |counts: [u64; 3]| {
+            let after: Vec<(f64, u64)> = bounds.into_iter().zip(counts).collect();
+            quantiles(&[], &after)
+        };
+        assert_eq!(added([10, 10, 10]), Some((Took::Under(0.001), Took::Under(0.001))));
+        assert_eq!(added([0, 0, 10]), Some((Took::Over(0.01), Took::Over(0.01))));
+        assert!(matches!(added([5, 10, 10]), Some((Took::Under(_), Took::About(_)))));
+        assert_eq!(added([0, 0, 0]), None);
     }
 }

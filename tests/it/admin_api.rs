@@ -227,6 +227,111 @@ fn the_policy_tells_what_each_rule_does() {
 }
 
 #[test]
+fn a_rule_that_was_hit_before_it_went_out_of_the_policy_is_listed_as_such() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    get(gateway.address, "/");
+    operator.decisions("", 1);
+    gateway.write_config(&CONFIG.replace("id = \"home\"", "id = \"entry\""));
+    assert_eq!(operator.send("POST", "/api/reload", &Value::Null).status, 200);
+    let policy = operator.read("/api/policy");
+    let rules = policy["rules"].as_array().expect("a list");
+    let gone = rules.iter().find(|rule| rule["rule"] == "rbac/home").expect("it was hit");
+    assert_eq!((&gone["mode"], &gone["builtin"]), (&"gone".into(), &false.into()), "{gone}");
+    let page = get_local(operator.admin, "/rules");
+    assert_eq!(page.status, 200);
+    let page = page.text();
+    for text in ["rbac&#x2f;home", "rbac&#x2f;entry", "no longer in the policy", "<nav"] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+}
+
+/// A gateway that keeps its history.
+fn with_history(config: &str) -> (Gateway, Operator) {
+    let server = "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let gateway = Gateway::start_in(folder, &format!("{config}\n{server}"), &[]);
+    let operator = Operator::of(&gateway);
+    (gateway, operator)
+}
+
+fn replace(gateway: &Gateway, operator: &Operator, from: &str, to: &str) {
+    let path = gateway.folder().join("portcullis.toml");
+    let text = std::fs::read_to_string(&path).expect("it is there");
+    assert!(text.contains(from), "{from}");
+    std::fs::write(&path, text.replace(from, to)).expect("written");
+    assert_eq!(operator.send("POST", "/api/reload", &Value::Null).status, 200);
+}
+
+const HOME: &str = "roles = [\"anyone\"]\npath = \"/\"";
+
+#[test]
+fn a_refusal_after_a_change_of_the_policy_names_the_change() {
+    let (gateway, operator) = with_history(CONFIG);
+    assert_eq!(get(gateway.address, "/").status, 200);
+    replace(&gateway, &operator, HOME, "roles = [\"orders-reader\"]\npath = \"/\"");
+    let refused = get(gateway.address, "/");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    operator.decisions("decision=deny", 1);
+    let told = operator.read(&format!("/api/decisions/{id}"));
+    let about = &told["about"];
+    assert_eq!((&about["judged_by"], &about["now"]), (&"in_force".into(), &Value::Null), "{told}");
+    let change = &about["change"];
+    assert_eq!(change["before"], "let this request pass, by rbac/home", "{told}");
+    assert_eq!((&change["rules"][0]["rule"], &change["trigger"]), (&"rbac/home".into(), &"api".into()));
+    assert_eq!(about["refused_since"], Value::Null);
+    let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(page.contains("The policy changed <b>"), "{page}");
+    // What was refused from the first policy on is of no change.
+    let refused = get(gateway.address, "/nothing");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    operator.decisions("decision=deny", 2);
+    let told = operator.read(&format!("/api/decisions/{id}"));
+    assert_eq!(told["about"]["change"], Value::Null, "{told}");
+    assert_eq!(told["about"]["refused_since"]["since_the_first"], true, "{told}");
+}
+
+#[test]
+fn a_decision_is_judged_again_by_the_policy_that_made_it_and_the_one_in_force_is_told_apart() {
+    let (gateway, operator) =
+        with_history(&CONFIG.replace(HOME, "roles = [\"orders-reader\"]\npath = \"/\""));
+    let refused = get(gateway.address, "/");
+    let id = refused.header("x-request-id").expect("set").to_owned();
+    let policy = refused.header("x-portcullis-policy").expect("set").to_owned();
+    operator.decisions("decision=deny", 1);
+    replace(&gateway, &operator, "roles = [\"orders-reader\"]\npath = \"/\"", HOME);
+    let told = operator.read(&format!("/api/decisions/{id}"));
+    let about = &told["about"];
+    assert_eq!((&about["judged_by"], &about["judged_policy"]), (&"kept".into(), &policy.into()), "{told}");
+    assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
+    assert_eq!((&about["now"]["decision"], &about["now"]["rule"]), (&"allow".into(), &"rbac/home".into()));
+    let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(page.contains("lets this request pass, by <code>rbac&#x2f;home"), "{page}");
+    // Where the policy that decided is not kept, the page says by which it judges instead.
+    std::fs::remove_dir_all(gateway.folder().join("state/texts")).expect("kept");
+    let about = &operator.read(&format!("/api/decisions/{id}"))["about"];
+    assert_eq!((&about["judged_by"], &about["again"]["decision"]), (&"other".into(), &"allow".into()));
+    let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(page.contains("which decided then, is not to be had"), "{page}");
+}
+
+#[test]
+fn what_if_takes_along_what_the_record_keeps_of_claims_and_fields() {
+    let grant = "\n[network]\noffice = [\"127.0.0.0/8\", \"192.0.2.0/24\"]\n\n[[rbac.grant]]\nid = \"reports\"\nroles = [\"orders-reader\"]\npath = \"/reports\"\nwhen = \"header.x-dept == 'sales' and client.ip in office\"\n";
+    let gateway = Gateway::start(&format!("{CONFIG}{grant}"));
+    let operator = Operator::of(&gateway);
+    let answer = request(gateway.address, "GET", "/reports", &[KEY, ("x-dept", "sales")], b"");
+    assert_eq!(answer.status, 200);
+    let id = answer.header("x-request-id").expect("set").to_owned();
+    operator.decisions("", 1);
+    let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(page.contains(">x-dept: sales</textarea>"), "{page}");
+    let asked = "method=GET&target=/reports&ip=192.0.2.5&subject=reader&roles=orders-reader";
+    let with = get_local(operator.admin, &format!("/decisions/{id}?{asked}&headers=x-dept:+sales")).text();
+    assert!(with.contains("<b>Allowed</b> by <code>rbac&#x2f;reports"), "{with}");
+}
+
+#[test]
 fn a_banned_address_is_refused_until_the_ban_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     let proxies =

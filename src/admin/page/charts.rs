@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::admin::samples::Span;
+use crate::admin::samples::{Span, Took};
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 200.0;
@@ -81,7 +81,7 @@ pub(super) fn decisions(minutes: &[Span]) -> Value {
 
 /// How long judging and upstreams took in each minute, on a scale of powers of ten.
 pub(super) fn latency(minutes: &[Span]) -> Value {
-    let lines: [(&str, &str, Vec<Option<f64>>); 4] = [
+    let lines: [(&str, &str, Vec<Option<Took>>); 4] = [
         (
             "judging-median",
             "judging, median",
@@ -117,19 +117,19 @@ pub(super) fn latency(minutes: &[Span]) -> Value {
                 drawing = false;
                 continue;
             };
-            let (x, y) = (LEFT + (first + at) as f64 * step + step / 2.0, place(*seconds));
+            let (x, y) = (LEFT + (first + at) as f64 * step + step / 2.0, place(seconds.seconds()));
             let _ = write!(path, "{}{x:.1} {y:.1}", if drawing { "L" } else { "M" });
             let _ = write!(
                 svg,
                 "<circle class=\"dot l-{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\"><title>{name}: {}</title></circle>",
-                duration(*seconds)
+                took(*seconds)
             );
             drawing = true;
         }
         let _ = write!(svg, "<path class=\"line l-{class}\" d=\"{path}\"/>");
     }
     close(&mut svg, minutes);
-    let last = |values: &[Option<f64>]| values.iter().rev().find_map(|value| *value).map(duration);
+    let last = |values: &[Option<Took>]| values.iter().rev().find_map(|value| *value).map(took);
     let legend: Vec<Value> = lines
         .iter()
         .filter_map(|(class, name, values)| {
@@ -141,7 +141,7 @@ pub(super) fn latency(minutes: &[Span]) -> Value {
         .map(|at| {
             let cells: Vec<String> = lines
                 .iter()
-                .map(|(.., values)| values.get(at).copied().flatten().map(duration).unwrap_or_default())
+                .map(|(.., values)| values.get(at).copied().flatten().map(took).unwrap_or_default())
                 .collect();
             json!({ "at": minutes.get(at).map(|span| span.at.to_string()), "cells": cells })
         })
@@ -164,6 +164,14 @@ fn nice(most: f64) -> f64 {
     let power = 10f64.powf(most.log10().floor());
     let nice = [1.0, 2.0, 4.0, 5.0, 10.0].into_iter().map(|step| step * power).find(|nice| *nice >= most);
     nice.unwrap_or(most).max(2.0)
+}
+
+fn took(took: Took) -> String {
+    match took {
+        Took::Under(seconds) => format!("under {}", duration(seconds)),
+        Took::About(seconds) => duration(seconds),
+        Took::Over(seconds) => format!("over {}", duration(seconds)),
+    }
 }
 
 fn duration(seconds: f64) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::charts;
@@ -56,13 +56,17 @@ pub(super) fn overview(state: &AdminState) -> Value {
 
 fn overview_of(state: &AdminState, kept: &[Kept]) -> Value {
     state.sample();
-    let minutes = state.samples.minutes(Timestamp::now());
+    let now = Timestamp::now();
+    let minutes = state.samples.minutes(now);
+    // Counts begin with the process.
+    let young = now.duration_since(state.started) < SignedDuration::from_hours(1);
     let sum = |of: &dyn Fn(&crate::admin::samples::Span) -> u64| minutes.iter().map(of).sum::<u64>();
     let (allowed, refused, failed) =
         (sum(&|span| span.allowed), sum(&|span| span.all_refused()), sum(&|span| span.failed));
     let total = allowed + refused + failed;
     let share = |count: u64| if total == 0 { 0.0 } else { count as f64 / total as f64 };
     json!({
+        "since": young.then_some(state.started),
         "total": total,
         "refused": refused,
         "failed": failed,

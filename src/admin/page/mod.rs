@@ -9,6 +9,7 @@
 mod charts;
 mod decisions;
 pub(super) mod history;
+mod judged;
 pub(super) mod one;
 mod triage;
 mod what_if;
@@ -92,7 +93,7 @@ impl Page<'_> {
     pub(super) async fn answer(self, state: &Arc<AdminState>, query: &str) -> Answer {
         match self {
             Page::Decisions => decisions::page(state, query),
-            Page::Overview => html(StatusCode::OK, render("overview.html", &decisions::overview(state))),
+            Page::Overview => render(StatusCode::OK, "overview.html", &decisions::overview(state)),
             Page::One(id) => one::page(state, id, query).await,
             Page::WhatIf => what_if::page(state, query),
             Page::Rules => whole(state, "rules.html", "/rules", &rules::document(state)),
@@ -109,10 +110,16 @@ impl Page<'_> {
 
 /// A page with everything around it.
 fn whole(state: &AdminState, template: &str, here: &str, content: &impl Serialize) -> Answer {
-    html(StatusCode::OK, framed(state, template, here, content))
+    framed(state, StatusCode::OK, template, here, content)
 }
 
-fn framed(state: &AdminState, template: &str, here: &str, content: &impl Serialize) -> String {
+fn framed(
+    state: &AdminState,
+    status: StatusCode,
+    template: &str,
+    here: &str,
+    content: &impl Serialize,
+) -> Answer {
     let frame = json!({
         "here": here,
         "status": status::status(state),
@@ -122,18 +129,23 @@ fn framed(state: &AdminState, template: &str, here: &str, content: &impl Seriali
         "now": Timestamp::now(),
         "page": content,
     });
-    render(template, &frame)
+    render(status, template, &frame)
 }
 
-fn render(template: &str, content: &impl Serialize) -> String {
+/// The answer that a template makes. One that cannot be filled is a failure, to programs as well.
+fn render(status: StatusCode, template: &str, content: &impl Serialize) -> Answer {
     let filled =
         TEMPLATES.get_template(template).and_then(|template| template.render(Value::from(Serde(content))));
-    filled.unwrap_or_else(|error| {
-        tracing::error!(%error, template, "a page could not be rendered");
-        "<!doctype html><html lang=\"en\"><title>portcullis</title><p>This page could not be rendered; see the log.\n"
-            .to_owned()
-    })
+    match filled {
+        Ok(text) => html(status, text),
+        Err(error) => {
+            tracing::error!(%error, template, "a page could not be rendered");
+            html(StatusCode::INTERNAL_SERVER_ERROR, FAILED.to_owned())
+        }
+    }
 }
+
+const FAILED: &str = "<!doctype html><html lang=\"en\"><title>portcullis</title><p>This page could not be rendered; see the log. <a href=\"/\">Recent decisions</a>\n";
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -146,6 +158,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_formatter(shown);
     environment.add_filter("lines", lines);
     environment.add_filter("field", field);
+    environment.add_filter("prose", prose);
     environment.add_filter("clock", clock);
     environment.add_filter("day", day);
     environment.add_filter("percent", percent);
@@ -192,6 +205,27 @@ fn lines(text: &str) -> Value {
         HtmlEscape(&escape_for_terminal(&line)).to_string()
     });
     Value::from_safe_string(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// A sentence of ours: begun with a capital, ended with a full stop, and what stands in backticks as code.
+fn prose(text: &str) -> Value {
+    let mut out = String::new();
+    for (number, part) in text.split('`').enumerate() {
+        let mut part = part.to_owned();
+        if number == 0 {
+            let mut letters = part.chars();
+            part = letters.next().map(|c| c.to_uppercase().chain(letters).collect()).unwrap_or_default();
+        }
+        let part = HtmlEscape(&escape_for_terminal(&part)).to_string();
+        match number % 2 {
+            1 => out.extend(["<code>", &part, "</code>"]),
+            _ => out.push_str(&part),
+        }
+    }
+    if !text.ends_with(['.', '?', '!', ':']) {
+        out.push('.');
+    }
+    Value::from_safe_string(out)
 }
 
 /// The text of a field that is sent back as it is, so that nothing in it may be written otherwise.
@@ -250,6 +284,12 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_cannot_be_filled_is_a_failure() {
+        let broken = json!({ "page": { "rules": [{ "rule": "rbac/a", "text": 7 }] } });
+        assert_eq!(render(StatusCode::OK, "rules.html", &broken).status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+
+    #[test]
     fn nothing_that_comes_from_requests_or_people_decides_how_a_page_reads() {
         let rendered = |template: &str| {
             let values = json!({ "bad": "<b>\u{202e}x\ny\u{200b}</b>", "list": ["\u{2066}a", "b"] });
@@ -262,6 +302,12 @@ mod tests {
         // What a form sends back is what was written into it.
         assert_eq!(rendered("{{ bad | field }}"), "&lt;b&gt;\u{202e}x\ny\u{200b}&lt;&#x2f;b&gt;");
         assert_eq!(rendered("{{ nothing.there | field }}"), "");
+    }
+
+    #[test]
+    fn sentences_of_ours_read_well() {
+        assert_eq!(prose("read `a<b`, then go").to_string(), "Read <code>a&lt;b</code>, then go.");
+        assert_eq!(prose("`x` is it.").to_string(), "<code>x</code> is it.");
     }
 
     #[test]

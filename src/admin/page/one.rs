@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::judged::{self, Judged};
 use super::what_if::{Form, split};
 use super::{framed, whole};
 use crate::admin::AdminState;
-use crate::admin::answer::{Answer, html};
+use crate::admin::answer::Answer;
 use crate::admin::input::pairs;
 use crate::admin::records::{Kept, newest_first, parse};
 use crate::audit;
@@ -21,10 +22,15 @@ use crate::decision::{Builtin, Reason};
 pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answer {
     let Some(mut document) = document(state, id).await else {
         let shown = json!({ "id": id, "is_id": is_id(id), "why": not_found(state, id) });
-        return html(StatusCode::NOT_FOUND, framed(state, "one.html", "", &json!({ "missing": shown })));
+        return framed(state, StatusCode::NOT_FOUND, "one.html", "", &json!({ "missing": shown }));
     };
     let asked = pairs(query).iter().any(|(name, _)| name == "target");
-    let form = if asked { Form::parse(query) } else { Form::of(&document["record"]) };
+    let form = if asked {
+        Form::parse(query)
+    } else {
+        Form::of(&document["record"], document["line"].as_str().unwrap_or(""))
+    };
+    document["remedy"] = remedy(&document).into();
     let (answer, error) = split(asked.then(|| form.ask(state)));
     document["form"] = form.shown();
     document["answer"] = answer.unwrap_or_default();
@@ -73,12 +79,11 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     };
     let record = &found.value;
     let reason = found.text("/reason").and_then(|code| code.parse::<Reason>().ok()).map(Reason::info);
-    // Judged again from what the record keeps, by the policy in force, as `portcullis why` does it.
-    let (setup, snapshot) = (state.installer.setup(), state.installer.current().load_full());
-    let again = state.oracle.again(&setup, &snapshot.world, found.line.as_bytes());
+    let judged = judged(state, found).await?;
+    let again = &judged.again;
     let others = match found.text("/decision") {
         Some("allow") => None,
-        _ => Some(others(state, &setup, &kept, found).await),
+        _ => Some(others(state, &judged.setup, &kept, found).await),
     };
     let trail = found.text("/decision_id").and_then(|id| state.trails.of(id.parse::<Uuid>().ok()?));
     let client = found.ip();
@@ -90,12 +95,17 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
         "causes": reason.map(|reason| reason.causes),
         "check": reason.map(|reason| reason.check),
         "temporary": reason.map(|reason| reason.temporary),
-        "rule": rule(state, found.text("/rule").unwrap_or("")),
+        "rule": rule(state, &judged, found),
         "trail": trail,
         "again": again.as_ref().ok().map(|again| &again.document),
         "again_error": again.as_ref().err(),
         "same_decision": again.as_ref().is_ok_and(|again| again.agrees),
         "as_recorded": again.as_ref().ok().and_then(|again| again.as_recorded.as_ref()),
+        "judged_by": judged.by,
+        "judged_policy": judged.setup.policy.version.to_string(),
+        "now": judged.now,
+        "change": judged.change,
+        "refused_since": judged.since,
         "others": others.as_ref().and_then(|others| others.as_ref().ok()),
         "others_error": others.as_ref().and_then(|others| others.as_ref().err()),
         "bans": client.map(|ip| state.bans.of(ip)).unwrap_or_default().iter().map(|ban| json!({
@@ -122,15 +132,32 @@ async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<Kept> {
     }
 }
 
-/// The rule as the policy in force has it.
-fn rule(state: &AdminState, name: &str) -> Value {
-    let setup = state.installer.setup();
+/// Judges the request of a record again, aside.
+async fn judged(state: &Arc<AdminState>, found: &Kept) -> Option<Judged> {
+    let _turn = state.searching.acquire().await.ok()?;
+    let (state, record) = (Arc::clone(state), found.line.clone());
+    tokio::task::spawn_blocking(move || judged::judge(&state, record.as_bytes())).await.ok()
+}
+
+/// The rule as the policy that judged has it, and whether the one in force still has it so.
+fn rule(state: &AdminState, judged: &Judged, found: &Kept) -> Value {
+    let name = found.text("/rule").unwrap_or("");
+    let of = |setup: &Setup| state.oracle.rules(setup).into_iter().find(|rule| rule["rule"] == name);
     let snapshot = state.installer.current().load_full();
     let change = snapshot.policy.rules.by_name(name).and_then(|rule| snapshot.change(rule));
-    let written = state.oracle.rules(&setup).into_iter().find(|rule| rule["rule"] == name);
-    let written = written.map(|mut rule| {
+    let written = of(&judged.setup).map(|mut rule| {
+        rule["in_force"] = match of(&state.installer.setup()) {
+            None => "gone",
+            Some(now) if now["text"] == rule["text"] => "same",
+            Some(_) => "changed",
+        }
+        .into();
+        let came = found.ts().parse::<Timestamp>().ok();
         rule["changed"] = json!(change.map(|change| {
-            json!({ "at": change.at, "from": change.from.to_string(), "to": change.to.to_string() })
+            let after = came.is_some_and(|came| change.at > came);
+            json!({
+                "at": change.at, "from": change.from.to_string(), "to": change.to.to_string(), "after": after,
+            })
         }));
         rule
     });
@@ -138,6 +165,34 @@ fn rule(state: &AdminState, name: &str) -> Value {
         Some(info) => json!({ "rule": name, "builtin": true, "sentence": info.text }),
         None => json!({ "rule": name, "gone": true }),
     })
+}
+
+/// What would let a refused request pass, in a sentence, where no grant nearly did.
+fn remedy(about: &Value) -> Option<String> {
+    let record = &about["record"];
+    let written = about["rule"]["text"].is_string();
+    let text = match record["stage"].as_str()? {
+        "rbac" if written => {
+            "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."
+        }
+        "rbac" => {
+            let id = record["request_id"].as_str().filter(|id| is_id(id))?;
+            return Some(format!(
+                "A grant for it: `portcullis suggest {id}` shows the narrowest that would do."
+            ));
+        }
+        "ip" if record["rule"] == *Builtin::Banned.info().name => match record["client"]["ip"].as_str() {
+            Some(ip) if ip.parse::<std::net::IpAddr>().is_ok() => {
+                "The ban that refused it is in force no more: it ended, or was lifted."
+            }
+            _ => "The end of the ban.",
+        },
+        "ip" => "An address that the rule lets through: try one below.",
+        "waf" => return None,
+        "authn" if record["reason"] != "keys_unavailable" => "A valid credential.",
+        _ => return about["check"].as_str().map(str::to_owned),
+    };
+    Some(text.to_owned())
 }
 
 /// Whom else the same rule refused around then: is it this one caller, or everybody? The files of the log

@@ -1,11 +1,13 @@
 //! `/what-if`: what would happen to a request that somebody describes in a form.
 
+use http::header;
 use serde_json::{Value, json};
 
 use super::{Answer, member, whole};
 use crate::admin::AdminState;
 use crate::admin::input::pairs;
 use crate::admin::oracle::Question;
+use crate::audit::Line;
 
 /// Renders the form, and the answer once something was asked.
 pub(super) fn page(state: &AdminState, query: &str) -> Answer {
@@ -40,6 +42,8 @@ pub(super) struct Form {
     pub(super) subject: String,
     pub(super) roles: String,
     pub(super) scopes: String,
+    /// `name=value`, one a line.
+    pub(super) claims: String,
     pub(super) headers: String,
     pub(super) at: String,
 }
@@ -59,6 +63,7 @@ impl Form {
                 "subject" => form.subject = value,
                 "roles" => form.roles = value,
                 "scopes" => form.scopes = value,
+                "claims" => form.claims = value,
                 "headers" => form.headers = value,
                 "at" => form.at = value,
                 _ => {}
@@ -67,8 +72,9 @@ impl Form {
         form
     }
 
-    /// What a record says about its request.
-    pub(super) fn of(record: &Value) -> Form {
+    /// What a record says about its request, with what conditions looked at: claims, header fields,
+    /// parameters of the query.
+    pub(super) fn of(record: &Value, line: &str) -> Form {
         let text = |pointer: &str| member(record, pointer).unwrap_or("").to_owned();
         let list = |pointer: &str| {
             let items = record.pointer(pointer).and_then(Value::as_array);
@@ -77,16 +83,29 @@ impl Form {
         };
         let valid = member(record, "/identity/state") == Some("valid");
         let who = |text: String| if valid { text } else { String::new() };
+        let line = Line::parse(line.as_bytes()).ok();
+        let values = line.as_ref().map(Line::values).unwrap_or_default();
+        let recalled = line.as_ref().and_then(|line| line.recall(line.identity().as_ref(), &values));
+        // The subject has a field of its own, which may be changed.
+        let claims = values.iter().filter_map(|(name, value)| {
+            let name = name.strip_prefix("claims.").filter(|name| *name != "sub")?;
+            Some(format!("{name}={}", written(value)))
+        });
+        let fields = recalled.iter().flat_map(|recalled| &recalled.headers);
+        let fields = fields.filter(|(name, _)| **name != header::HOST);
+        let fields = fields.filter_map(|(name, value)| Some(format!("{name}: {}", value.to_str().ok()?)));
+        let target = recalled.as_ref().filter(|recalled| recalled.has_path);
         Form {
             method: text("/method"),
-            target: text("/path"),
+            target: target.map_or_else(|| text("/path"), |recalled| recalled.uri.to_string()),
             host: text("/host"),
             https: member(record, "/scheme") == Some("https"),
             ip: text("/client/ip"),
             subject: who(text("/identity/subject")),
             roles: who(list("/identity/roles")),
             scopes: who(list("/identity/scopes")),
-            headers: String::new(),
+            claims: who(claims.collect::<Vec<_>>().join("\n")),
+            headers: fields.collect::<Vec<_>>().join("\n"),
             at: text("/ts"),
         }
     }
@@ -113,6 +132,15 @@ impl Form {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         };
         let lines = self.headers.lines().filter(|line| !line.trim().is_empty());
+        let claim = |line: &str| {
+            let (name, value) = line
+                .split_once('=')
+                .map(|(name, value)| (name.trim(), value.trim()))
+                .filter(|(name, _)| !name.is_empty())
+                .ok_or_else(|| format!("write a claim as `name=value`, not `{line}`"))?;
+            Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
+        };
+        let claims = self.claims.lines().filter(|line| !line.trim().is_empty());
         Ok(Question {
             method: filled(&self.method),
             target: self.target.clone(),
@@ -122,6 +150,7 @@ impl Form {
             subject: filled(&self.subject),
             roles: words(&self.roles),
             scopes: words(&self.scopes),
+            claims: claims.map(claim).collect::<Result<_, String>>()?,
             headers: lines.map(field).collect::<Result<_, String>>()?,
             at: at.transpose()?,
             ..Question::default()
@@ -130,10 +159,52 @@ impl Form {
 
     /// The fields for the template.
     pub(super) fn shown(&self) -> Value {
-        let Form { method, target, host, https, ip, subject, roles, scopes, headers, at } = self;
+        let Form { method, target, host, https, ip, subject, roles, scopes, claims, headers, at } = self;
         json!({
             "method": method, "target": target, "host": host, "https": https, "ip": ip, "subject": subject,
-            "roles": roles, "scopes": scopes, "headers": headers, "at": at,
+            "roles": roles, "scopes": scopes, "claims": claims, "headers": headers, "at": at,
         })
+    }
+}
+
+/// A value as the field of claims takes it: as JSON, or where that means nothing else, as it is.
+fn written(value: &Value) -> String {
+    match value.as_str() {
+        Some(text)
+            if serde_json::from_str::<Value>(text).is_err()
+                && text == text.trim()
+                && !text.contains(['\n', '\r']) =>
+        {
+            text.to_owned()
+        }
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_record_keeps_of_its_request_is_taken_along() {
+        let line = r#"{"ts":"2026-11-30T08:14:18.146469Z","request_id":"r-1234567","decision_id":"d-1234567","decision":"allow","stage":"rbac","rule":"rbac/reports","status":200,"decided_by":"upstream","policy":{"generation":1,"hash":"5471fe69"},"client":{"ip":"203.0.113.9","peer":"127.0.0.1","via":"x-forwarded-for"},"scheme":"http","version":"HTTP/1.1","method":"GET","host":"app.test","path":"/reports/x","route":"all","identity":{"state":"valid","source":"corp","subject":"alice","roles":["user"]},"facts":{"claims.dept":"sales","claims.sub":"alice","claims.org.level":3,"header.x-team":"blue","query.year":"2026"},"waf":{"score":0,"threshold":5,"body":"none","matched":[]},"timing":{"policy_ns":1,"upstream_us":1},"bytes":{"in":0,"out":0}}"#;
+        let form = Form::of(&serde_json::from_str(line).unwrap(), line);
+        let mut claims: Vec<&str> = form.claims.lines().collect();
+        claims.sort_unstable();
+        assert_eq!(claims, ["dept=sales", "org.level=3"]);
+        assert_eq!((&*form.headers, &*form.host), ("x-team: blue", "app.test"));
+        assert_eq!(form.target, "/reports/x?year=2026");
+        let question = form.question().unwrap();
+        assert_eq!((&question.claims["dept"], &question.claims["org.level"]), (&json!("sales"), &json!(3)));
+    }
+
+    #[test]
+    fn claims_are_read_as_they_are_written() {
+        for value in [json!("sales"), json!("7"), json!(7), json!(["a", "b"]), json!("a\nb"), json!(null)] {
+            let form = Form { claims: format!("dept={}", written(&value)), ..Form::default() };
+            assert_eq!(form.question().unwrap().claims["dept"], value);
+        }
+        let form = Form { claims: "dept".to_owned(), ..Form::default() };
+        assert!(form.question().is_err_and(|why| why.contains("name=value")));
     }
 }
