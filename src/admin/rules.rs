@@ -47,6 +47,7 @@ pub(super) fn document(state: &AdminState) -> Value {
         rules.push(rule);
     }
     let status = state.installer.status();
+    let routes: Vec<&str> = snapshot.policy.routes.iter().map(|(_, route)| &*route.name).collect();
     json!({
         "generation": status.version.generation,
         "hash": format!("{:08x}", status.version.hash),
@@ -54,6 +55,7 @@ pub(super) fn document(state: &AdminState) -> Value {
         "counted_since": state.started,
         "decided": decided,
         "refused": refused,
+        "routes": routes,
         "rules": rules,
     })
 }

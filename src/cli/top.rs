@@ -74,7 +74,7 @@ pub(super) fn top(args: &Args, common: &Common) -> ExitCode {
         Err(error) => return Reply::failure(Exit::Internal, error).write(),
     };
     let watched = runtime.block_on(async {
-        if let Some(why) = args.no_such_rule(&gateway).await? {
+        if let Some(why) = args.unknown(&gateway).await? {
             return Ok(Err(why));
         }
         let events = Events::open(&gateway, &args.query()).await?;
@@ -97,19 +97,22 @@ const STAGES: [Stage; 7] =
     [Stage::Intake, Stage::Ip, Stage::Route, Stage::Waf, Stage::Authn, Stage::Rbac, Stage::Fault];
 
 impl Args {
-    /// What to say of a rule that there is not, and that would be waited for in vain.
-    async fn no_such_rule(&self, gateway: &Gateway) -> Result<Option<String>, String> {
-        if self.rule.is_empty() {
+    /// What to say of a rule or a route that there is not, and that would be waited for in vain.
+    async fn unknown(&self, gateway: &Gateway) -> Result<Option<String>, String> {
+        if self.rule.is_empty() && self.route.is_empty() {
             return Ok(None);
         }
         let policy = gateway.document("/api/policy").await?;
-        let rules = policy["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let names: Vec<&str> = rules.iter().filter_map(|rule| rule["rule"].as_str()).collect();
-        let unknown = |rule: &&String| Builtin::by_name(rule).is_none() && !names.contains(&rule.as_str());
-        Ok(self.rule.iter().find(unknown).map(|rule| {
-            let known = names.iter().copied().chain(Builtin::ALL.iter().map(|rule| rule.info().name));
-            let near = suggest(rule, known).map(|near| format!("; did you mean `{}`?", printable(near)));
-            format!("the policy in force has no rule `{}`{}", printable(rule), near.unwrap_or_default())
+        let listed = |list: &str| policy[list].as_array().map(Vec::as_slice).unwrap_or_default();
+        let written = listed("rules").iter().filter_map(|rule| rule["rule"].as_str());
+        let rules: Vec<&str> = written.chain(Builtin::ALL.iter().map(|rule| rule.info().name)).collect();
+        let routes: Vec<&str> = listed("routes").iter().filter_map(Value::as_str).collect();
+        let wanted = [("rule", &self.rule, rules), ("route", &self.route, routes)];
+        Ok(wanted.into_iter().find_map(|(what, wanted, known)| {
+            let name = wanted.iter().find(|name| !known.contains(&name.as_str()))?;
+            let near = suggest(name, known).map(|near| format!("; did you mean `{}`?", printable(near)));
+            let near = near.unwrap_or_default();
+            Some(format!("the policy in force has no {what} `{}`{near}", printable(name)))
         }))
     }
 

@@ -253,6 +253,10 @@ fn what_cannot_be_meant_is_said() {
         let ran = bench.run(&["explain", "/a", argument, "raeder"]);
         assert!(ran.err.contains("there is no role `raeder`; did you mean `reader`?"), "{}", ran.show());
     }
+    for argument in ["--at", "--what-if-at"] {
+        let ran = bench.run(&["explain", "/a", argument, "tomorrow"]);
+        assert!(ran.code == 2 && ran.err.contains("such as 2026-12-24T08:00:00Z"), "{}", ran.show());
+    }
     let ran = bench.run(&["explain", "orders/1"]);
     assert!(ran.code == 2 && ran.err.contains("leading slash: write `/orders/1`"), "{}", ran.show());
 }

@@ -182,9 +182,9 @@ fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
     assert!(!text.contains("It ends by itself") && !text.contains("portcullis unban 203"), "{}", ran.show());
     // And one that has ended by itself has.
     let log = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("there");
-    std::fs::write(gateway.folder().join("old.jsonl"), log.replace(&until, "2026-01-01T00:00:00Z"))
-        .expect("written");
-    let ran = about_folder(gateway.folder(), &["why", &id, "--log", "old.jsonl"]);
+    let old = gateway.folder().join("old.jsonl");
+    std::fs::write(&old, log.replace(&until, "2026-01-01T00:00:00Z")).expect("written");
+    let ran = about_folder(gateway.folder(), &["why", &id, "--log", old.to_str().expect("UTF-8")]);
     let text = ran.words();
     assert!(text.contains("It ended by itself at 2026-01-01T00:00:00Z"), "{}", ran.show());
     assert!(!text.contains("It ends by itself") && !text.contains("portcullis unban 203"), "{}", ran.show());

@@ -58,7 +58,7 @@ pub(super) struct Args {
     #[command(flatten)]
     asked: asked::RequestArgs,
     /// The time of the request [default: now], such as 2026-12-24T08:00:00Z.
-    #[arg(long, value_name = "TIME", requires = "target")]
+    #[arg(long, value_name = "TIME", requires = "target", value_parser = moment)]
     at: Option<Timestamp>,
     /// The same request from another address, side by side; repeatable.
     #[arg(long, value_name = "ADDR", requires = "target")]
@@ -70,7 +70,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", requires = "target")]
     what_if_token: Vec<PathBuf>,
     /// The same request at this time, side by side; repeatable.
-    #[arg(long, value_name = "TIME", requires = "target")]
+    #[arg(long, value_name = "TIME", requires = "target", value_parser = moment)]
     what_if_at: Vec<Timestamp>,
     /// The same request by another policy, side by side: a file, or a generation of the history.
     #[arg(long, value_name = "POLICY", requires = "target", allow_hyphen_values = true)]
@@ -93,6 +93,10 @@ pub(super) struct Args {
     /// How it is written.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+fn moment(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_| "write a time such as 2026-12-24T08:00:00Z")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
