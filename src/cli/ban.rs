@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use http::Method;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::{Value, json};
 
 use super::admin::{Gateway, Whom};
@@ -23,7 +24,7 @@ pub(super) struct Args {
     /// The address or network.
     #[arg(requires = "time")]
     address: Option<String>,
-    /// For how long, such as 10m, 1h or 36h; a ban always has an end.
+    /// For how long, such as 10m, 36h, 2d or 1w; a ban always has an end.
     #[arg(long = "for", id = "time", value_name = "TIME", requires = "address")]
     time: Option<String>,
     /// Why, for whoever looks later.
@@ -50,14 +51,18 @@ pub(super) fn ban(args: &Args, common: &Common) -> Reply {
         Err(reply) => return reply,
     };
     let Some(address) = &args.address else { return list(&gateway, args.format) };
-    let wanted = json!({ "address": address, "for": args.time, "reason": args.reason });
+    let wanted = json!({ "address": address, "for": args.time.as_deref().map(span), "reason": args.reason });
+    // A ban takes the place of one of the same address, which is then gone.
+    let before = gateway.read("/api/bans").ok().filter(|answer| answer.status.is_success());
+    let before: Value = before.and_then(|told| serde_json::from_slice(&told.body).ok()).unwrap_or_default();
     match gateway.change(Method::POST, "/api/bans", Some(&wanted), args.token_file.as_deref()) {
         Ok(answer) => answer.reply(|ban| {
             let but = match spared(ban) {
                 Some(listed) => format!("; `[ip] never_ban` lists {listed} of it, which passes all the same"),
                 None => String::new(),
             };
-            format!("{} is banned until {:.19}Z{but}\n", text(ban, "address"), text(ban, "until"))
+            let told = format!("{} is banned until {:.19}Z{but}\n", text(ban, "address"), text(ban, "until"));
+            told + &replaced(ban, &before)
         }),
         Err(reply) => reply,
     }
@@ -100,6 +105,32 @@ fn list(gateway: &Gateway, format: Format) -> Reply {
         }
         out
     })
+}
+
+/// That there was a ban of the same address before, and which: it may have been longer, or for a reason.
+fn replaced(ban: &Value, before: &Value) -> String {
+    let mut bans = before["bans"].as_array().into_iter().flatten();
+    let Some(old) = bans.find(|old| old["address"] == ban["address"]) else { return String::new() };
+    let until = |ban: &Value| ban["until"].as_str().and_then(|until| until.parse::<Timestamp>().ok());
+    let longer = if until(old) > until(ban) { "a longer one," } else { "one" };
+    let reason = match text(old, "reason") {
+        reason if reason.is_empty() => String::new(),
+        reason => format!(": {reason}"),
+    };
+    format!("it replaces {longer} until {:.19}Z by {}{reason}\n", text(old, "until"), text(old, "by"))
+}
+
+/// A time span as a gateway reads it: whoever writes days or weeks, as the configuration does, means so many
+/// hours. What is none is left for the gateway to refuse.
+pub(super) fn span(text: &str) -> String {
+    let days = text.trim().parse::<Span>().ok();
+    match days.filter(|span| span.get_days() != 0 || span.get_weeks() != 0) {
+        Some(span) => match span.to_duration(SpanRelativeTo::days_are_24_hours()) {
+            Ok(duration) => format!("{}s", duration.as_secs()),
+            Err(_) => text.to_owned(),
+        },
+        None => text.to_owned(),
+    }
 }
 
 /// What of a ban has no effect, in words.

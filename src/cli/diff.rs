@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::policies::{self, Named};
+use super::policies;
 use super::reply::{Exit, Reply};
 use super::{Common, Format, difference};
+use crate::config::Setup;
 use crate::policy::diff::{Difference, Version};
 use crate::state::DifferenceLine;
 
@@ -43,7 +44,7 @@ pub(super) fn diff(args: &Args, common: &Common) -> Reply {
         Ok(sides) => sides,
         Err(reply) => return reply,
     };
-    let difference = between(&old, &new);
+    let difference = between(&old.setup, &new.setup);
     let line = DifferenceLine::new(&difference, usize::MAX);
     let exit = match args.exit_code && !difference.is_empty() {
         true => Exit::Findings,
@@ -59,8 +60,8 @@ pub(super) fn diff(args: &Args, common: &Common) -> Reply {
 }
 
 /// How two policies differ.
-pub(super) fn between(old: &Named, new: &Named) -> Difference {
-    fn side(Named { setup, .. }: &Named) -> Version<'_> {
+pub(super) fn between(old: &Setup, new: &Setup) -> Difference {
+    fn side(setup: &Setup) -> Version<'_> {
         Version { policy: &setup.policy, sources: &setup.sources }
     }
     Difference::between(side(old), side(new), Timestamp::now())

@@ -54,6 +54,15 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
     out
 }
 
+/// What roles gain, as lines: nothing where no role gains anything.
+pub(super) fn gains(difference: &DifferenceLine) -> String {
+    let gained: Vec<CellLine> =
+        difference.cells.iter().filter(|line| line.change == "gained").cloned().collect();
+    let grouped = grouped(&gained);
+    let lines: String = grouped.iter().take(MOST).map(|(what, roles)| cell(what, roles)).collect();
+    lines + &more(grouped.len(), "line")
+}
+
 fn more(number: usize, word: &str) -> String {
     match number.checked_sub(MOST).filter(|more| *more > 0) {
         Some(more) => format!("  … and {} more; `--format json` lists all\n", count(more, word)),

@@ -7,12 +7,15 @@ use super::reply::{Exit, Reply};
 use super::{Common, diagnostics, files};
 use crate::config::{Outcome, Setup, load};
 use crate::decision::Version;
+use crate::policy::code::Severity;
 use crate::state::{self, Accepted, Entry};
 
 /// What is kept of earlier policies.
 #[derive(Debug, Default)]
 pub(super) struct Past {
     folder: PathBuf,
+    /// Where the configuration lies, as it was named.
+    beside: String,
     pub(super) entries: Vec<Entry>,
 }
 
@@ -47,7 +50,8 @@ impl Past {
             let name = printable(&folder.to_string_lossy()).into_owned();
             Reply::failure(Exit::Config, format!("the history in `{name}` cannot be read: {error}"))
         })?;
-        Ok(Past { folder, entries })
+        let beside = path.parent().map(|beside| beside.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Past { folder, beside, entries })
     }
 
     /// The folder that it is kept in.
@@ -87,7 +91,7 @@ impl Past {
 
     /// A kept policy, compiled as it was then. Keys are read as they are now.
     pub(super) fn compile(&self, accepted: &Accepted) -> Result<Setup, Box<Outcome>> {
-        let sources = match state::sources(&self.folder, accepted) {
+        let sources = match state::sources(&self.folder, &moved(accepted, &self.beside)) {
             Ok(sources) => sources,
             Err(error) => {
                 let why = format!("generation {} is not kept whole: {error}", accepted.generation);
@@ -102,6 +106,35 @@ impl Past {
             }
             None => Err(Box::new(outcome)),
         }
+    }
+}
+
+/// A kept policy whose files lie beside the configuration. A gateway that was given `portcullis.toml` keeps
+/// names that start at the folder in which it was started, which nobody knows any more; but the main file
+/// of then is the one of now, whatever it is called from here.
+fn moved(accepted: &Accepted, beside: &str) -> Accepted {
+    let mut moved = Accepted { difference: None, ..accepted.clone() };
+    let main = accepted.files.iter().find(|file| !file.list).map_or("", |file| &*file.name);
+    let from = main.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for file in moved.files.iter_mut().filter(|file| !file.name.starts_with('/')) {
+        let rest = file.name.strip_prefix(from).filter(|_| !from.is_empty());
+        let rest = rest.and_then(|rest| rest.strip_prefix('/')).unwrap_or(&file.name);
+        file.name = match beside {
+            "" => rest.to_owned(),
+            "/" => format!("/{rest}"),
+            beside => format!("{beside}/{rest}"),
+        };
+    }
+    moved
+}
+
+/// The first of what is wrong with a policy, and where.
+pub(super) fn first_error(outcome: &Outcome) -> String {
+    let error = outcome.diagnostics.iter().find(|found| found.severity == Severity::Error);
+    let Some(error) = error else { return "it has no policy".to_owned() };
+    match error.place {
+        Some(place) => format!("{} ({})", error.message, outcome.sources.show(place)),
+        None => error.message.clone(),
     }
 }
 

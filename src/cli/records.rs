@@ -12,7 +12,7 @@ use super::layout::{count, printable};
 use super::progress::Teller;
 use super::reply::{Exit, Reply};
 use super::{Common, files};
-use crate::audit::{self, Found, Line, LogFile, Place, Torn};
+use crate::audit::{self, Flaw, Found, Line, LogFile, Place, Torn};
 use crate::config::load;
 use crate::decision::Stage;
 
@@ -68,6 +68,12 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
     };
     let mut teller = Teller::new(common);
     let found = log_files(&path).and_then(|files| {
+        // Of what was put aside, the others may have it all the same.
+        if let Some(error) =
+            files.iter().find(|file| file.path.file_name() == path.file_name()).and_then(LogFile::unreadable)
+        {
+            return Err(cannot_read(&path, &error));
+        }
         let found = audit::find(&files, id, &mut |progress| teller.reads(progress));
         found.map_err(|error| cannot_read(&path, &error))
     });
@@ -124,12 +130,17 @@ fn hint(text: &str) -> String {
 
 /// Where a file that was put aside cannot be read any further, in words.
 pub(super) fn ends_early(torn: &Torn) -> String {
-    format!(
-        "`{}` is torn after its first {}, so what stood behind is not known: {}",
-        printable(&torn.path.to_string_lossy()),
-        count(usize::try_from(torn.lines).unwrap_or(usize::MAX), "record"),
-        printable(&torn.error.to_string())
-    )
+    let path = torn.path.to_string_lossy();
+    let (name, error) = (printable(&path), torn.error.to_string());
+    let lines = count(usize::try_from(torn.lines).unwrap_or(usize::MAX), "record");
+    match torn.flaw {
+        Flaw::Compressed => format!(
+            "`{name}` is torn after its first {lines}, so what stood behind is not known: {}",
+            printable(&error)
+        ),
+        Flaw::LastLine => format!("the last line of `{name}` is torn, so it is not read: {error}"),
+        Flaw::Foreign => format!("`{name}` is not read: {error}"),
+    }
 }
 
 impl Record {

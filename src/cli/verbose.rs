@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Common;
 use super::admin::Whom;
-use super::ban::text;
+use super::ban::{span, text};
 use super::layout::{count, list};
 use super::reply::{Exit, Reply};
 
@@ -54,7 +54,7 @@ pub(super) fn verbose(args: &Args, common: &Common) -> Reply {
     let (path, token_file) = ("/api/log-level", args.token_file.as_deref());
     let answer = if let Some(time) = &args.time {
         let Args { routes, subject, ips, .. } = args;
-        let wanted = json!({ "for": time, "routes": routes, "subject": subject, "ips": ips });
+        let wanted = json!({ "for": span(time), "routes": routes, "subject": subject, "ips": ips });
         gateway.change(Method::PUT, path, Some(&wanted), token_file)
     } else if args.off {
         gateway.change(Method::DELETE, path, None, token_file)

@@ -72,6 +72,26 @@ fn a_ban_without_an_end_is_not_possible() {
 }
 
 #[test]
+fn days_and_weeks_are_spans_and_a_second_ban_says_what_it_replaces() {
+    let gateway = Gateway::start(CONFIG);
+    for (span, hours) in [("2d", 48), ("1w", 168), ("1d 6h", 30), ("12h", 12)] {
+        let (code, said) = run(&gateway, &["ban", "192.0.2.1", "--for", span, "--reason", "worm"]);
+        assert_eq!(code, 0, "{span}: {said}");
+        let (_, list) = run(&gateway, &["ban", "--list", "--format", "json"]);
+        let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
+        let left = list["bans"][0]["seconds_left"].as_i64().expect("a number");
+        assert!((hours * 3600 - 300..=hours * 3600).contains(&left), "{span}: {left}");
+    }
+    let (code, said) = run(&gateway, &["ban", "192.0.2.1", "--for", "1m"]);
+    assert!(code == 0 && said.contains("\nit replaces a longer one, until 20"), "{said}");
+    assert!(said.contains(" by alice, from 127.0.0.1: worm\n"), "{said}");
+    let (_, said) = run(&gateway, &["ban", "192.0.2.1", "--for", "1h"]);
+    assert!(said.contains("\nit replaces one until 20"), "{said}");
+    let (_, said) = run(&gateway, &["ban", "192.0.2.2", "--for", "1h"]);
+    assert!(!said.contains("replaces"), "{said}");
+}
+
+#[test]
 fn what_never_ban_keeps_out_of_a_ban_is_said_when_it_is_made_and_listed() {
     let gateway =
         Gateway::start(&format!("{CONFIG}\n[ip]\nnever_ban = [\"192.0.2.7\", \"198.51.100.0/24\"]\n"));

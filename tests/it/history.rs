@@ -276,3 +276,62 @@ fn a_generation_can_be_asked_and_replayed() {
     let other = &document["side_by_side"][0];
     assert_eq!((&document["decision"], &other["decision"]), (&"deny".into(), &"allow".into()), "{document}");
 }
+
+#[test]
+fn generations_are_loaded_from_any_folder_whatever_the_gateway_was_given() {
+    let jwt = r#"
+[[authn.jwt]]
+id = "test"
+issuer = "https://id.test"
+audience = ["app"]
+algorithms = ["HS256"]
+secret_file = "keys/jwt.secret"
+"#;
+    let networks = "[network]\noffice = { file = \"lists/office.txt\" }\n";
+    let address = "[[ip.rule]]\nid = \"office\"\npath = \"/office\"\nallow = [\"office\"]\n";
+    let more = format!("{jwt}{networks}{address}");
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("keys")).expect("a folder");
+    fs::create_dir_all(folder.path().join("lists")).expect("a folder");
+    fs::write(folder.path().join("keys/jwt.secret"), "0123456789abcdef0123456789abcdef").expect("written");
+    fs::write(folder.path().join("lists/office.txt"), "192.0.2.0/24\n").expect("written");
+    let gateway = Gateway::start_standing_in(folder, &config("\"GET\"", &more));
+    let id = get(gateway.address, "/open").header("x-request-id").expect("an id").to_owned();
+    gateway.write_config(&config("\"PUT\"", &more));
+    wait_for_generation(&gateway, 2);
+    assert_eq!(get(gateway.address, "/open").status, 200);
+    // The command stands in another folder.
+    let ran = command(gateway.folder(), &["diff", "1", "2"]);
+    assert!(ran.code == 0 && ran.words().contains("changed rbac/freeze"), "{}", ran.show());
+    assert!(!ran.words().contains("Definitions"), "{}", ran.show());
+    let ran = command(gateway.folder(), &["explain", "/open", "--what-if-policy", "1"]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    let body = command(gateway.folder(), &["replay", "--with", "1", "--format", "json"]).json();
+    assert_eq!((&body["cannot_tell"], &body["without_old_policy"]), (&0.into(), &0.into()), "{body}");
+    assert_eq!(command(gateway.folder(), &["why", &id, "--format", "json"]).json()["judged_by"], "kept");
+    // From its parent, with another spelling of the same folder; and the same files in another one.
+    let name = gateway.folder().file_name().expect("a name").to_string_lossy().into_owned();
+    let bench = Bench::new();
+    for file in ["portcullis.toml", "keys/jwt.secret", "lists/office.txt"] {
+        bench.write(file, fs::read_to_string(gateway.folder().join(file)).expect("there"));
+    }
+    let other = bench.path().join("portcullis.toml").to_string_lossy().into_owned();
+    let mut command_there = bench.command(&["replay", "--with", &other, "--format", "json"]);
+    command_there.arg("--config").arg(format!("{name}/portcullis.toml"));
+    let ran = Ran::of(command_there.current_dir(gateway.folder().parent().expect("a folder")), b"");
+    assert_eq!((&ran.json()["cannot_tell"], &ran.json()["without_old_policy"]), (&0.into(), &0.into()));
+    // What is kept and cannot be loaded is not said to be gone.
+    gateway.write_config(&config("\"PUT\"", ""));
+    wait_for_generation(&gateway, 3);
+    fs::remove_file(gateway.folder().join("keys/jwt.secret")).expect("removed");
+    let ran = command(gateway.folder(), &["why", &id]);
+    let text = ran.words();
+    assert!(
+        text.contains("is kept, but cannot be loaded: ") && text.contains("keys/jwt.secret"),
+        "{}",
+        ran.show()
+    );
+    assert!(!text.contains("is not kept"), "{}", ran.show());
+    let ran = command(gateway.folder(), &["replay"]);
+    assert!(ran.words().contains("is kept, but cannot be loaded: "), "{}", ran.show());
+}

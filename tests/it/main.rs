@@ -46,6 +46,7 @@ mod seclang;
 mod second_start;
 mod shipped;
 mod strange_records;
+mod suggest;
 mod taken;
 mod tidy;
 mod tls;

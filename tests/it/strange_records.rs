@@ -120,6 +120,59 @@ fn a_record_that_cannot_be_read_is_named_by_file_and_line() {
 }
 
 #[test]
+fn what_cannot_be_read_or_has_no_record_is_no_success() {
+    let bench = bench(&record(1, ""));
+    let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd];
+    zstd.extend_from_slice(&[0; 60]);
+    bench.write("old.jsonl.zst", &zstd);
+    bench.write("hello.jsonl", "hello\n");
+    bench.write("empty.jsonl", "");
+    bench.write("logs/x.jsonl", record(1, ""));
+    for (arguments, wanted) in [
+        (
+            &["replay", "old.jsonl.zst"][..],
+            "compressed with zstd; plain files are read, and those that gzip made",
+        ),
+        (&["why", &id(1), "--log", "old.jsonl.zst"], "compressed with zstd"),
+        (&["suggest", &id(1), "--log", "old.jsonl.zst"], "compressed with zstd"),
+        (&["replay", "hello.jsonl"], "there is no record among 1 line in `hello.jsonl`"),
+        (&["replay", "empty.jsonl"], "there is no record in `empty.jsonl`"),
+        (&["replay", "logs"], "`logs` is no file"),
+        (&["why", &id(1), "--log", "logs"], "it is a folder; name a file in it"),
+    ] {
+        let ran = bench.run(arguments);
+        assert!(ran.code == 78 && words(&ran.err).contains(wanted), "{wanted}: {}", ran.show());
+    }
+    // Beside others it hides none, and is named.
+    bench.write("decisions.jsonl.1.zst", &zstd);
+    assert_eq!(bench.run(&["why", &id(1)]).code, 0);
+    let ran = bench.run(&["why", &id(2), "--log", "decisions.jsonl"]);
+    assert!(ran.code == 1 && ran.err.contains("decisions.jsonl.1.zst` is not read: "), "{}", ran.show());
+    let ran = bench.run(&["replay"]);
+    assert!(
+        ran.code == 0 && words(&ran.out).contains("decisions.jsonl.1.zst` is not read"),
+        "{}",
+        ran.show()
+    );
+    assert_eq!(bench.run(&["replay", "--strict"]).code, 1);
+}
+
+#[test]
+fn the_last_line_of_a_plain_log_is_told_where_it_is_torn() {
+    let whole = [record(1, ""), record(2, "")].concat();
+    let bench = bench(&whole[..whole.len() - 40]);
+    let ran = bench.run(&["replay"]);
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    assert!(words(&ran.out).contains("1 record:"), "{}", ran.show());
+    assert!(words(&ran.out).contains("decisions.jsonl` is torn, so it is not read: "), "{}", ran.show());
+    assert_eq!(bench.run(&["replay", "--strict"]).code, 1);
+    // One that lacks only its line break is a record.
+    bench.write("decisions.jsonl", whole.trim_end());
+    let found = bench.run(&["replay", "--strict", "--format", "json"]).json();
+    assert_eq!((&found["records"], &found["torn"]), (&2.into(), &serde_json::json!([])), "{found}");
+}
+
+#[test]
 fn what_is_no_id_is_told_what_one_looks_like() {
     let bench = bench(&record(1, ""));
     for (text, code, wanted) in [

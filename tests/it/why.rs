@@ -157,7 +157,7 @@ fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
         "methods = [\"PUT\"]",
         "path = \"/orders/7\"",
         "nothing is applied",
-        "would also open 1 refused request",
+        "would also open 1 request that the policy as it is now refuses:",
     ] {
         assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
@@ -188,6 +188,18 @@ fn what_other_changes_did_is_not_what_a_suggestion_opens() {
     assert_eq!(ran.json()["opens"], 1, "{}", ran.show());
     let flips = &ran.json()["replay"]["flips_by_rule"];
     assert_eq!((&flips[0]["to"], &flips[0]["requests"][0]), (&"allow".into(), &"PUT /orders/7".into()));
+    // By the rules of now and of the suggestion, not by those of then.
+    let rule = flips[0]["rule"].as_str().expect("a rule");
+    assert!(rule.starts_with("rbac/for-") && flips[0]["before"] == "rbac/default-deny", "{}", ran.show());
+    assert_eq!(ran.json()["allowed_then"], 1, "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
+    let wanted = [
+        "would also open 1 request that the policy as it is now refuses, and that was allowed when it was made:",
+        &format!("Allowed 1 by {rule} with it, by rbac/default-deny now"),
+    ];
+    for text in wanted {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
 }
 
 #[test]

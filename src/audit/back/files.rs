@@ -21,6 +21,8 @@ pub struct LogFile {
     pub modified: Timestamp,
     /// Whether it is compressed.
     pub compressed: bool,
+    /// What it is compressed with, where that is not read.
+    pub foreign: Option<&'static str>,
 }
 
 /// How far a file has been read.
@@ -40,25 +42,54 @@ pub struct Progress<'a> {
 pub enum End {
     /// At its end, or where nobody wanted more.
     Read,
-    /// In the midst of what was compressed: whoever wrote it did not come to its end, or something else
-    /// wrote into it. What stands behind is not known.
+    /// Before it. What stands behind is not known.
     Torn(Torn),
 }
 
-/// Where a compressed file cannot be read any further.
+/// Where a file cannot be read any further.
 #[derive(Debug)]
 pub struct Torn {
     /// Which.
     pub path: PathBuf,
-    /// How many whole lines stand before.
+    /// How many whole lines were read before.
     pub lines: u64,
+    /// What is the matter.
+    pub flaw: Flaw,
     /// Why.
     pub error: io::Error,
 }
 
+/// What is the matter with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Whoever compressed it did not come to its end, or something else wrote into it.
+    Compressed,
+    /// Its last line has no end, and is no record as it stands.
+    LastLine,
+    /// It is compressed in a way that is not read.
+    Foreign,
+}
+
+/// What files that are compressed otherwise begin with.
+const FOREIGN: &[(&[u8], &str)] = &[
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+    (b"BZh", "bzip2"),
+    (&[4, 0x22, 0x4d, 0x18], "lz4"),
+];
+
+/// What a file that gzip wrote begins with.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// What tools that rotate put behind the name of a file that they compressed.
+const ENDINGS: &[&str] = &[".gz", ".zst", ".xz", ".bz2", ".lz4"];
+
 /// The file of a log with those that were put aside, the newest first: `x`, `x.1`, `x.1.gz`,
 /// `x-20261124.gz`, whoever rotates.
 pub fn files(path: &Path) -> io::Result<Vec<LogFile>> {
+    if path.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; name a file in it"));
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut found = Vec::new();
@@ -67,7 +98,7 @@ pub fn files(path: &Path) -> io::Result<Vec<LogFile>> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let rest = name.strip_prefix(&own);
         let fits = rest.is_some_and(|rest| {
-            let rest = rest.strip_suffix(".gz").unwrap_or(rest);
+            let rest = ENDINGS.iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
             rest.is_empty()
                 || rest.starts_with(['.', '-'])
                     && rest[1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
@@ -89,17 +120,55 @@ impl LogFile {
     pub fn at(path: &Path) -> io::Result<Option<LogFile>> {
         let meta = fs::metadata(path)?;
         let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok(meta.is_file().then(|| LogFile {
+        if !meta.is_file() {
+            return Ok(None);
+        }
+        // Of one that may not be opened, it is said when it is to be read.
+        let first = beginning(path).unwrap_or_default();
+        let foreign = FOREIGN.iter().find(|(magic, _)| first.starts_with(magic)).map(|(_, name)| *name);
+        let named = path.extension().is_some_and(|extension| extension == "gz");
+        Ok(Some(LogFile {
             path: path.to_owned(),
             length: meta.len(),
             modified: Timestamp::try_from(modified).unwrap_or_default(),
-            compressed: path.extension().is_some_and(|extension| extension == "gz"),
+            compressed: (named && foreign.is_none()) || first.starts_with(GZIP),
+            foreign,
         }))
     }
 
+    /// Why nothing of it can be read, where it is compressed in another way than with gzip.
+    pub fn unreadable(&self) -> Option<io::Error> {
+        let with = self.foreign?;
+        let why = format!("it is compressed with {with}; plain files are read, and those that gzip made");
+        Some(io::Error::new(io::ErrorKind::Unsupported, why))
+    }
+
+    /// Whether its lines stand in it as they are.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.compressed && self.foreign.is_none()
+    }
+
+    fn torn(&self, lines: u64, flaw: Flaw, error: io::Error) -> End {
+        End::Torn(Torn { path: self.path.clone(), lines, flaw, error })
+    }
+
+    /// What stands behind the last line break: a record whose line break alone is missing, or the
+    /// beginning of one.
+    fn last(&self, line: &[u8], lines: u64, each: &mut dyn FnMut(&[u8]) -> bool) -> End {
+        if line.is_empty() {
+            return End::Read;
+        }
+        if serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() {
+            each(line);
+            return End::Read;
+        }
+        let why = format!("{} of it are there, and no line break", bytesize::ByteSize(line.len() as u64));
+        self.torn(lines, Flaw::LastLine, io::Error::new(io::ErrorKind::UnexpectedEof, why))
+    }
+
     /// Shows every whole line to `each`, without its line break, from an offset on; the offset counts
-    /// only where the file is not compressed. `each` says whether to go on. A compressed file that is torn
-    /// is read as far as it goes.
+    /// only where the file is not compressed. `each` says whether to go on. A file that is torn is read as
+    /// far as it goes.
     pub fn lines(
         &self,
         from: u64,
@@ -113,6 +182,9 @@ impl LogFile {
                 progress(Progress { path: &self.path, done, length: self.length });
             }
         };
+        if let Some(error) = self.unreadable() {
+            return Ok(self.torn(0, Flaw::Foreign, error));
+        }
         let mut file = File::open(&self.path)?;
         if self.compressed {
             let counted = Counted { file, read: 0 };
@@ -125,11 +197,11 @@ impl LogFile {
                     // What ends before its end, or is not compressed as it should be. Whatever a disk says
                     // has a number of the system.
                     Err(error) if error.raw_os_error().is_none() => {
-                        return Ok(End::Torn(Torn { path: self.path.clone(), lines, error }));
+                        return Ok(self.torn(lines, Flaw::Compressed, error));
                     }
                     Err(error) => return Err(error),
                 }
-                let Some(whole) = line.strip_suffix(b"\n") else { return Ok(End::Read) };
+                let Some(whole) = line.strip_suffix(b"\n") else { return Ok(self.last(&line, lines, each)) };
                 lines += 1;
                 if !each(whole) {
                     return Ok(End::Read);
@@ -139,7 +211,7 @@ impl LogFile {
             }
         }
         io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
-        let (mut buffer, mut filled, mut done) = (vec![0; CHUNK], 0, from);
+        let (mut buffer, mut filled, mut done, mut lines) = (vec![0; CHUNK], 0, from, 0);
         loop {
             if filled == buffer.len() {
                 // A line longer than all that was read so far.
@@ -147,7 +219,7 @@ impl LogFile {
             }
             let read = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
             if read == 0 {
-                return Ok(End::Read);
+                return Ok(self.last(buffer.get(..filled).unwrap_or_default(), lines, each));
             }
             filled += read;
             done += read as u64;
@@ -158,6 +230,7 @@ impl LogFile {
                 if !each(bytes.get(start..end).unwrap_or_default()) {
                     return Ok(End::Read);
                 }
+                lines += 1;
                 start = end + 1;
             }
             buffer.copy_within(whole..filled, 0);
@@ -176,7 +249,7 @@ impl LogFile {
         if self.modified < time {
             return Ok(End::Read);
         }
-        let from = if self.compressed { 0 } else { self.offset(time)? };
+        let from = if self.is_plain() { self.offset(time)? } else { 0 };
         self.lines(from, progress, each)
     }
 
@@ -243,6 +316,13 @@ impl LogFile {
             memchr::memchr(b'\n', block.get(..read).unwrap_or_default()).map_or(0, |at| at as u64 + 1);
         Ok(if low == 0 { 0 } else { low + first })
     }
+}
+
+/// The first bytes of a file.
+fn beginning(path: &Path) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    File::open(path)?.take(6).read_to_end(&mut first)?;
+    Ok(first)
 }
 
 /// The newest time that lines which begin in a block say.

@@ -60,7 +60,7 @@ pub fn find(files: &[LogFile], id: &str, progress: &mut dyn FnMut(Progress<'_>))
     let oldest_first = likely.into_iter().rev();
     for file in oldest_first.chain(unlikely) {
         let place = |at| Place { path: file.path.clone(), at };
-        if file.compressed {
+        if !file.is_plain() {
             progress(Progress { path: &file.path, done: 0, length: file.length });
             let mut number = 0;
             let end = file.lines(0, progress, &mut |line| {
@@ -141,7 +141,7 @@ impl LogFile {
         if self.modified + SECOND < from {
             return Ok(End::Read);
         }
-        if self.compressed {
+        if !self.is_plain() {
             let (finder, last) = (memmem::Finder::new(needle), format!("{:.6}", to + MARGIN));
             return self.lines(0, &mut |_| {}, &mut |line| {
                 if finder.find(line).is_some() {

@@ -10,7 +10,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use files::{End, LogFile, Progress, Torn, files};
+pub use files::{End, Flaw, LogFile, Progress, Torn, files};
 pub use find::{Found, Place, find, time_of};
 pub use line::{ClientLine, IdentityLine, Line, PolicyLine, Text};
 pub use request::{Recalled, Values, is_cut, is_never_recorded};

@@ -26,6 +26,8 @@ pub(in crate::cli) enum Finding {
     Same {
         /// Whether the rule is the recorded one, as far as that is known.
         rule: bool,
+        /// The rule that decides it now, where that is known.
+        by: Option<RuleRef>,
     },
     /// It was refused, and would be allowed by this grant.
     Allowed(RuleRef),
@@ -143,12 +145,12 @@ impl<'a> Replayer<'a> {
         };
         // Bans are no policy: whoever was banned then was so under any.
         if &*line.rule == "ip/banned" {
-            return Finding::Same { rule: true };
+            return Finding::Same { rule: true, by: None };
         }
         match self.decide(line, was) {
             Err(gap) => Finding::Unknown(gap),
-            Ok((true, rule)) if was => Finding::Same { rule: self.is(rule, line) },
-            Ok((false, rule)) if !was => Finding::Same { rule: self.is(rule, line) },
+            Ok((true, rule)) if was => Finding::Same { rule: self.is(rule, line), by: rule },
+            Ok((false, rule)) if !was => Finding::Same { rule: self.is(rule, line), by: rule },
             Ok((true, rule)) => Finding::Allowed(rule.unwrap_or(Builtin::Routed.into())),
             Ok((false, rule)) => Finding::Refused(rule.unwrap_or(Builtin::DefaultDeny.into())),
         }
@@ -423,7 +425,10 @@ impl Gap {
             Gap::Unreadable => "the line is no record".to_owned(),
             Gap::Failed => "the gateway failed before it decided".to_owned(),
             Gap::Path => "the path is redacted".to_owned(),
-            Gap::Intake => "what the first gate looks at is not kept, and its settings changed".to_owned(),
+            Gap::Intake => {
+                "what the first gate looks at is not kept, and its settings of then are others or not known"
+                    .to_owned()
+            }
             Gap::Client => "the client's address is not kept, or would be found otherwise".to_owned(),
             Gap::Route => "header fields that routes look at are not kept".to_owned(),
             Gap::Waf => "the text that WAF rules would look at is not kept".to_owned(),

@@ -4,17 +4,17 @@ mod judge;
 mod known;
 mod report;
 
-pub(super) use judge::{Finding, Replayer};
-pub(super) use report::Report;
+pub(super) use judge::{Finding, Gap, Replayer};
+pub(super) use report::{FlipKey, Report};
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::layout::printable;
+use super::layout::{count, list, printable};
 use super::policies::{self, Past};
 use super::progress::Teller;
-use super::records::{cannot_read, log_files, log_path};
+use super::records::{cannot_read, ends_early, log_files, log_path};
 use super::reply::{Exit, Reply};
 use super::{Common, Format};
 use crate::audit::{Line, LogFile};
@@ -30,8 +30,9 @@ use crate::decision::Version;
 
 Exit code 1 means that some decision would be another; with --strict also that
 some cannot be told, because the record lacks what a rule looks at, or because
-a compressed file is torn, which is read as far as it goes. What did not change
-is taken over from the record, for which the policy that decided is looked up in
+a file is torn, which is read as far as it goes. Code 78 means that a log cannot
+be read or has no record; plain files and .gz are read. What did not change is
+taken over from the record, for which the policy that decided is looked up in
 the history; --from names it where it is not kept there.")]
 pub(super) struct Args {
     /// The log, plain or compressed [default: that of the configuration, with what was put aside].
@@ -59,6 +60,8 @@ pub(super) struct Judges<'a> {
     /// A policy that is known besides those of the history.
     also: Option<&'a Setup>,
     judges: HashMap<Version, Replayer<'a>>,
+    /// What is wrong with the first policy that is kept and cannot be loaded.
+    pub(super) broken: Option<String>,
 }
 
 /// Replays.
@@ -93,6 +96,18 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
         report.end(read.map_err(|error| cannot_read(&file.path, &error))?);
     }
     teller.done();
+    if report.read == 0 {
+        // Whoever named the wrong file must not take it for a policy that changes nothing.
+        let names: Vec<String> =
+            files.iter().map(|file| format!("`{}`", printable(&file.path.to_string_lossy()))).collect();
+        let lines = match report.records {
+            0 => String::new(),
+            lines => format!(" among {}", count(usize::try_from(lines).unwrap_or(usize::MAX), "line")),
+        };
+        let why = format!("there is no record{lines} in {}, so nothing was replayed", list(&names, " and "));
+        let failure = Reply::failure(Exit::Config, why);
+        return Err(report.torn.iter().fold(failure, |failure, torn| failure.with_hint(&ends_early(torn))));
+    }
     let seconds = begin.elapsed().as_secs_f64();
     let untold = report.untold() > 0 || !report.torn.is_empty();
     let failed = report.flipped() > 0 || (args.strict && untold);
@@ -112,7 +127,10 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
 
 fn open(path: &std::path::Path) -> Result<LogFile, Reply> {
     match LogFile::at(path) {
-        Ok(Some(file)) => Ok(file),
+        Ok(Some(file)) => match file.unreadable() {
+            Some(error) => Err(cannot_read(path, &error)),
+            None => Ok(file),
+        },
         Ok(None) => {
             let name = printable(&path.to_string_lossy()).into_owned();
             Err(Reply::failure(Exit::Config, format!("`{name}` is no file")))
@@ -124,7 +142,7 @@ fn open(path: &std::path::Path) -> Result<LogFile, Reply> {
 impl<'a> Judges<'a> {
     /// For records that are put through `new`.
     pub(super) fn new(new: &'a Setup, from: Option<&'a Setup>, past: &'a Past) -> Judges<'a> {
-        Judges { new, from, past, also: None, judges: HashMap::new() }
+        Judges { new, from, past, also: None, judges: HashMap::new(), broken: None }
     }
 
     /// Names a policy that is known besides those of the history.
@@ -140,6 +158,7 @@ impl<'a> Judges<'a> {
         let Some(line) = Line::read(text) else { return report.unreadable() };
         let (finding, knows) = self.judge(&line);
         report.without_old += u64::from(!knows);
+        report.broken = report.broken.take().or_else(|| self.broken.take());
         report.add(&line, finding, &self.new.policy);
     }
 
@@ -147,6 +166,7 @@ impl<'a> Judges<'a> {
     pub(super) fn judge(&mut self, line: &Line<'_>) -> (Finding, bool) {
         let version = line.policy().filter(|_| self.from.is_none()).unwrap_or_default();
         let (new, from, past, also) = (self.new, self.from, self.past, self.also);
+        let broken = &mut self.broken;
         let judge = self.judges.entry(version).or_insert_with(|| {
             if from.is_some() {
                 return Replayer::new(from, new);
@@ -155,7 +175,18 @@ impl<'a> Judges<'a> {
             if let Some(known) = [Some(new), also].into_iter().flatten().find(same) {
                 return Replayer::new(Some(known), new);
             }
-            let kept = past.version(version).and_then(|kept| past.compile(kept).ok());
+            let kept = past.version(version).map(|kept| (kept, past.compile(kept)));
+            let kept = match kept {
+                Some((_, Ok(setup))) => Some(setup),
+                Some((kept, Err(outcome))) => {
+                    let why = policies::first_error(&outcome);
+                    broken.get_or_insert_with(|| {
+                        format!("{} is kept, but cannot be loaded: {why}", kept.version())
+                    });
+                    None
+                }
+                None => None,
+            };
             Replayer::new(kept.as_ref(), new)
         });
         (judge.judge(line), judge.knows_old())

@@ -19,11 +19,15 @@ pub(in crate::cli) struct Report {
     pub(in crate::cli) same: u64,
     /// Of those, decided by another rule than before.
     pub(in crate::cli) other_rule: u64,
-    /// Records of a policy that is not kept.
+    /// Of the lines, those that are records.
+    pub(in crate::cli) read: u64,
+    /// Records of a policy that is not kept, or cannot be loaded.
     pub(in crate::cli) without_old: u64,
+    /// Why one of those cannot be loaded.
+    pub(in crate::cli) broken: Option<String>,
     pub(in crate::cli) flips: BTreeMap<FlipKey, Group>,
     pub(in crate::cli) unknown: BTreeMap<Gap, Group>,
-    /// Compressed files that could not be read to their end.
+    /// Files that could not be read to their end.
     pub(in crate::cli) torn: Vec<Torn>,
 }
 
@@ -56,9 +60,10 @@ impl Report {
     /// Takes a finding down.
     pub(in crate::cli) fn add(&mut self, line: &Line<'_>, finding: Finding, policy: &Policy) {
         self.records += 1;
+        self.read += 1;
         let rule = |rule| policy.rules.name(rule).to_owned();
         let group = match finding {
-            Finding::Same { rule } => {
+            Finding::Same { rule, .. } => {
                 self.same += 1;
                 self.other_rule += u64::from(!rule);
                 return;
@@ -74,6 +79,13 @@ impl Report {
             Finding::Unknown(gap) => self.unknown.entry(gap).or_default(),
         };
         group.add(line);
+    }
+
+    /// Takes down that a request would be decided otherwise.
+    pub(in crate::cli) fn flip(&mut self, line: &Line<'_>, key: FlipKey) {
+        self.records += 1;
+        self.read += 1;
+        self.flips.entry(key).or_default().add(line);
     }
 
     /// A line that is no record.
@@ -116,6 +128,7 @@ impl Report {
             "flips": self.flipped(),
             "cannot_tell": self.untold(),
             "without_old_policy": self.without_old,
+            "old_policy_broken": self.broken,
             "torn": self.torn.iter().map(|torn| json!({
                 "file": torn.path.to_string_lossy(), "records": torn.lines, "error": torn.error.to_string(),
             })).collect::<Vec<_>>(),
@@ -140,18 +153,7 @@ impl Report {
             number(untold)
         );
         out.push_str(&fill("", &text));
-        for (key, group) in &self.flips {
-            let (word, style) = if key.to == "allow" { ("Allowed", GOOD) } else { ("Refused", BAD) };
-            let text = format!(
-                "{} by {} now, by {} before{}",
-                number(group.count),
-                styled(STRONG, printable(&key.rule)),
-                printable(&key.before),
-                group.whom()
-            );
-            out.push_str(&fill(&format!("\n{} ", styled(style, word)), &text));
-            out.push_str(&group.lines());
-        }
+        out.push_str(&self.flips("now", "before"));
         for (gap, group) in &self.unknown {
             let text = format!("{}: {}.", number(group.count), gap.words(|rule| policy.rules.name(rule)));
             out.push_str(&fill(&format!("\n{} ", styled(WARN, "Cannot tell")), &printable(&text)));
@@ -163,11 +165,35 @@ impl Report {
         }
         if self.without_old > 0 {
             let (were, them) = if self.without_old == 1 { ("was", "it") } else { ("were", "them") };
+            let kept = match &self.broken {
+                Some(why) => format!("a policy that is not to be had ({})", printable(why)),
+                None => "a policy that is not kept".to_owned(),
+            };
             let text = format!(
-                "{} {were} decided by a policy that is not kept, so nothing is taken over from {them}; `--from` names it.",
+                "{} {were} decided by {kept}, so nothing is taken over from {them}; `--from` names it.",
                 records(self.without_old)
             );
             out.push_str(&format!("\n{}", fill("", &text)));
+        }
+        out
+    }
+}
+
+impl Report {
+    /// What flips, with the words for the two policies: `now` and `before`.
+    pub(in crate::cli) fn flips(&self, after: &str, before: &str) -> String {
+        let mut out = String::new();
+        for (key, group) in &self.flips {
+            let (word, style) = if key.to == "allow" { ("Allowed", GOOD) } else { ("Refused", BAD) };
+            let text = format!(
+                "{} by {} {after}, by {} {before}{}",
+                number(group.count),
+                styled(STRONG, printable(&key.rule)),
+                printable(&key.before),
+                group.whom()
+            );
+            out.push_str(&fill(&format!("\n{} ", styled(style, word)), &text));
+            out.push_str(&group.lines());
         }
         out
     }

@@ -118,8 +118,13 @@ impl Draft {
             .values()
             .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.as_str()?)));
         let networks: BTreeSet<String> = networks.collect();
+        // Named from the folder of the main file on, however that is spelled.
+        let main = sources.policy_files().next().and_then(|(_, main)| main.name.rsplit_once('/'));
+        let folder = main.map_or("", |(folder, _)| folder);
         for (path, text) in sources.lists() {
             if !networks.contains(path) && !sources.is_secret(path) {
+                let within = path.strip_prefix(folder).filter(|_| main.is_some());
+                let path = within.and_then(|path| path.strip_prefix('/')).unwrap_or(path);
                 meaning.definitions.insert(format!("file {path}").into(), fingerprint(text.as_bytes()));
             }
         }

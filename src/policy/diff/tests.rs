@@ -110,6 +110,22 @@ fn what_a_rule_refers_to_changes_it() {
 }
 
 #[test]
+fn how_the_folder_is_spelled_is_no_difference() {
+    let policy = compile_with(ROLES, &[]).0.unwrap();
+    let definitions = |folder: &str| {
+        let mut sources = Sources::single(format!("{folder}t.toml"), ROLES);
+        sources.attach(format!("{folder}lists/words.data"), "a\n");
+        sources.attach("/etc/other.data", "b\n");
+        Meaning::of(&sources, &policy.rules).definitions
+    };
+    let here = definitions("");
+    assert!(here.contains_key("file lists/words.data") && here.contains_key("file /etc/other.data"));
+    for folder in ["/etc/portcullis/", "../a/", "./"] {
+        assert_eq!(definitions(folder), here, "{folder}");
+    }
+}
+
+#[test]
 fn whoever_inherits_a_role_now_is_who_a_rule_is_about() {
     let rule = grant("a", "roles = [\"reader\"]\npath = \"/a\"\nmethods = [\"GET\"]");
     let found =

@@ -38,23 +38,35 @@ impl Gateway {
 
     /// The same, in a folder that holds further files.
     pub fn start_in(folder: TempDir, config: &str, arguments: &[&str]) -> Gateway {
-        Gateway::start_by(Command::new(PROGRAM), folder, config, arguments)
+        let path = folder.path().join("portcullis.toml");
+        Gateway::start_by(Command::new(PROGRAM), folder, &path, config, arguments)
+    }
+
+    /// The same, as somebody starts it who stands in its folder.
+    pub fn start_standing_in(folder: TempDir, config: &str) -> Gateway {
+        Gateway::start_by(Command::new(PROGRAM), folder, Path::new("portcullis.toml"), config, &[])
     }
 
     /// The same, by a shell that first does something to the process that it becomes.
     pub fn start_after(shell: &str, folder: TempDir, config: &str) -> Gateway {
         let mut command = Command::new("bash");
         command.arg("-c").arg(format!("{shell}; exec \"$@\"")).args(["bash", PROGRAM]);
-        Gateway::start_by(command, folder, config, &[])
+        let path = folder.path().join("portcullis.toml");
+        Gateway::start_by(command, folder, &path, config, &[])
     }
 
-    fn start_by(mut command: Command, folder: TempDir, config: &str, arguments: &[&str]) -> Gateway {
-        let path = folder.path().join("portcullis.toml");
-        fs::write(&path, complete(config)).expect("written");
+    fn start_by(
+        mut command: Command,
+        folder: TempDir,
+        path: &Path,
+        config: &str,
+        arguments: &[&str],
+    ) -> Gateway {
+        fs::write(folder.path().join("portcullis.toml"), complete(config)).expect("written");
         let mut child = command
             .arg("run")
             .arg("--config")
-            .arg(&path)
+            .arg(path)
             .args(arguments)
             .env_remove("PORTCULLIS_LISTEN")
             .env("PORTCULLIS_LOG", "info")

@@ -3,7 +3,7 @@
 //! A grant or an exclusion is a table of its own, which may stand in any file. Addresses and exempt
 //! roles stand in the rule that refuses, so there the rule is shown as it would be.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::Value as Json;
 
 use crate::audit::Line;
@@ -11,10 +11,12 @@ use crate::cli::explain::account::Account;
 use crate::cli::explain::exactly::Exactly;
 use crate::cli::explain::text::acceptable;
 use crate::cli::explain::written;
-use crate::cli::written_toml::quoted;
+use crate::cli::layout::list;
+use crate::cli::written_toml::{inline, quoted};
 use crate::config::{Setup, load};
-use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage};
-use crate::facts::Identity;
+use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Written};
+use crate::facts::{Body, Identity};
+use crate::policy::rbac::Unmet;
 use crate::policy::source::Sources;
 
 /// A change that is proposed.
@@ -27,10 +29,17 @@ pub(super) struct Proposal {
     pub(super) at: Option<String>,
     /// The texts with the change.
     pub(super) sources: Sources,
-    /// Whether it can be tried here that the request passes then. What a WAF rule saw is not kept.
-    pub(super) can_be_tried: bool,
+    /// Why it cannot be tried here that the request passes then, where it cannot.
+    pub(super) untried: Option<String>,
     /// What must be known of it before it is used.
-    pub(super) mind: Option<String>,
+    pub(super) mind: Vec<String>,
+}
+
+impl Proposal {
+    /// What must be known of it, in one text.
+    pub(super) fn minds(&self) -> Option<String> {
+        (!self.mind.is_empty()).then(|| self.mind.join(" "))
+    }
 }
 
 /// The proposal for a refusal, or why there is none.
@@ -39,7 +48,9 @@ pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal
         return Err("The policy as it is now lets the request pass.".to_owned());
     };
     match (denial.stage, denial.rule) {
-        (Stage::Rbac, rule) if rule == Builtin::DefaultDeny.into() => Ok(grant(account, line)),
+        (Stage::Rbac, rule) if rule == Builtin::DefaultDeny.into() => {
+            Ok(longer(account, denial).unwrap_or_else(|| grant(account, line)))
+        }
         (Stage::Rbac, RuleRef::Written(_)) => exemption(account, denial),
         (Stage::Ip, RuleRef::Written(_)) => address(account, denial),
         (Stage::Ip, RuleRef::Builtin(_)) => {
@@ -106,8 +117,45 @@ fn grant(account: &Account<'_>, line: &Line<'_>) -> Proposal {
     let when = when.map(|when| format!("when = {}\n", quoted(&when))).unwrap_or_default();
     let toml = format!("[[rbac.grant]]\nid = {}\n{whom}\n{}{when}", quoted(&id(line)), scope(account));
     let sources = with_table(account, &toml);
-    Proposal { what, toml, at: None, sources, can_be_tried: true, mind: None }
+    Proposal { what, toml, at: None, sources, untried: None, mind: not_kept(account).into_iter().collect() }
 }
+
+/// What the nearest grant asks for besides a caller, and a new one for the caller would not.
+fn not_kept(account: &Account<'_>) -> Option<String> {
+    let nearest = account.nearest.first()?;
+    let name = account.name(nearest.rule.into());
+    let table: toml::Table = own(account, nearest.rule)?.text.parse().ok()?;
+    let table = table.get("rbac")?.get("grant")?.get(0)?;
+    let keys = ["when", "from", "until"].into_iter().filter_map(|key| {
+        let value = table.get(key)?;
+        Some(format!("`{key} = {}`", inline(value)))
+    });
+    let keys: Vec<String> = keys.collect();
+    let (is, it) = if keys.len() == 1 { ("is", "it") } else { ("are", "they") };
+    (!keys.is_empty()).then(|| {
+        format!(
+            "{} of the nearest grant, `{name}`, {is} not kept: what is suggested holds whatever {it} would say.",
+            list(&keys, " and ")
+        )
+    })
+}
+
+/// A grant that was enough but for its end, with a later one.
+fn longer(account: &Account<'_>, denial: &Denial) -> Option<Proposal> {
+    let nearest = account.nearest.first().filter(|_| denial.reason == Reason::GrantExpired)?;
+    let [Unmet::Expired(ended)] = nearest.unmet[..] else { return None };
+    let name = account.name(nearest.rule.into());
+    // Whole hours are read more easily.
+    let later = Timestamp::now().max(account.sample.now) + A_DAY;
+    let later = later.round(Unit::Hour).ok()?;
+    let found = rewritten(account, nearest.rule, |own| set(own, "until", &later.to_string()))?;
+    let what = format!("`{name}`, which ended at {ended}, until {later}");
+    let mind = "Until when is for you to say; it is a day here. It opens again all that the grant is about."
+        .to_owned();
+    Some(Proposal { what, mind: vec![mind], ..found })
+}
+
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 
 fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
     let waf: Json = line.waf.and_then(|waf| serde_json::from_str(waf.get()).ok()).unwrap_or_default();
@@ -132,10 +180,18 @@ fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String>
     );
     let sources = with_table(account, &toml);
     let what = "An exclusion for just this request and what matched".to_owned();
-    let mind = Exactly::of(&account.admitted.target).when().map(|when| {
+    let wider = Exactly::of(&account.admitted.target).when().map(|when| {
         format!("The path has what no pattern can say, so this is about other paths as well; it was {when}.")
     });
-    Ok(Proposal { what, toml, at: None, sources, can_be_tried: false, mind })
+    let policy = account.policy();
+    let Account { admitted, sample, .. } = account;
+    let facts = policy.facts(admitted, &sample.headers, &Identity::Nobody, &Body::Absent, sample.now);
+    let unreached = (&*line.stage == "waf" && policy.waf.concerns(&facts).body).then(|| {
+        "The rules of the head refused this, so those of the gate behind, which look at the body and at some texts once more, were not reached: they may refuse the same request, and then its next record names them.".to_owned()
+    });
+    let mind = wider.into_iter().chain(unreached).collect();
+    let untried = Some("What the rules saw is not kept, so it could not be tried.".to_owned());
+    Ok(Proposal { what, toml, at: None, sources, untried, mind })
 }
 
 /// A deny beats every grant, so the caller must be exempt from it.
@@ -175,24 +231,64 @@ fn address(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
 /// The rule that refuses, with one more entry in a list of it.
 fn changed(account: &Account<'_>, denial: &Denial, key: &str, entry: &str) -> Option<Proposal> {
     let RuleRef::Written(rule) = denial.rule else { return None };
+    let found = rewritten(account, rule, |own| add_entry(own, key, entry))?;
+    Some(Proposal { what: format!("`{}` with {entry} in `{key}`", account.name(denial.rule)), ..found })
+}
+
+/// A rule as its author wrote it, with what stands around it in its file.
+struct Own {
+    before: String,
+    text: String,
+    behind: String,
+}
+
+fn own(account: &Account<'_>, rule: Written) -> Option<Own> {
     let info = account.policy().rules.get(rule);
     let source = account.setup.sources.get(info.place.file)?;
     let lines = written::lines(&account.setup.sources, info.place);
     let (first, last) = (lines.first()?.0 as usize, lines.last()?.0 as usize);
     let all: Vec<&str> = source.text.split_inclusive('\n').collect();
-    let own = all.get(first - 1..last)?.concat();
-    let fresh = add_entry(&own, key, entry)?;
-    let text = [all.get(..first - 1)?.concat(), fresh.clone(), all.get(last..)?.concat()].concat();
+    Some(Own {
+        before: all.get(..first - 1)?.concat(),
+        text: all.get(first - 1..last)?.concat(),
+        behind: all.get(last..)?.concat(),
+    })
+}
+
+/// A rule written otherwise.
+fn rewritten(
+    account: &Account<'_>,
+    rule: Written,
+    write: impl FnOnce(&str) -> Option<String>,
+) -> Option<Proposal> {
+    let info = account.policy().rules.get(rule);
+    let Own { before, text, behind } = own(account, rule)?;
+    let fresh = write(&text)?;
     let mut sources = account.setup.sources.clone();
-    sources.replace(info.place.file, text);
+    sources.replace(info.place.file, [before, fresh.clone(), behind].concat());
     Some(Proposal {
-        what: format!("`{}` with {entry} in `{key}`", info.name),
+        what: String::new(),
         toml: fresh,
         at: Some(info.at.to_string()),
         sources,
-        can_be_tried: true,
-        mind: None,
+        untried: None,
+        mind: Vec::new(),
     })
+}
+
+/// A table in which a key has another value.
+fn set(table: &str, key: &str, value: &str) -> Option<String> {
+    let mut out = String::new();
+    for line in table.split_inclusive('\n') {
+        let is_key =
+            line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        match is_key {
+            true => out.push_str(&format!("{key} = {value}\n")),
+            false => out.push_str(line),
+        }
+    }
+    let fresh = out.parse::<toml::Table>().ok()?;
+    (Some(fresh) != table.parse().ok()).then_some(out)
 }
 
 /// A table with one more entry in a list, or with a list of it.
@@ -257,5 +353,15 @@ mod tests {
         let want = "[[ip.rule]]\nid = \"a\"\nallow = [\"x\", \n  \"office\",\n]";
         assert_eq!(add_entry(lines, "allow", "x").as_deref(), Some(want));
         assert_eq!(add_entry("a = { allow = [] }\nallow = \"b\"\n", "allow", "x"), None);
+    }
+
+    #[test]
+    fn a_value_is_replaced_where_it_stands_and_never_made() {
+        let rule = "[[rbac.grant]]\nuntil = 2026-11-01T00:00:00Z # soon\nid = \"a\"\n";
+        assert_eq!(
+            set(rule, "until", "2026-12-01T00:00:00Z").as_deref(),
+            Some("[[rbac.grant]]\nuntil = 2026-12-01T00:00:00Z\nid = \"a\"\n")
+        );
+        assert_eq!(set("[[rbac.grant]]\nid = \"a\"\n", "until", "2026-12-01T00:00:00Z"), None);
     }
 }

@@ -17,12 +17,13 @@ use crate::cli::layout::{count, fill, printable};
 use crate::cli::policies::{self, Past};
 use crate::cli::progress::Teller;
 use crate::cli::records::Source;
-use crate::cli::replay::{Finding, Judges, Report};
+use crate::cli::replay::{Finding, FlipKey, Gap, Judges, Report};
 use crate::cli::reply::{Exit, Reply, STRONG, WARN, styled};
-use crate::cli::{Common, Format, diagnostics, records};
+use crate::cli::{Common, Format, diagnostics, diff, difference, records};
 use crate::config::{Setup, load};
-use crate::decision::{Builtin, Stage};
+use crate::decision::{RuleRef, Stage};
 use crate::policy::Policy;
+use crate::state::DifferenceLine;
 
 /// Show the narrowest change of the policy that would let a recorded request pass.
 #[derive(Debug, clap::Args)]
@@ -77,7 +78,7 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
         return Err(Reply::failure(Exit::Findings, why).with_err(text));
     };
     let mut proposal = proposal;
-    let denial = edit::refusal(&account, &changed, recalled.now).filter(|_| proposal.can_be_tried);
+    let denial = edit::refusal(&account, &changed, recalled.now).filter(|_| proposal.untried.is_none());
     if let Some(denial) = denial {
         let by = format!("`{}` ({})", changed.policy.rules.name(denial.rule), denial.reason);
         // Address rules come before anybody is identified.
@@ -86,13 +87,13 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
             let why = format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
             return Err(nothing(args, &why));
         }
-        proposal.can_be_tried = false;
-        proposal.mind = Some(format!(
+        proposal.untried = Some(format!(
             "Who asked is not in the record, since addresses are judged first: nobody in particular would then be refused by {by}."
         ));
     }
     let until = account.denial().and_then(|denial| denial.until);
-    let report = opened(args, &record.source, &setup, &changed, &line, common)?;
+    let opened = opened(args, &record.source, &setup, &changed, &line, common)?;
+    let gains = DifferenceLine::new(&diff::between(&setup, &changed), usize::MAX);
     Ok(match args.format {
         Format::Json => Reply::json(
             Exit::Fine,
@@ -100,15 +101,19 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
                 "what": proposal.what,
                 "toml": proposal.toml,
                 "at": proposal.at,
-                "tried": proposal.can_be_tried,
-                "mind": proposal.mind,
+                "tried": proposal.untried.is_none(),
+                "mind": proposal.minds(),
                 "ends_by_itself": until,
                 "hours": args.hours,
-                "opens": report.flipped(),
-                "replay": report.json(&changed.policy),
+                "opens": opened.report.flipped(),
+                "allowed_then": opened.allowed_then,
+                "gains": gains.cells.iter().filter(|cell| cell.change == "gained").collect::<Vec<_>>(),
+                "replay": opened.report.json(&changed.policy),
             }),
         ),
-        Format::Text => Reply::text(Exit::Fine, text(args, &proposal, until, &report, &changed)),
+        Format::Text => {
+            Reply::text(Exit::Fine, text(args, &proposal, until, &opened, &difference::gains(&gains)))
+        }
     })
 }
 
@@ -119,7 +124,15 @@ fn nothing(args: &Args, why: &str) -> Reply {
     }
 }
 
-/// What else the change would open, of what was asked lately.
+/// What else a change would open, of what was asked lately.
+struct Opened {
+    /// Against the policy as it is now, not the one that decided.
+    report: Report,
+    /// Of what it would open, how many were allowed when they were made.
+    allowed_then: u64,
+}
+
+/// Looks for it.
 fn opened(
     args: &Args,
     source: &Source,
@@ -127,7 +140,8 @@ fn opened(
     changed: &Setup,
     line: &Line<'_>,
     common: &Common,
-) -> Result<Report, Reply> {
+) -> Result<Opened, Reply> {
+    let mut allowed_then = 0;
     let mut report = Report::default();
     let since = Timestamp::now() - SignedDuration::from_hours(i64::from(args.hours));
     // Records of other policies say less; those of the one that is changed are taken as they are.
@@ -143,7 +157,14 @@ fn opened(
             return;
         }
         let (without, with) = (now.judge(&read).0, judges.judge(&read).0);
-        report.add(&read, opens(without, with, &read, &changed.policy), &changed.policy);
+        match opens(without, with, &read, &setup.policy, &changed.policy) {
+            Ok(Some(key)) => {
+                allowed_then += u64::from(&*read.decision != "deny");
+                report.flip(&read, key);
+            }
+            Ok(None) => report.add(&read, Finding::Same { rule: true, by: None }, &changed.policy),
+            Err(gap) => report.add(&read, Finding::Unknown(gap), &changed.policy),
+        }
     };
     match source {
         Source::Files(path) => {
@@ -163,28 +184,44 @@ fn opened(
         }
     }
     ends.into_iter().for_each(|end| report.end(end));
-    Ok(report)
+    Ok(Opened { report, allowed_then })
 }
 
-/// What the change itself does to a recorded request: it may only open, and what other changes of the policy
-/// since did is none of its doing.
-fn opens(without: Finding, with: Finding, line: &Line<'_>, changed: &Policy) -> Finding {
-    match (without, with) {
-        (Finding::Allowed(_), Finding::Allowed(_)) | (_, Finding::Refused(_)) => Finding::Same { rule: true },
-        // It passed, would be refused now, and would pass again.
-        (Finding::Refused(_), Finding::Same { .. }) => {
-            Finding::Allowed(changed.rules.by_name(&line.rule).unwrap_or(Builtin::Routed.into()))
-        }
-        (_, with) => with,
-    }
+/// What the change itself does to a recorded request: whether the policy as it is now refuses it and the
+/// changed one lets it pass, and by which rules. What was decided then, by another policy perhaps, counts only
+/// where that is taken over.
+fn opens(
+    without: Finding,
+    with: Finding,
+    line: &Line<'_>,
+    now: &Policy,
+    changed: &Policy,
+) -> Result<Option<FlipKey>, Gap> {
+    let passed = &*line.decision != "deny";
+    let name = |policy: &Policy, rule: Option<RuleRef>| {
+        rule.map_or_else(|| line.rule.to_string(), |rule| policy.rules.name(rule).to_owned())
+    };
+    let before = match without {
+        Finding::Refused(rule) => name(now, Some(rule)),
+        Finding::Same { by, .. } if !passed => name(now, by),
+        Finding::Unknown(_) if !passed => name(now, None),
+        _ => return Ok(None),
+    };
+    let rule = match with {
+        Finding::Allowed(rule) => name(changed, Some(rule)),
+        Finding::Same { by, .. } if passed => name(changed, by),
+        Finding::Unknown(gap) => return Err(gap),
+        _ => return Ok(None),
+    };
+    Ok(Some(FlipKey { to: "allow", rule, before }))
 }
 
 fn text(
     args: &Args,
     proposal: &Proposal,
     until: Option<Timestamp>,
-    report: &Report,
-    changed: &Setup,
+    Opened { report, allowed_then }: &Opened,
+    gains: &str,
 ) -> String {
     let mut out = fill("", &format!("{}, for review; nothing is applied:", printable(&proposal.what)));
     out.push('\n');
@@ -196,10 +233,11 @@ fn text(
         Some(at) => fill("", &format!("It replaces the rule at {}.", printable(at))),
         None => fill("", "It may stand in any file of the policy."),
     });
-    if let Some(mind) = &proposal.mind {
+    for mind in &proposal.mind {
         out.push_str(&fill(&format!("{} ", styled(WARN, "Mind:")), &printable(mind)));
-    } else if !proposal.can_be_tried {
-        out.push_str(&fill("", "What the rules saw is not kept, so it could not be tried."));
+    }
+    if let Some(untried) = &proposal.untried {
+        out.push_str(&fill("", &printable(untried)));
     }
     if let Some(until) = until {
         out.push_str(&fill("", &format!("Without a change, this refusal ends by itself at {until}.")));
@@ -216,17 +254,25 @@ fn text(
         }
         (_, 0) => format!("Of {others} of the last {hours}, it would open none."),
         (_, _) => format!(
-            "{} Of {others} of the last {hours}, it would also open {}:",
+            "{} Of {others} of the last {hours}, it would also open {} that the policy as it is now refuses{}:",
             styled(WARN, "Mind:"),
-            count(number, "refused request")
+            count(number, "request"),
+            match *allowed_then {
+                0 => String::new(),
+                1 if more == 1 => ", and that was allowed when it was made".to_owned(),
+                1 => "; 1 of them was allowed when it was made".to_owned(),
+                then => format!("; {then} of them were allowed when they were made"),
+            }
         ),
     };
     out.push_str(&format!("\n{}", fill("", &text)));
-    if more > 0 {
-        out.push_str(&report.text(&changed.policy));
+    out.push_str(&report.flips("with it", "now"));
+    if !gains.is_empty() {
+        let text = "Beyond what the log has, it opens, by the policy itself:";
+        out.push_str(&format!("\n{}{gains}", fill("", text)));
     }
     let untold = report.untold();
-    if untold > 0 && more == 0 {
+    if untold > 0 {
         let text = format!("Of {untold} it cannot be told, since their records lack what rules look at.");
         out.push_str(&fill("", &text));
     }

@@ -60,6 +60,8 @@ struct Story<'a> {
     account: &'a Account<'a>,
     /// By which policy the trail was made: the one of then, or another.
     judged_by: JudgedBy,
+    /// Why the policy of then cannot be loaded, though it is kept.
+    broken: Option<String>,
     /// Whether the trail comes to the recorded decision by itself.
     agrees: bool,
     /// What was taken from the record, where it does not.
@@ -99,7 +101,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let record = records::find(id, args.log.as_deref(), &args.whom, common)?;
     let line = record.read()?;
     let past = Past::of(common).unwrap_or_default();
-    let (setup, judged_by) = policy(line.policy(), &past, common)?;
+    let (setup, judged_by, broken) = policy(line.policy(), &past, common)?;
     let (asked, recalled) =
         recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
     let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
@@ -134,6 +136,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
         settled,
         account: &account,
         judged_by,
+        broken,
         hour: hour.filter(|_| &*line.decision != "allow"),
     };
     Ok(match args.format {
@@ -156,15 +159,21 @@ fn mended(setup: &Setup, line: &Line<'_>, now: Timestamp) -> Option<String> {
     }
 }
 
-/// The policy that decided, as far as it is to be had.
-fn policy(version: Option<Version>, past: &Past, common: &Common) -> Result<(Setup, JudgedBy), Reply> {
-    let kept = version.and_then(|version| past.version(version)).and_then(|kept| past.compile(kept).ok());
-    if let Some(setup) = kept {
-        return Ok((setup, JudgedBy::Kept));
-    }
+/// The policy that decided, as far as it is to be had, and why it cannot be loaded where it is kept.
+fn policy(
+    version: Option<Version>,
+    past: &Past,
+    common: &Common,
+) -> Result<(Setup, JudgedBy, Option<String>), Reply> {
+    let kept = version.and_then(|version| past.version(version)).map(|kept| past.compile(kept));
+    let broken = match kept {
+        Some(Ok(setup)) => return Ok((setup, JudgedBy::Kept, None)),
+        Some(Err(outcome)) => Some(policies::first_error(&outcome)),
+        None => None,
+    };
     let setup = policies::find("current", common)?.setup;
     let same = version.is_some_and(|version| version.hash == setup.policy.version.hash);
-    Ok((setup, if same { JudgedBy::Files } else { JudgedBy::Other }))
+    Ok((setup, if same { JudgedBy::Files } else { JudgedBy::Other }, broken))
 }
 
 fn changed(
@@ -243,7 +252,11 @@ impl Story<'_> {
             }
             JudgedBy::Files => format!("made anew by the files, which are {policy}, which decided then"),
             JudgedBy::Other => {
-                format!("made anew by the files as they are now; {policy}, which decided then, is not kept")
+                let kept = match &self.broken {
+                    Some(why) => format!("is kept, but cannot be loaded: {why}"),
+                    None => "is not kept".to_owned(),
+                };
+                format!("made anew by the files as they are now; {policy}, which decided then, {kept}")
             }
         }
     }

@@ -1,0 +1,135 @@
+//! `suggest`: what its text opens is said, also where no record speaks of it.
+
+use crate::support::command::{Ran, about_folder};
+use crate::support::{Gateway, request};
+
+const CONFIG: &str = r#"
+[server]
+listen = ["127.0.0.1:0"]
+state_dir = "state"
+[upstream.demo]
+servers = ["builtin:echo"]
+[[route]]
+id = "all"
+path = "/{*rest}"
+upstream = "demo"
+[[authn.api_key]]
+id = "batch"
+header = "x-api-key"
+hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+roles = ["archivist"]
+[rbac.role.archivist]
+[rbac.role.ops]
+[[rbac.grant]]
+id = "archive"
+roles = ["archivist"]
+methods = ["DELETE"]
+path = "/archive/{*rest}"
+[[rbac.deny]]
+id = "freeze"
+methods = ["DELETE"]
+path = "/archive/{*rest}"
+except_roles = ["ops"]
+[[rbac.grant]]
+id = "reports"
+subjects = ["batch"]
+path = "/reports/{id}"
+when = "client.ip in office"
+[[rbac.grant]]
+id = "ledger"
+subjects = ["batch"]
+path = "/ledger/{id}"
+until = 2026-01-01T00:00:00Z # was for the audit
+[[rbac.grant]]
+id = "search"
+roles = ["anyone"]
+path = "/search"
+[network]
+office = ["192.0.2.0/24"]
+[[waf.rule]]
+id = "no-x"
+action = "deny"
+targets = ["header:referer"]
+match = { contains = "xxx" }
+[[waf.rule]]
+id = "no-y"
+action = "deny"
+targets = ["body"]
+match = { contains = "yyy" }
+"#;
+
+fn suggested(gateway: &Gateway, method: &str, path: &str, field: (&str, &str), more: &[&str]) -> Ran {
+    let answer = request(gateway.address, method, path, &[("x-api-key", "abc"), field], b"");
+    assert_eq!(answer.status, 403, "{path}");
+    let id = answer.header("x-request-id").expect("an id");
+    let ran = about_folder(gateway.folder(), &[&["suggest", id], more].concat());
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    ran
+}
+
+fn says(ran: &Ran, texts: &[&str]) {
+    for text in texts {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+}
+
+const NONE: (&str, &str) = ("accept", "*/*");
+
+#[test]
+fn a_freeze_that_it_ends_for_a_role_is_named_though_nobody_asked_yet() {
+    let gateway = Gateway::start(CONFIG);
+    let ran = suggested(&gateway, "DELETE", "/archive/7", NONE, &[]);
+    says(
+        &ran,
+        &[
+            "except_roles = [\"archivist\", \"ops\"]",
+            "Beyond what the log has, it opens, by the policy itself:",
+            "gained DELETE /archive/{*rest}",
+            "for archivist, by rbac/freeze",
+        ],
+    );
+    let found = suggested(&gateway, "DELETE", "/archive/7", NONE, &["--format", "json"]).json();
+    assert_eq!(found["gains"][0]["role"], "archivist", "{found}");
+    assert_eq!(found["gains"][0]["path"], "/archive/{*rest}", "{found}");
+}
+
+#[test]
+fn a_condition_that_is_not_kept_is_named() {
+    let gateway = Gateway::start(CONFIG);
+    let ran = suggested(&gateway, "GET", "/reports/7", NONE, &[]);
+    says(
+        &ran,
+        &[
+            "A grant for batch alone",
+            "`when = \"client.ip in office\"` of the nearest grant, `rbac/reports`, is not kept",
+        ],
+    );
+}
+
+#[test]
+fn of_a_grant_that_has_ended_a_later_end_is_suggested() {
+    let gateway = Gateway::start(CONFIG);
+    let ran = suggested(&gateway, "GET", "/ledger/7", NONE, &[]);
+    says(
+        &ran,
+        &[
+            "`rbac/ledger`, which ended at 2026-01-01T00:00:00Z, until 20",
+            "id = \"ledger\"",
+            "until = 20",
+            "It replaces the rule at",
+            "Until when is for you to say",
+        ],
+    );
+    assert!(!ran.out.contains("id = \"for-") && !ran.out.contains("until = 2026-01-01"), "{}", ran.show());
+}
+
+#[test]
+fn rules_that_were_not_reached_are_no_rules_that_let_it_pass() {
+    let gateway = Gateway::start(CONFIG);
+    let ran = suggested(&gateway, "GET", "/search", ("referer", "xxx"), &[]);
+    says(&ran, &["could not be tried", "were not reached: they may refuse the same request"]);
+    let head_only = CONFIG.replace("targets = [\"body\"]", "targets = [\"query\"]");
+    let gateway = Gateway::start(&head_only);
+    let ran = suggested(&gateway, "GET", "/search", ("referer", "xxx"), &[]);
+    assert!(!ran.words().contains("were not reached"), "{}", ran.show());
+}
