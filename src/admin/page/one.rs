@@ -87,12 +87,16 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     };
     let trail = found.text("/decision_id").and_then(|id| state.trails.of(id.parse::<Uuid>().ok()?));
     let client = found.ip();
+    // The trail may know that some of the causes of a reason cannot be.
+    let told = again.as_ref().ok().map(|again| &again.document);
+    let causes = told.filter(|told| reason.is_some_and(|reason| told["reason"] == reason.code));
+    let causes = causes.map(|told| &told["causes"]);
     Some(json!({
         "record": record,
         "line": found.line,
         "title": reason.map(|reason| reason.title),
         "detail": reason.map(|reason| reason.detail),
-        "causes": reason.map(|reason| reason.causes),
+        "causes": causes.map_or_else(|| json!(reason.map(|reason| reason.causes)), Value::clone),
         "check": reason.map(|reason| reason.check),
         "temporary": reason.map(|reason| reason.temporary),
         "rule": rule(state, &judged, found),
