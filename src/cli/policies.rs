@@ -27,6 +27,19 @@ pub(super) struct Named {
     pub(super) setup: Setup,
 }
 
+impl Named {
+    /// What it is, as part of a sentence: `the policy new.toml`, `the current files`.
+    pub(super) fn phrase(&self) -> String {
+        match &*self.name {
+            CURRENT => CURRENT.to_owned(),
+            name => format!("the policy {name}"),
+        }
+    }
+}
+
+/// The name of the policy of `--config`.
+const CURRENT: &str = "the current files";
+
 impl Past {
     /// The history beside the configuration; empty where none is kept.
     pub(super) fn of(common: &Common) -> Result<Past, Reply> {
@@ -130,7 +143,7 @@ pub(super) fn first_error(outcome: &Outcome) -> String {
 pub(super) fn find(text: &str, common: &Common) -> Result<Named, Reply> {
     if text == "current" {
         let setup = files::usable(common)?;
-        return Ok(Named { name: "the current files".to_owned(), setup });
+        return Ok(Named { name: CURRENT.to_owned(), setup });
     }
     let number = text.parse::<i64>().ok();
     let version = text.parse::<Version>().ok();

@@ -10,6 +10,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -19,7 +20,10 @@ use tokio::time::interval;
 use self::screen::{Screen, Shot};
 use super::Common;
 use super::admin::{Gateway, Opened, Whom};
+use super::layout::printable;
 use super::reply::{Exit, Reply};
+use crate::decision::{Builtin, Stage};
+use crate::policy::diagnostic::suggest;
 
 /// Watch the decisions and rules of a running gateway.
 #[derive(Debug, clap::Args)]
@@ -38,7 +42,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "RULE")]
     rule: Vec<String>,
     /// Only decisions of this stage; repeatable.
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", value_parser = PossibleValuesParser::new(STAGES.map(Stage::name)))]
     stage: Vec<String>,
     /// Only requests of this route; repeatable.
     #[arg(long, value_name = "ID")]
@@ -70,20 +74,45 @@ pub(super) fn top(args: &Args, common: &Common) -> ExitCode {
         Err(error) => return Reply::failure(Exit::Internal, error).write(),
     };
     let watched = runtime.block_on(async {
+        if let Some(why) = args.no_such_rule(&gateway).await? {
+            return Ok(Err(why));
+        }
         let events = Events::open(&gateway, &args.query()).await?;
         if std::io::stdout().is_terminal() {
             draw(&gateway, events, args.lines).await
         } else {
             print(events, args.lines).await
         }
+        .map(Ok)
     });
     match watched {
-        Ok(()) => Exit::Fine.into(),
+        Ok(Ok(())) => Exit::Fine.into(),
+        Ok(Err(why)) => Reply::failure(Exit::Usage, why).write(),
         Err(why) => Reply::failure(Exit::Findings, why).write(),
     }
 }
 
+/// The stages that decide, each name once.
+const STAGES: [Stage; 7] =
+    [Stage::Intake, Stage::Ip, Stage::Route, Stage::Waf, Stage::Authn, Stage::Rbac, Stage::Fault];
+
 impl Args {
+    /// What to say of a rule that there is not, and that would be waited for in vain.
+    async fn no_such_rule(&self, gateway: &Gateway) -> Result<Option<String>, String> {
+        if self.rule.is_empty() {
+            return Ok(None);
+        }
+        let policy = gateway.document("/api/policy").await?;
+        let rules = policy["rules"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<&str> = rules.iter().filter_map(|rule| rule["rule"].as_str()).collect();
+        let unknown = |rule: &&String| Builtin::by_name(rule).is_none() && !names.contains(&rule.as_str());
+        Ok(self.rule.iter().find(unknown).map(|rule| {
+            let known = names.iter().copied().chain(Builtin::ALL.iter().map(|rule| rule.info().name));
+            let near = suggest(rule, known).map(|near| format!("; did you mean `{}`?", printable(near)));
+            format!("the policy in force has no rule `{}`{}", printable(rule), near.unwrap_or_default())
+        }))
+    }
+
     /// The filter, as the gateway reads it.
     fn query(&self) -> String {
         let many = [
@@ -161,7 +190,7 @@ impl Events {
         while events.more().await? {}
         let told: Value = serde_json::from_slice(&events.unread).unwrap_or_default();
         let status = events.opened.status.to_string();
-        Err(super::layout::printable(told["error"].as_str().unwrap_or(&status)).into_owned())
+        Err(printable(told["error"].as_str().unwrap_or(&status)).into_owned())
     }
 
     /// The next record; none when the gateway has ended.

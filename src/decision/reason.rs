@@ -261,7 +261,8 @@ reasons! {
     /// No grant is near enough to say more.
     NoMatchingGrant = "no_matching_grant", 403 "Forbidden", permanent,
         "No rule allows this.",
-        ["nobody has granted this path and method to anyone", "several conditions of the nearest grant are unmet"],
+        ["no grant is about this path and method", "the grants that are about it each lack something else, or several things",
+         "they are for somebody, and nobody can be identified here"],
         "`portcullis explain` lists the nearest grants and what each lacks";
     /// The single nearest grant is past its end.
     GrantExpired = "grant_expired", 403 "Forbidden", permanent,

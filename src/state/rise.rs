@@ -1,7 +1,8 @@
 //! Whether a rule refuses much more since a policy is in force.
 //!
 //! Counts come in from time to time; shares of all requests are compared, before and since. A rise is
-//! told once for each rule and policy, and only if it is large and no accident.
+//! told once for each rule and policy, and only if it is large and no accident, and if more is refused in
+//! all: a rule that refuses what another one refused before has raised nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -46,9 +47,11 @@ const AFTER: SignedDuration = SignedDuration::from_mins(10);
 /// Fewer requests say nothing.
 const FEW: u64 = 50;
 
-/// A rise by a smaller share of all requests is not told, and neither is one to less than thrice.
+/// A rise by a smaller share of all requests is not told, and neither is one to less than thrice unless it
+/// is as large as this.
 const LEAST: f64 = 0.05;
 const TIMES: f64 = 3.0;
+const LARGE: f64 = 0.2;
 
 /// How many standard deviations it must be from what chance makes of an unchanged share.
 const SURE: f64 = 4.0;
@@ -87,17 +90,17 @@ impl Since {
         if after.total < FEW || self.before.total < FEW {
             return Vec::new();
         }
+        let (before, now) = (self.before.total, after.total);
+        if !rose((self.before.all(), before), (after.all(), now)) {
+            return Vec::new();
+        }
         let mut rises = Vec::new();
         for (rule, refused) in &after.refused {
             let was = self.before.refused.get(rule).copied().unwrap_or(0);
-            let (before, now) = (share(was, self.before.total), share(*refused, after.total));
-            let large = now - before >= LEAST && now >= before * TIMES;
-            if large
-                && is_no_accident((was, self.before.total), (*refused, after.total))
-                && self.told.insert(rule.clone())
-            {
+            if rose((was, before), (*refused, now)) && self.told.insert(rule.clone()) {
+                let (before, after) = (share(was, before), share(*refused, now));
                 let (policy, rule) = (version.to_string(), rule.clone());
-                rises.push(Jump { at, policy, rule, before, after: now, refused: *refused });
+                rises.push(Jump { at, policy, rule, before, after, refused: *refused });
             }
         }
         rises
@@ -105,6 +108,11 @@ impl Since {
 }
 
 impl Counts {
+    /// How many were refused, by whichever rule.
+    fn all(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
     /// What came since.
     fn since(&self, older: &Counts) -> Counts {
         let refused = self.refused.iter().map(|(rule, count)| {
@@ -114,6 +122,13 @@ impl Counts {
         let refused = refused.filter(|(_, count)| *count > 0).collect();
         Counts { total: self.total.saturating_sub(older.total), refused }
     }
+}
+
+/// Whether one share is so much larger than the other that it is to be told.
+fn rose(before: (u64, u64), after: (u64, u64)) -> bool {
+    let (was, now) = (share(before.0, before.1), share(after.0, after.1));
+    let large = now - was >= LEAST && (now >= was * TIMES || now - was >= LARGE);
+    large && is_no_accident(before, after)
 }
 
 fn share(part: u64, whole: u64) -> f64 {
@@ -158,11 +173,32 @@ mod tests {
     fn a_large_rise_is_told_once() {
         assert_eq!(told(0, 500), 1);
         assert_eq!(told(10, 200), 1);
+        // Also where much was refused before.
+        assert_eq!(told(400, 1000), 1);
+        assert_eq!(told(300, 600), 1);
+    }
+
+    #[test]
+    fn a_rule_that_takes_over_what_another_refused_has_raised_nothing() {
+        let mut watch = Watch::default();
+        let version = |generation| Version { generation, hash: 1 };
+        let start: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let at = |seconds| start + SignedDuration::from_secs(seconds);
+        let counts = |total, old, new| Counts {
+            total,
+            refused: [("rbac/default-deny".to_owned(), old), ("rbac/no".to_owned(), new)].into(),
+        };
+        watch.look(at(0), version(1), counts(0, 0, 0), || counts(0, 0, 0));
+        watch.look(at(9), version(1), counts(1000, 500, 0), || counts(0, 0, 0));
+        watch.look(at(10), version(2), counts(1000, 500, 0), || counts(1000, 500, 0));
+        assert_eq!(watch.look(at(20), version(2), counts(2000, 500, 500), Counts::default), []);
+        let rises = watch.look(at(30), version(2), counts(3000, 500, 1500), Counts::default);
+        assert_eq!(rises.iter().map(|rise| &*rise.rule).collect::<Vec<_>>(), ["rbac/no"]);
     }
 
     #[test]
     fn what_is_small_or_was_so_before_is_not_told() {
-        for (before, after) in [(0, 0), (0, 40), (500, 520), (300, 600), (500, 0), (100, 110)] {
+        for (before, after) in [(0, 0), (0, 40), (500, 520), (300, 450), (500, 0), (100, 110)] {
             assert_eq!(told(before, after), 0, "{before} {after}");
         }
     }

@@ -167,6 +167,11 @@ fn top_writes_a_line_for_each_decision_into_a_pipe() {
     });
     get(gateway.address, "/secret");
     assert!(top.wait().expect("an end").success());
+    // Nobody waits for what there is not.
+    let (code, said) = run(&gateway, &["top", "--rule", "rbac/default-dney"]);
+    assert!(code == 2 && said.contains("did you mean `rbac/default-deny`?"), "{said}");
+    let (code, said) = run(&gateway, &["top", "--stage", "bogus"]);
+    assert!(code == 2 && said.contains("intake, ip, route"), "{said}");
     let (code, said) = run(&gateway, &["top", "--ip", "here"]);
     assert!(code == 1 && said.contains("is not an address or network"), "{said}");
 }

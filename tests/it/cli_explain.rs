@@ -130,7 +130,7 @@ fn the_same_request_is_judged_side_by_side() {
     assert_eq!(variations.len(), 5, "{}", ran.show());
     assert_eq!(
         variations[0]["conclusion"],
-        "with the address 192.0.2.7: still refused by intake/encoded-slash, so it is not the address"
+        "with the address 192.0.2.7: still refused by intake/encoded-slash, so this address does not help"
     );
     assert_eq!(variations[4]["roles"], serde_json::json!(["x"]));
 }

@@ -173,7 +173,21 @@ fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
     assert_eq!(run(&["unban", "203.0.113.0/24"]).code, 0);
     let ran = about_folder(gateway.folder(), &["why", &id]);
     let text = ran.words();
-    assert!(text.contains("ip REFUSED") && text.contains("it ended, was lifted"), "{}", ran.show());
+    assert!(
+        text.contains("ip REFUSED") && text.contains("it was lifted, or is kept elsewhere"),
+        "{}",
+        ran.show()
+    );
+    assert!(text.contains(&format!("It was to end by itself at {until}")), "{}", ran.show());
+    assert!(!text.contains("It ends by itself") && !text.contains("portcullis unban 203"), "{}", ran.show());
+    // And one that has ended by itself has.
+    let log = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).expect("there");
+    std::fs::write(gateway.folder().join("old.jsonl"), log.replace(&until, "2026-01-01T00:00:00Z"))
+        .expect("written");
+    let ran = about_folder(gateway.folder(), &["why", &id, "--log", "old.jsonl"]);
+    let text = ran.words();
+    assert!(text.contains("It ended by itself at 2026-01-01T00:00:00Z"), "{}", ran.show());
+    assert!(!text.contains("It ends by itself") && !text.contains("portcullis unban 203"), "{}", ran.show());
     let about = about(&gateway, &id);
     assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
 }
@@ -185,6 +199,13 @@ fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
     let ran = about_folder(gateway.folder(), &["why", &id]);
     let text = ran.words();
     assert!(text.contains("authn REFUSED") && text.contains("is not kept."), "{}", ran.show());
+    assert!(text.contains("by somebody with a credential that no source knows from"), "{}", ran.show());
+    // Sentences that begin and end as such, and all that could be.
+    assert!(
+        text.contains("Likely cause A mistyped or withdrawn API key. A token signed by"),
+        "{}",
+        ran.show()
+    );
     assert!(!text.contains("Allowed:") && !text.contains("[[case]]"), "{}", ran.show());
     let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert!(ran.code == 1 && ran.words().contains("makes this credential valid"), "{}", ran.show());
@@ -274,10 +295,10 @@ fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
     let hour = &found["hour"];
     assert_eq!((&hour["refused"], &hour["subjects"], &hour["elsewhere"]), (&2.into(), &1.into(), &3.into()));
     assert_eq!(hour["resource"], "/orders/{id} of the route orders");
-    assert_eq!(found["conclusion"], "All by the same caller, so it is about who asks.");
+    assert_eq!(found["conclusion"], "All by the same subject, so it is about who asks.");
     assert_eq!(about(&gateway, &id)["others"]["refused"], 2);
     let ran = about_folder(gateway.folder(), &["why", &id]);
-    assert!(ran.words().contains("It refused 3 requests of 1 other resource as well"), "{}", ran.show());
+    assert!(ran.words().contains("It refused 3 requests of 3 other resources as well"), "{}", ran.show());
     // The same of others' requests for it: the resource.
     ask(&gateway, "/orders/9", &[("x-forwarded-for", "203.0.113.9")], 401);
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
@@ -289,9 +310,115 @@ fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
         ask(&gateway, "/orders/7", &[key], 403);
     }
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
-    assert_eq!(found["conclusion"], "Nearly all by the same caller, so it is rather about who asks.");
+    assert_eq!(found["conclusion"], "Nearly all by the same subject, so it is rather about who asks.");
     let ran = about_folder(gateway.folder(), &["why", &id]);
-    assert!(ran.words().contains("of 1 subject and 1 of nobody in particular"), "{}", ran.show());
+    assert!(
+        ran.words().contains("11 requests (10 of 1 subject, 1 of nobody in particular) from 2 addresses"),
+        "{}",
+        ran.show()
+    );
+}
+
+#[test]
+fn whom_else_a_ban_and_a_credential_concern_is_asked_of_the_address_and_the_caller() {
+    let admin = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n";
+    let gateway = Gateway::start(&format!("{CONFIG}\n{admin}"));
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    for address in ["203.0.113.9", "203.0.113.10"] {
+        let ran = about_folder(gateway.folder(), &["ban", address, "--for", "1h", "--admin", &admin]);
+        assert_eq!(ran.code, 0, "{}", ran.show());
+    }
+    let why = |id: &str| {
+        let ran = about_folder(gateway.folder(), &["why", id]);
+        let section = ran.out.split("\nReproduce\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+        let section = section.expect("a command").to_owned();
+        // It is pasted into a shell as a whole, so whatever is no command is a comment on each line.
+        let mut goes_on = true;
+        for line in section.lines() {
+            assert!(goes_on || line.starts_with("  # "), "{section}");
+            goes_on = line.ends_with(" \\");
+        }
+        (ran.words(), about(&gateway, id)["others"].clone())
+    };
+    let banned = [("x-forwarded-for", "203.0.113.9")];
+    ask(&gateway, "/search", &banned, 403);
+    ask(&gateway, "/orders/1", &banned, 403);
+    ask(&gateway, "/open", &[("x-forwarded-for", "203.0.113.10")], 403);
+    let (told, others) = why(&ask(&gateway, "/open", &banned, 403));
+    for text in [
+        "of the address 203.0.113.9, ip/banned refused 3 requests",
+        "All from the address that is banned, so it is the ban",
+        "It refused 1 request of 1 other address as well",
+    ] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert_eq!((&others["refused"], &others["resource"]), (&3.into(), &"the address 203.0.113.9".into()));
+    let wrong = [("x-api-key", "wrong")];
+    ask(&gateway, "/search", &wrong, 401);
+    ask(&gateway, "/orders/1", &wrong, 401);
+    let (told, others) = why(&ask(&gateway, "/open", &wrong, 401));
+    for text in
+        ["from the address 127.0.0.1, authn/key-unknown refused 3 requests", "it is what is shown there"]
+    {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    assert_eq!(others["refused"], 3);
+}
+
+#[test]
+fn from_requests_of_nobody_in_particular_nothing_is_concluded_about_who_asks() {
+    let gateway = Gateway::start(CONFIG);
+    let ask = |path: &str, from: &str| ask(&gateway, path, &[("x-forwarded-for", from)], 401);
+    let conclusion = |id: &str| {
+        let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+        assert_eq!(about(&gateway, id)["others"]["refused"], told["hour"]["refused"]);
+        told["conclusion"].as_str().unwrap_or_default().to_owned()
+    };
+    ask("/c/1", "203.0.113.9");
+    let id = ask("/c/2", "203.0.113.9");
+    // Behind one address there may be many.
+    assert!(conclusion(&id).contains("does not tell whom it concerns"), "{}", conclusion(&id));
+    ask("/c/3", "203.0.113.10");
+    // What no rule tells apart is told apart by how it begins.
+    ask("/d/3", "203.0.113.11");
+    assert_eq!(conclusion(&id), "From several addresses, so it is rather about what they ask for.");
+    assert_eq!(about(&gateway, &id)["others"]["resource"], "/c/{*rest} of the route all");
+}
+
+#[test]
+fn of_the_causes_of_no_matching_grant_the_one_is_told_that_can_be() {
+    let more = r#"
+[rbac.role.auditor]
+[[rbac.grant]]
+id = "audit"
+subjects = ["another"]
+path = "/audit"
+[[rbac.grant]]
+id = "audit-role"
+roles = ["auditor"]
+path = "/audit"
+[[rbac.grant]]
+id = "ended"
+subjects = ["batch"]
+path = "/ledger"
+until = 2026-01-01T00:00:00Z
+[[rbac.grant]]
+id = "ledger"
+subjects = ["another"]
+path = "/ledger"
+"#;
+    let gateway = Gateway::start(&format!("{CONFIG}\n{more}"));
+    let none = "o grant is about this path and method";
+    let several = "he grants that are about it each lack something else";
+    for (path, reason, wanted, unwanted) in [
+        ("/audit", "(no_matching_grant)", several, none),
+        ("/nothing", "(no_matching_grant)", none, several),
+        ("/ledger", "(grant_expired)", "1. a grant with an `until` that has passed", none),
+    ] {
+        let id = ask(&gateway, path, &[("x-api-key", "abc")], 403);
+        let told = about_folder(gateway.folder(), &["why", &id]).words();
+        assert!(told.contains(reason) && told.contains(wanted) && !told.contains(unwanted), "{path}: {told}");
+    }
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_request_id_is_enough() {
         "rbac/orders",
         "reader lost",
         "2 requests of 1 subject from 1 address",
-        "All by the same caller",
+        "The change above accounts for it",
         "needs the role writer",
         "Ask https://intranet.example/access.",
         "as it is kept in the history",
@@ -95,7 +95,8 @@ fn a_request_id_is_enough() {
     assert_eq!(found["record"]["rule"], "rbac/default-deny");
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
     assert_eq!(found["change"]["lost"][0]["role"], "reader");
-    assert_eq!(found["hour"]["refused"], 2);
+    assert_eq!(found["mended_by"], Value::Null);
+    assert_eq!((&found["hour"]["refused"], &found["conclusion"]), (&2.into(), &Value::Null));
     // The case is one, and it holds.
     let case = found["case"].as_str().expect("a case");
     let bench = Bench::new();
@@ -123,6 +124,14 @@ fn an_older_decision_is_told_by_the_policy_of_then() {
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
     assert_eq!(found["change"], Value::Null);
+    // It is mended since, and nobody is sent to do it again.
+    assert_eq!(found["mended_by"], "rbac/orders");
+    let told = about_folder(gateway.folder(), &["why", &id]).words();
+    assert!(
+        told.contains("By now: The files as they are now let the same request pass, by rbac/orders"),
+        "{told}"
+    );
+    assert!(!told.contains("It stays so") && !told.contains("portcullis suggest"), "{told}");
     // Without the history, the files of now are asked, and that they disagree is said.
     fs::remove_dir_all(gateway.folder().join("state")).expect("removed");
     let ran = about_folder(gateway.folder(), &["why", &id]);
@@ -237,24 +246,42 @@ fn a_request_is_explained_side_by_side() {
     bench.write("new.toml", format!("version = 1\n{}", config("\"reader\"")));
     let base = ["explain", "/orders/7", "--as", "a", "--role", "reader"];
     let run = |more: &[&str]| bench.run(&[&base[..], more].concat());
-    let ran = run(&["--what-if-policy", "new.toml", "--what-if-at", "2027-01-01T00:00:00Z"]);
-    assert!(
-        ran.words().contains("by the policy new.toml: allowed by rbac/orders, so it is the policy"),
-        "{}",
-        ran.show()
-    );
-    assert!(
-        ran.words().contains("still refused by rbac/default-deny, so it is not the time"),
-        "{}",
-        ran.show()
-    );
+    let comparing = ["--what-if-policy", "new.toml", "--what-if-at", "2027-01-01T00:00:00Z"];
+    let more = ["--what-if-role", "writer", "--what-if-ip", "192.0.2.7", "--what-if-policy", "current"];
+    // All kinds stand together, also where only the verdict is wanted.
+    for quiet in [&[][..], &["-q"]] {
+        let ran = run(&[&comparing[..], &more, quiet].concat());
+        for text in [
+            "as asked refused 403",
+            "by the policy new.toml: allowed, so it is the policy",
+            "at 2027-01-01T00:00:00Z: still refused by rbac/default-deny, so this time does not help",
+            "with the address 192.0.2.7: still refused by rbac/default-deny, so this address does not help",
+            "with the role writer: allowed, so it is the missing role",
+            "by the current files: still refused by rbac/default-deny, so this policy does not help",
+        ] {
+            assert!(ran.words().contains(text), "{text}: {}", ran.show());
+        }
+        assert_eq!(ran.words().matches("What if").count(), 1, "{}", ran.show());
+        assert_eq!(ran.words().contains("Trail"), quiet.is_empty(), "{}", ran.show());
+    }
     bench.write("token.txt", "not.a.token");
-    let ran = run(&["--what-if-token", "token.txt", "--format", "json"]);
-    let other = ran.json()["side_by_side"][0].clone();
+    let ran = run(&["--what-if-token", "token.txt", "--what-if-role", "writer", "--format", "json"]);
+    let others = ran.json()["what_if"].clone();
+    assert_eq!((&others[0]["decision"], &others[0]["roles"][0]), (&"allow".into(), &"writer".into()));
     assert_eq!(
-        (&other["decision"], &other["change"]),
-        (&"deny".into(), &"with the token in token.txt".into())
+        (&others[1]["decision"], &others[1]["change"], &others[1]["token"]),
+        (&"deny".into(), &"with the token in token.txt".into(), &"token.txt".into())
     );
+    let ran = bench.run_with(&[&base[..], &["--what-if-token", "-"]].concat(), b"not.a.token");
+    assert!(ran.words().contains("with the token from standard input:"), "{}", ran.show());
+    // The columns stay in line whatever a file is called.
+    let long = "a-folder-with-a-long-name-that-goes-on-and-on/and-a-file.toml";
+    fs::create_dir(bench.path().join("a-folder-with-a-long-name-that-goes-on-and-on")).expect("made");
+    bench.write(long, format!("version = 1\n{}", config("\"reader\"")));
+    let ran = run(&["-q", "--what-if-policy", long]);
+    let column = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
+    let lines: Vec<&str> = ran.out.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(column(lines[0], "refused"), column(lines[1], "allowed"), "{}", ran.show());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{curl, written};
 use crate::cli::layout::{list, printable};
 use crate::cli::request::{self, ASSUMED};
 use crate::config::Setup;
-use crate::decision::{Decision, Denial, Outcome, RuleRef, Stage, Step, Trace};
+use crate::decision::{Decision, Denial, Outcome, Reason, RuleRef, Stage, Step, Trace};
 use crate::facts::{Body, Client, Derivation, Identity};
 use crate::policy::disclosure::Level;
 use crate::policy::intake::AddressSource;
@@ -39,6 +39,8 @@ pub(super) struct Account<'a> {
     pub(super) level: (Level, Option<&'a str>),
     /// The command that makes the request.
     pub(super) curl: curl::Command,
+    /// What refused it is known to be over: a ban that has ended, a rule past its end.
+    pub(super) over: bool,
 }
 
 /// How a request came past one gate.
@@ -91,7 +93,20 @@ impl<'a> Account<'a> {
         let what_if = vary(setup, world, asked, now, &decision, identity.as_ref(), ips, roles);
         let curl = curl::Command::new(setup, asked, &sample, admitted.route);
         let assumed = &asked.assumed;
-        Account { setup, sample, decision, trace, admitted, identity, nearest, what_if, assumed, level, curl }
+        Account {
+            setup,
+            sample,
+            decision,
+            trace,
+            admitted,
+            identity,
+            nearest,
+            what_if,
+            assumed,
+            level,
+            curl,
+            over: false,
+        }
     }
 
     /// The policy that judged.
@@ -105,6 +120,23 @@ impl<'a> Account<'a> {
             Outcome::Deny(denial) => Some(denial),
             Outcome::Allow(_) => None,
         }
+    }
+
+    /// The likely causes of the refusal: of those that its reason has, the ones that can be.
+    pub(super) fn causes(&self) -> Vec<&'static str> {
+        let Some(denial) = self.denial() else { return Vec::new() };
+        let all = denial.reason.info().causes;
+        let of_caller = |unmet: &Unmet| matches!(unmet, Unmet::Roles(_) | Unmet::Scopes(_) | Unmet::Subject);
+        let only = match (denial.reason, self.nearest.is_empty()) {
+            (Reason::NoMatchingGrant, true) => 0,
+            (Reason::NoMatchingGrant, false) => {
+                let known = matches!(self.identity, Some(Identity::Valid(_)));
+                let for_somebody = |near: &Nearest| near.unmet.iter().any(of_caller);
+                if !known && self.nearest.iter().all(for_somebody) { 2 } else { 1 }
+            }
+            _ => return all.to_vec(),
+        };
+        all.get(only).copied().into_iter().collect()
     }
 
     /// The status that the caller sees of the refusal, if it is one.

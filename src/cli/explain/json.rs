@@ -13,7 +13,7 @@
 //! | `request`, `client`, `identity` | the facts that were judged |
 //! | `stages` | each gate: `passage` (`passed`, `refused`, `not_reached`) and its `steps` |
 //! | `waf`, `shadow` | as in the decision log |
-//! | `what_if` | each change with its own `decision`, `status`, `rule`, `reason`, and a `conclusion` |
+//! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
 //! | `curl`, `curl_notes`, `assumed` | how to make the request, and what nobody stated |
 
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::account::{Account, Passage};
 use super::what_if::{Change, Variation};
-use crate::decision::{Decision, Outcome, RuleRef, Stage, Step, StepOutcome};
+use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome};
 use crate::facts::{Derivation, Identity};
 use crate::policy::rbac::Unmet;
 
@@ -36,7 +36,7 @@ pub(super) struct Document<'a> {
     sent_status: Option<u16>,
     disclosure: Value,
     policy: String,
-    causes: &'static [&'static str],
+    causes: Vec<&'static str>,
     check: Option<&'static str>,
     nearest: Vec<Near<'a>>,
     request: Value,
@@ -100,7 +100,7 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
     let denial = account.denial();
     let reason = denial.map(|denial| denial.reason.info());
     Document {
-        verdict: verdict(account, &account.decision),
+        verdict: verdict(account),
         detail: reason.map(|reason| reason.detail),
         temporary: denial.is_some_and(|denial| denial.temporary()),
         until: denial.and_then(|denial| denial.until),
@@ -108,7 +108,7 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
         disclosure: json!({ "level": account.level.0.name(), "at": account.level.1 }),
         // The files have no generation; that is given when a policy is installed.
         policy: format!("{:08x}", account.decision.policy.hash),
-        causes: reason.map_or(&[], |reason| reason.causes),
+        causes: account.causes(),
         check: reason.map(|reason| reason.check),
         nearest: nearest(account),
         request: request(account),
@@ -117,14 +117,15 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
         stages: Stage::ALL.map(|stage| gate(account, stage)).into(),
         waf: waf(account),
         shadow: shadow(account),
-        what_if: account.what_if.iter().map(|variation| changed(account, variation)).collect(),
+        what_if: account.what_if.iter().map(changed).collect(),
         curl: account.curl.line(),
         curl_notes: &account.curl.notes,
         assumed: account.assumed,
     }
 }
 
-fn verdict<'a>(account: &Account<'a>, decision: &Decision) -> Verdict<'a> {
+fn verdict<'a>(account: &Account<'a>) -> Verdict<'a> {
+    let decision = &account.decision;
     let rule = decision.rule();
     let info = account.info(rule);
     let rule = Rule {
@@ -281,21 +282,29 @@ fn shadow(account: &Account<'_>) -> Vec<Value> {
     hits.map(|hit| json!({ "rule": account.name(hit.rule), "reason": hit.reason.info().code })).collect()
 }
 
-fn changed(account: &Account<'_>, variation: &Variation) -> Value {
-    let (ip, roles) = match &variation.change {
-        Change::Ip(ip) => (Some(ip), None),
-        Change::Roles(roles) => (None, Some(roles)),
-        Change::Both(ip, roles) => (Some(ip), Some(roles)),
-    };
-    let verdict = verdict(account, &variation.decision);
+fn changed(variation: &Variation) -> Value {
+    let Variation { change, said, conclusion } = variation;
+    let (mut ip, mut roles, mut token, mut at, mut policy) = (None, &[][..], None, None, None);
+    match change {
+        Change::Ip(own) => ip = Some(own),
+        Change::Roles(own) => roles = own,
+        Change::Both(address, own) => (ip, roles) = (Some(address), own),
+        Change::Token(file) => token = Some(file.to_string_lossy()),
+        Change::At(own) => at = Some(own),
+        Change::Policy(own) => policy = Some(own),
+    }
     json!({
+        "change": change.words(),
         "ip": ip,
-        "roles": roles.cloned().unwrap_or_default(),
-        "decision": verdict.decision,
-        "status": verdict.status,
-        "stage": verdict.stage,
-        "rule": verdict.rule.name,
-        "reason": verdict.reason,
-        "conclusion": variation.conclusion,
+        "roles": roles,
+        "token": token,
+        "at": at,
+        "policy": policy,
+        "decision": if said.refused.is_some() { "deny" } else { "allow" },
+        "status": said.status,
+        "stage": said.refused.map(|(stage, _)| stage.name()),
+        "rule": said.rule,
+        "reason": said.refused.map(|(_, reason)| reason.info().code),
+        "conclusion": conclusion,
     })
 }

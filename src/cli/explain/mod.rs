@@ -5,7 +5,6 @@
 
 mod account;
 mod asked;
-mod beside;
 mod curl;
 mod exactly;
 mod json;
@@ -131,7 +130,7 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Ok(asked) => asked,
         Err(why) => return Reply::failure(Exit::Usage, why),
     };
-    let account = account::Account::new(&setup, &asked, now, &args.what_if_ip, &args.what_if_role);
+    let mut account = account::Account::new(&setup, &asked, now, &args.what_if_ip, &args.what_if_role);
     let exit = match account.decision.outcome {
         Outcome::Deny(_) if args.exit_code => Exit::Findings,
         Outcome::Deny(_) | Outcome::Allow(_) => Exit::Fine,
@@ -140,17 +139,11 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Ok(others) => others,
         Err(reply) => return reply,
     };
-    let beside: Vec<_> = others.iter().map(|other| beside::judge(&account, &asked, now, other)).collect();
+    let beside: Vec<_> = others.iter().map(|other| what_if::beside(&account, &asked, now, other)).collect();
+    account.what_if.extend(beside);
     let reply = match format {
-        Format::Text => Reply::text(exit, text::render(&account, common) + &beside::text(&beside)),
-        Format::Json if beside.is_empty() => Reply::json(exit, &json::document(&account)),
-        Format::Json => match serde_json::to_value(json::document(&account)) {
-            Ok(mut document) => {
-                document["side_by_side"] = beside::json(&beside);
-                Reply::json(exit, &document)
-            }
-            Err(error) => Reply::failure(Exit::Internal, error),
-        },
+        Format::Text => Reply::text(exit, text::render(&account, common)),
+        Format::Json => Reply::json(exit, &json::document(&account)),
     };
     let warnings = asked.warnings.iter().map(|warning| (*warning).to_owned());
     let unknown = asked.roles.iter().chain(&args.what_if_role).filter_map(|role| no_such_role(&setup, role));
@@ -160,7 +153,7 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
 }
 
 /// The tokens, times and policies to compare with.
-fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<beside::Other>, Reply> {
+fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<what_if::Other>, Reply> {
     let mut others = Vec::new();
     for file in &args.what_if_token {
         let token = files::read_secret(file).map_err(|why| Reply::failure(Exit::Usage, why))?;
@@ -177,11 +170,11 @@ fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<besi
             roles: Vec::new(),
             warnings: Vec::new(),
         };
-        others.push(beside::Other::Token(file.clone(), Box::new(asked)));
+        others.push(what_if::Other::Token(file.clone(), Box::new(asked)));
     }
-    others.extend(args.what_if_at.iter().map(|at| beside::Other::At(*at)));
+    others.extend(args.what_if_at.iter().map(|at| what_if::Other::At(*at)));
     for policy in &args.what_if_policy {
-        others.push(beside::Other::Policy(Box::new(policies::find(policy, common)?)));
+        others.push(what_if::Other::Policy(Box::new(policies::find(policy, common)?)));
     }
     Ok(others)
 }

@@ -72,6 +72,10 @@ pub(super) fn disbelieved(line: &Line<'_>) -> Option<String> {
         _ if *line.rule == *Builtin::UnknownScheme.info().name => {
             Some("in a scheme that no source reads".to_owned())
         }
+        _ if *line.rule == *Builtin::Password.info().name => {
+            Some("whose user name or password was wrong".to_owned())
+        }
+        _ if *line.rule == *Builtin::KeyUnknown.info().name => Some("that no source knows".to_owned()),
         state => Some(format!("which was {state}")),
     }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::account::Account;
 use super::asked::Asked;
-use super::what_if::vary;
+use super::what_if::{Change, Said, vary};
 use super::{curl, json, text};
 use crate::cli::Common;
 use crate::cli::request::{Person, Request};
@@ -168,6 +168,7 @@ impl Scene {
             assumed: &asked.assumed,
             level: Default::default(),
             curl,
+            over: false,
         }
     }
 }
@@ -275,16 +276,51 @@ fn comparing_tells_which_fact_decides() {
         scene.rule(Stage::Rbac, "rbac/orders-write", &POLICY[POLICY.rfind("[[rbac.grant]]").unwrap()..]);
     let network = scene.rule(Stage::Ip, "ip/office-only", &POLICY[POLICY.find("[[ip.rule]]").unwrap()..]);
     let policy = &scene.setup.policy;
-    let decision = |outcome| Decision { outcome, notes: Notes::default(), policy: policy.version };
-    let allow = decision(Outcome::Allow(grant));
-    let deny = |stage, rule, reason| decision(Outcome::Deny(Denial { stage, rule, reason, until: None }));
-    let ip = deny(Stage::Ip, network, Reason::IpNotAllowed);
-    let role = deny(Stage::Rbac, Builtin::DefaultDeny.into(), Reason::RoleMissing);
-    let address = super::what_if::Change::Ip(IpAddr::from([192, 0, 2, 7]));
-    let roles = super::what_if::Change::Roles(vec!["orders-admin".to_owned()]);
-    let check = |base, changed, change, want: &str| {
-        assert_eq!(super::what_if::conclude(policy, base, changed, change), want);
+    let said = |outcome| {
+        Said::new(policy, &Decision { outcome, notes: Notes::default(), policy: policy.version }, None)
     };
+    let allow = said(Outcome::Allow(grant));
+    let deny = |stage, rule, reason| said(Outcome::Deny(Denial { stage, rule, reason, until: None }));
+    let ip = deny(Stage::Ip, network, Reason::IpNotAllowed);
+    let ban = deny(Stage::Ip, Builtin::Banned.into(), Reason::IpBanned);
+    let role = deny(Stage::Rbac, Builtin::DefaultDeny.into(), Reason::RoleMissing);
+    let nobody = deny(Stage::Rbac, Builtin::DefaultDeny.into(), Reason::CredentialsMissing);
+    let expired = deny(Stage::Authn, Builtin::Expired.into(), Reason::TokenExpired);
+    let address = Change::Ip(IpAddr::from([192, 0, 2, 7]));
+    let roles = Change::Roles(vec!["orders-admin".to_owned()]);
+    let token = Change::Token("alice.tok".into());
+    let check = |base, changed, change, want: &str| {
+        assert_eq!(super::what_if::conclude(base, changed, change), want);
+    };
+    check(&ban, &allow, &address, "with the address 192.0.2.7: allowed, so it is the ban of the address");
+    check(
+        &nobody,
+        &allow,
+        &roles,
+        "with the role orders-admin: allowed, so what it lacks is a valid credential with this role",
+    );
+    // It may be the same subject, so it is not who asks.
+    check(&expired, &allow, &token, "with the token in alice.tok: allowed, so it is the credential");
+    check(
+        &role,
+        &expired,
+        &token,
+        "with the token in alice.tok: refused earlier, by authn/expired (token_expired), so this token does not help",
+    );
+    let at = Change::At(Timestamp::UNIX_EPOCH);
+    check(
+        &role,
+        &role,
+        &at,
+        "at 1970-01-01T00:00:00Z: still refused by rbac/default-deny, so this time does not help",
+    );
+    // Another role may help.
+    check(
+        &role,
+        &role,
+        &roles,
+        "with the role orders-admin: still refused by rbac/default-deny, so this role does not help",
+    );
     check(
         &ip,
         &allow,
@@ -295,13 +331,13 @@ fn comparing_tells_which_fact_decides() {
         &ip,
         &ip,
         &address,
-        "with the address 192.0.2.7: still refused by ip/office-only, so it is not the address",
+        "with the address 192.0.2.7: still refused by ip/office-only, so this address does not help",
     );
     check(
         &ip,
         &role,
         &address,
-        "with the address 192.0.2.7: refused by rbac/default-deny (role_missing), so the address alone is not enough",
+        "with the address 192.0.2.7: refused by rbac/default-deny (role_missing), so this address alone is not enough",
     );
     check(&role, &allow, &roles, "with the role orders-admin: allowed, so it is the missing role");
     check(

@@ -3,6 +3,7 @@
 
 use super::account::{Account, Passage, need};
 use super::exactly::Exactly;
+use super::what_if::Said;
 use crate::cli::Common;
 use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable, visible_width};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
@@ -11,16 +12,17 @@ use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Step, St
 use crate::policy::disclosure::Level;
 use crate::policy::route::AcceptWord;
 
-/// Tells everything, or with `--quiet` only the verdict.
+/// Tells everything, or with `--quiet` only the verdict, and what was asked to be compared with it.
 pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
     let mut out = verdict(account);
     if common.quiet {
+        out.push_str(&what_if(account));
         return out;
     }
     out.push_str(&disclosed(account));
     out.push_str(&rule_text(account));
     if let Some(denial) = account.denial() {
-        out.push_str(&causes(denial));
+        out.push_str(&causes(account, denial));
         out.push_str(&remedies(account, denial));
     }
     out.push_str(&what_if(account));
@@ -121,15 +123,16 @@ fn rule_text(account: &Account<'_>) -> String {
 
 // === why, and what would help ===
 
-fn causes(denial: &Denial) -> String {
+fn causes(account: &Account<'_>, denial: &Denial) -> String {
     let info = denial.reason.info();
     let mut out = heading("Likely cause first");
-    for (number, cause) in (1..).zip(info.causes) {
+    for (number, cause) in (1..).zip(account.causes()) {
         out.push_str(&fill(&format!("  {number}. "), cause));
     }
     out.push_str(&fill("  Look: ", info.check));
     if let Some(until) = denial.until {
-        out.push_str(&fill("  ", &format!("It ends by itself at {until}.")));
+        let ends = if account.over { "It was to end" } else { "It ends" };
+        out.push_str(&fill("  ", &format!("{ends} by itself at {until}.")));
     } else if denial.temporary() {
         out.push_str("  The same request may pass later.\n");
     }
@@ -182,6 +185,9 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             );
             out.push_str(&fill("  ", &text));
             out.push_str(&grant(account));
+        }
+        Stage::Ip if account.over => {
+            out.push_str(&fill("  ", "Nothing more, as far as is known: what refused it is over."));
         }
         Stage::Ip if denial.rule == Builtin::Banned.into() => {
             let text = format!(
@@ -247,34 +253,46 @@ fn exclusion(account: &Account<'_>) -> String {
     )
 }
 
+/// The request as it was asked about and as it was changed, side by side, and what follows.
 fn what_if(account: &Account<'_>) -> String {
     if account.what_if.is_empty() {
         return String::new();
     }
     let widths = account.what_if.iter().map(|variation| variation.change.short().chars().count());
-    let width = widths.max().unwrap_or(0).clamp(8, 48);
-    let row = |words: &str, decision: &crate::decision::Decision| {
-        let rule = account.name(decision.rule());
-        let (verdict, status) = match &decision.outcome {
-            Outcome::Allow(_) => {
-                let status = decision.own_status().map(|status| status.to_string());
-                (styled(GOOD, "allowed"), status.unwrap_or_default())
-            }
-            Outcome::Deny(denial) => (styled(BAD, "refused"), denial.status().to_string()),
+    let width = widths.max().unwrap_or(0).clamp(8, 40);
+    let row = |words: &str, said: &Said| {
+        let verdict = match said.refused {
+            None => styled(GOOD, "allowed"),
+            Some(_) => styled(BAD, "refused"),
         };
-        let words = padded(words, width);
+        let status = said.status.map(|status| status.to_string()).unwrap_or_default();
+        let words = padded(&shortened(&printable(words), width), width);
+        let rule = printable(&said.rule);
         format!("  {words} {} {} {rule}\n", padded(&verdict, 8), padded(&status, 4))
     };
     let mut out = heading("What if");
-    out.push_str(&row("as asked", &account.decision));
+    let asked = Said::new(account.policy(), &account.decision, account.identity.as_ref());
+    out.push_str(&row("as asked", &asked));
     for variation in &account.what_if {
-        out.push_str(&row(&printable(&variation.change.short()), &variation.decision));
+        out.push_str(&row(&variation.change.short(), &variation.said));
     }
     out.push('\n');
     for variation in &account.what_if {
         out.push_str(&fill_to("  ", "    ", &printable(&variation.conclusion)));
     }
     out
+}
+
+/// A text of no more characters than this: its beginning and, since names of files differ there, its end.
+fn shortened(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let first = width / 2;
+    let begin: String = text.chars().take(first).collect();
+    let end: String = text.chars().skip(count + first + 1 - width).collect();
+    format!("{begin}…{end}")
 }
 
 // === the trail ===
@@ -457,7 +475,8 @@ fn reproduce(account: &Account<'_>) -> String {
         out.push_str(&format!("{indent}{}{more}\n", printable(line)));
     }
     for note in &account.curl.notes {
-        out.push_str(&fill("  # ", &printable(note)));
+        // Each line of a comment is one, since the whole is pasted into a shell.
+        out.push_str(&fill_to("  # ", "  # ", &printable(note)));
     }
     out
 }

@@ -71,6 +71,18 @@ impl Ip {
             if work == 0 {
                 return;
             }
+            if mine.is_empty() && rule.is_allow() {
+                let name = look.name(rule.written);
+                diagnostics
+                    .push(
+                        Code::NeverMatches,
+                        look.place(rule.written),
+                        format!("`{name}` refuses nobody: it lets every address through"),
+                    )
+                    .about(name)
+                    .label("refuses nobody")
+                    .help("list the addresses that may pass, or remove it");
+            }
             let by = self.cover(scope, &mine, &tree, &refused, &mut work);
             match by.filter(|_| !mine.is_empty()) {
                 Some(by) => self.tell(rule, &by, look, diagnostics),

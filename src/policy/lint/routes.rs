@@ -38,12 +38,18 @@ pub(super) fn unreached(look: &Look<'_>, diagnostics: &mut Diagnostics) {
         if !waits {
             continue;
         }
-        let message =
-            format!("no grant is about the route `{}`, so all its requests are refused", route.name);
+        let (grant, help) = match route.authn {
+            AuthnWord::Off => (
+                "no grant for `anyone`",
+                "the route identifies nobody (`authn = \"off\"`): add a [[rbac.grant]] for `anyone` with its path, or let it identify callers",
+            ),
+            _ => ("no grant", "add a [[rbac.grant]] with its path, or remove the route"),
+        };
+        let message = format!("{grant} is about the route `{}`, so all its requests are refused", route.name);
         diagnostics
             .push(Code::UnreachedRoute, raw.id.place, message)
             .about(format!("route/{}", route.name))
             .label("always refused")
-            .help("add a [[rbac.grant]] with its path, or remove the route");
+            .help(help);
     }
 }

@@ -291,6 +291,8 @@ fn address_rules_that_never_decide_are_found() {
         ("allow = [\"192.0.2.0/24\"]", "allow = [\"192.0.2.7\"]", none),
         ("allow = [\"192.0.2.0/24\"]", "deny = [\"198.51.100.0/24\"]", second),
         ("allow = [\"192.0.2.0/24\"]\nmode = \"off\"", "deny = [\"198.51.100.0/24\"]", none),
+        ("deny = [\"192.0.2.0/24\"]", "allow = [\"0.0.0.0/0\", \"::/0\"]", &[(Code::NeverMatches, "ip/two")]),
+        ("deny = [\"192.0.2.0/24\"]", "allow = [\"0.0.0.0/0\"]", none),
     ] {
         check(&two(one, other), want);
     }

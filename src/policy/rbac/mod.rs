@@ -140,7 +140,9 @@ impl Rbac {
                 _ => self.lacks(entry, caller, facts),
             },
         );
-        let Some(near) = nearest::only_lack(&looked) else { return denial };
+        let Some(near) = nearest::only_lack(&looked, |rule| self.names_subject(rule, caller)) else {
+            return denial;
+        };
         if nobody && near.lacks.about_caller() {
             // Nobody can be identified here, so no role, scope or subject is to be had.
             return denial;
@@ -149,6 +151,12 @@ impl Rbac {
         let begins = || self.rules.get(near.rule as usize)?.from;
         let until = if reason == Reason::GrantNotYetValid { begins() } else { None };
         Denial { reason, until, ..denial }
+    }
+
+    /// Whether a rule lists who asks by name.
+    fn names_subject(&self, rule: u32, caller: &Caller<'_>) -> bool {
+        let rule = self.rules.get(rule as usize);
+        rule.is_some_and(|rule| !rule.subjects.is_empty() && !rule.lacks_subject(caller))
     }
 
     fn names_method(&self, entry: &Entry, facts: &Facts<'_>) -> bool {
@@ -216,7 +224,7 @@ impl Rbac {
             |entry| self.names_method(entry, facts),
             |entry| self.lacks(entry, &caller, facts),
         );
-        looked.sort_by_key(|near| (near.lacks.count(), near.rule));
+        looked.sort_by_key(|near| (near.lacks.count(), !self.names_subject(near.rule, &caller), near.rule));
         looked
             .iter()
             .filter(|near| near.lacks.count() > 0)

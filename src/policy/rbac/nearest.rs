@@ -3,8 +3,9 @@
 //! Looked at only when nothing allowed the request, and bounded: of the grants that the walk
 //! reached, those about more of the path first, no more than [`MAX_LOOKED_AT`] that are about its
 //! method. The nearest lacks the fewest kinds of things; of equally near ones the first in policy
-//! order. A default deny takes its reason from them only if they lack one thing, and all that are
-//! equally near lack the same kind: else there is not *one* thing that would help.
+//! order, those that name this very subject before others. A default deny takes its reason from them
+//! only if they lack one thing, and all that are equally near lack the same kind; or else, all that name
+//! the subject do: else there is not *one* thing that would help.
 
 use smallvec::SmallVec;
 
@@ -100,11 +101,16 @@ pub(super) fn look(
     looked
 }
 
-/// The one kind of thing that would help, if there is one, and the first grant that lacks it.
-pub(super) fn only_lack(looked: &[Near]) -> Option<Near> {
-    let near = |near: &&Near| near.lacks.count() == 1;
-    let first = looked.iter().filter(near).min_by_key(|near| near.rule)?;
-    looked.iter().filter(near).all(|other| other.lacks == first.lacks).then_some(*first)
+/// The one kind of thing that would help, if there is one, and the first grant that lacks it. `own`: whether
+/// a grant names this very subject. Such a one was meant for who asks, so that others need something else
+/// says nothing.
+pub(super) fn only_lack(looked: &[Near], own: impl Fn(u32) -> bool) -> Option<Near> {
+    let alike = |of: &dyn Fn(&Near) -> bool| {
+        let mut near = looked.iter().filter(|near| near.lacks.count() == 1 && of(near));
+        let first = near.clone().min_by_key(|near| near.rule)?;
+        near.all(|other| other.lacks == first.lacks).then_some(*first)
+    };
+    alike(&|_| true).or_else(|| alike(&|near| own(near.rule)))
 }
 
 impl Lacks {

@@ -137,7 +137,7 @@ impl Table {
             }
         }
         if let [entry] = &entries[..] {
-            return Entry { last: true, ..entry.clone() };
+            return entry.clone();
         }
         if entries.len() <= FEW {
             return Entry::on(EntryKind::List, self.keep(entries));

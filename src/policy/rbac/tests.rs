@@ -335,6 +335,18 @@ fn the_reason_of_a_default_deny_is_the_one_thing_that_the_nearest_grants_lack() 
     assert_eq!(reason(&[scope, both], by()), "scope_missing");
     assert_eq!(reason(&[role, scope], by()), "no_matching_grant");
     assert_eq!(reason(&[both], by()), "no_matching_grant");
+    // A grant that was meant for who asks says more than one that was meant for another.
+    let ended = ("x", "subjects = [\"x\"]\nuntil = 2026-01-01T00:00:00Z");
+    let foreign = ("y", "subjects = [\"y\"]");
+    assert_eq!(reason(&[ended, foreign], by()), "grant_expired");
+    assert_eq!(reason(&[foreign, role, ended], by()), "grant_expired");
+    assert_eq!(reason(&[foreign, role], by()), "no_matching_grant");
+    let scoped = ("z", "subjects = [\"x\"]\nscopes = [\"s\"]");
+    assert_eq!(reason(&[ended, foreign, scoped], by()), "no_matching_grant");
+    let policy = rules(&[foreign, ended].map(|(id, keys)| grant(id, keys)).concat());
+    let nearest = by().with(&policy, |facts| policy.rbac.nearest(facts));
+    let names: Vec<&str> = nearest.iter().map(|near| &*policy.rules.get(near.rule).name).collect();
+    assert_eq!(names, ["rbac/x", "rbac/y"]);
     assert_eq!(reason(&[("e", "roles = [\"writer\"]\nmethods = [\"PUT\"]")], by()), "no_matching_grant");
     assert_eq!(reason(&[("f", "roles = [\"writer\"]\npath = \"/x\"")], by()), "no_matching_grant");
 }

@@ -22,7 +22,13 @@ pub(super) struct BanSeen {
 
 /// The bans that are in force of the client of a request that one of them refused. The first that is
 /// named ends last.
-pub(super) fn look(source: &Source, past: &Past, line: &Line<'_>, recalled: &Recalled) -> Vec<BanSeen> {
+pub(super) fn look(
+    source: &Source,
+    past: &Past,
+    line: &Line<'_>,
+    recalled: &Recalled,
+    now: Timestamp,
+) -> Vec<BanSeen> {
     let Some(ip) = recalled.ip.filter(|_| *line.rule == *Builtin::Banned.info().name) else {
         return Vec::new();
     };
@@ -50,7 +56,7 @@ pub(super) fn look(source: &Source, past: &Past, line: &Line<'_>, recalled: &Rec
             seen.collect()
         }
     };
-    found.retain(|ban| ban.until > recalled.now);
+    found.retain(|ban| ban.until > now);
     found.sort_by_key(|ban| std::cmp::Reverse(ban.until));
     found
 }

@@ -170,6 +170,12 @@ fn lost(difference: &DifferenceLine, method: &str, segments: &[&str], roles: &[&
 }
 
 impl ChangeFound {
+    /// Whether it accounts for what was refused from this time on, whoever asked: the policy before let
+    /// such a request pass, or none was counted before the change.
+    pub(super) fn explains(&self, from: Timestamp) -> bool {
+        self.allowed_by.is_some() || !self.lost.is_empty() || self.at >= from
+    }
+
     /// How long before, in words.
     pub(super) fn before(&self) -> String {
         let age = SignedDuration::from_secs(self.seconds_before);

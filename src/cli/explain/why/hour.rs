@@ -1,8 +1,9 @@
 //! How much else the same rule refused around the same time: whether it is this caller or everybody.
 //!
 //! A rule that is built in refuses whatever nothing else speaks of, all over the gateway. So of such a
-//! rule only what was refused of the same resource is counted: of the same route, and of the paths that
-//! the most exact pattern of the policy covers together with this one.
+//! rule only that is counted which is refused for the same cause: by a ban what comes from the same
+//! address, for its credential what the same caller shows, and else what asks for the same resource. That
+//! is the same route, and the paths that the most exact pattern of the policy covers together with this.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use serde_json::Value;
 use crate::audit::{self, End, Line};
 use crate::cli::layout::{count, printable};
 use crate::cli::records::Source;
-use crate::decision::Builtin;
+use crate::decision::{Builtin, Stage};
 use crate::facts::{Scheme, Target};
 use crate::policy::Policy;
 use crate::policy::scope::{Index, PathPattern, Scope, Segment};
@@ -28,7 +29,7 @@ pub(in crate::cli::explain) struct Hour {
     /// Why it is less than an hour, or why something may be missing.
     #[serde(default)]
     pub(super) gap: Option<String>,
-    /// What was counted: the requests of this resource, or all.
+    /// What was counted: the requests of this resource, address or caller; all, if it is none.
     #[serde(default)]
     pub(super) resource: Option<String>,
     /// Requests that it refused.
@@ -47,11 +48,47 @@ pub(in crate::cli::explain) struct Hour {
     pub(super) paths: usize,
     /// Of the same subject, or of the same address where there is none.
     pub(super) of_this_caller: u64,
-    /// What it refused of other resources, and of how many.
+    /// What it refused of other resources, addresses or callers, and of how many.
     #[serde(default)]
     pub(super) elsewhere: u64,
     #[serde(default)]
     pub(super) other_resources: usize,
+    /// What it is about.
+    #[serde(skip)]
+    about: About,
+    /// Whether the request has a subject.
+    #[serde(skip)]
+    named: bool,
+}
+
+/// What a refusal is about, and with that which others belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum About {
+    /// The rule itself, which somebody wrote.
+    #[default]
+    Rule,
+    /// What is asked for.
+    Resource,
+    /// The address: a ban.
+    Address,
+    /// What is shown to say who asks.
+    Credential,
+    /// What credentials are verified with.
+    Source,
+}
+
+impl About {
+    fn of(rule: &str) -> About {
+        match Builtin::by_name(rule) {
+            None => About::Rule,
+            Some(Builtin::Banned) => About::Address,
+            // Nothing was shown: that something has to be is a matter of the route.
+            Some(Builtin::AuthnRequired) => About::Resource,
+            Some(Builtin::KeysUnavailable) => About::Source,
+            Some(rule) if rule.info().stage == Stage::Authn => About::Credential,
+            Some(_) => About::Resource,
+        }
+    }
 }
 
 /// The hour that is looked at: the one that ends now if the request was made within it, else the one
@@ -82,7 +119,8 @@ pub(super) fn look(
         }
         Source::Gateway(_) => {
             let told: Value = serde_json::from_slice(record).map_err(|error| error.to_string())?;
-            Hour::deserialize(&told["about"]["others"]).map_err(|error| error.to_string())
+            let hour = Hour::deserialize(&told["about"]["others"]).map_err(|error| error.to_string())?;
+            Ok(Hour { about: About::of(&line.rule), named: subject(line).is_some(), ..hour })
         }
     }
 }
@@ -93,14 +131,15 @@ pub(in crate::cli::explain) struct Count<'a> {
     own: Option<String>,
     ip: &'a str,
     resources: Resources<'a>,
-    /// That of the request; none where the rule is about one by itself.
-    resource: Option<Resource>,
+    about: About,
+    /// What the request belongs to.
+    group: Group,
     found: Hour,
     subjects: HashSet<String>,
     addresses: HashSet<String>,
     callers: HashSet<(Option<String>, Option<String>)>,
     paths: HashSet<String>,
-    elsewhere: HashSet<Resource>,
+    elsewhere: HashSet<Group>,
 }
 
 impl<'a> Count<'a> {
@@ -111,12 +150,13 @@ impl<'a> Count<'a> {
         (from, to): (Timestamp, Timestamp),
     ) -> Count<'a> {
         let mut resources = Resources::new(policy);
-        let resource = Builtin::by_name(&line.rule).map(|_| resources.of(line));
+        let about = About::of(&line.rule);
+        let group = resources.group(about, line);
         let found = Hour {
             from,
             to,
             gap: None,
-            resource: resource.as_ref().map(Resource::words),
+            resource: group.words(),
             refused: 0,
             subjects: 0,
             anonymous: 0,
@@ -126,13 +166,16 @@ impl<'a> Count<'a> {
             of_this_caller: 0,
             elsewhere: 0,
             other_resources: 0,
+            about,
+            named: subject(line).is_some(),
         };
         Count {
             rule: &line.rule,
             own: subject(line),
             ip: &line.client.ip,
             resources,
-            resource,
+            about,
+            group,
             found,
             subjects: HashSet::new(),
             addresses: HashSet::new(),
@@ -184,15 +227,13 @@ impl<'a> Count<'a> {
         if !within || &*line.decision == "allow" || *line.rule != *self.rule {
             return;
         }
-        if let Some(own) = &self.resource {
-            let resource = self.resources.of(&line);
-            if resource != *own {
-                self.found.elsewhere += 1;
-                if self.elsewhere.len() < MOST {
-                    self.elsewhere.insert(resource);
-                }
-                return;
+        let group = self.resources.group(self.about, &line);
+        if group != self.group {
+            self.found.elsewhere += 1;
+            if self.elsewhere.len() < MOST {
+                self.elsewhere.insert(group);
             }
+            return;
         }
         self.found.refused += 1;
         let who = subject(&line);
@@ -222,6 +263,42 @@ impl<'a> Count<'a> {
 
 fn subject(line: &Line<'_>) -> Option<String> {
     line.identity().and_then(|who| who.subject.map(|text| text.to_string()))
+}
+
+/// Refusals that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Group {
+    All,
+    Resource(Resource),
+    Address(String),
+    /// By the subject that the credential claims, or the address where there is none.
+    Credential {
+        source: Option<String>,
+        subject: Option<String>,
+        address: Option<String>,
+    },
+    Source(Option<String>),
+}
+
+impl Group {
+    fn words(&self) -> Option<String> {
+        let from = |source: &Option<String>| {
+            source.as_ref().map(|source| format!(" of the source {}", printable(source))).unwrap_or_default()
+        };
+        Some(match self {
+            Group::All => return None,
+            Group::Resource(resource) => resource.words(),
+            Group::Address(ip) => format!("the address {}", printable(ip)),
+            Group::Credential { source, subject: Some(subject), .. } => {
+                format!("credentials{} for {}", from(source), printable(subject))
+            }
+            Group::Credential { source, address, .. } => {
+                let address = address.as_deref().unwrap_or("-");
+                format!("credentials{} from the address {}", from(source), printable(address))
+            }
+            Group::Source(source) => format!("credentials{}", from(source)),
+        })
+    }
 }
 
 /// What requests are for: the route, and the paths that no rule tells apart.
@@ -265,6 +342,22 @@ impl<'a> Resources<'a> {
         }
     }
 
+    /// What a refusal belongs to.
+    fn group(&mut self, about: About, line: &Line<'_>) -> Group {
+        let source = || line.identity().and_then(|who| who.source.map(|text| text.to_string()));
+        match about {
+            About::Rule => Group::All,
+            About::Resource => Group::Resource(self.of(line)),
+            About::Address => Group::Address(line.client.ip.to_string()),
+            About::Source => Group::Source(source()),
+            About::Credential => {
+                let subject = subject(line);
+                let address = subject.is_none().then(|| line.client.ip.to_string());
+                Group::Credential { source: source(), subject, address }
+            }
+        }
+    }
+
     fn of(&mut self, line: &Line<'_>) -> Resource {
         let key = (line.host.to_string(), line.path.to_string());
         let pattern = match self.known.get(&key) {
@@ -280,7 +373,8 @@ impl<'a> Resources<'a> {
         Resource { route: line.route.as_ref().map(|route| route.to_string()), pattern }
     }
 
-    /// The most exact pattern that covers a path.
+    /// The most exact pattern that covers a path. The one that covers all tells nothing apart, so of it
+    /// what begins alike belongs together.
     fn pattern(&self, line: &Line<'_>) -> Option<String> {
         let uri: Uri = line.path.parse().ok()?;
         let mut headers = HeaderMap::new();
@@ -297,58 +391,101 @@ impl<'a> Resources<'a> {
                 best = Some(pattern);
             }
         });
-        best.map(ToString::to_string)
+        let best = best?;
+        if !best.segments().is_empty() || best.rest().is_none() {
+            return Some(best.to_string());
+        }
+        Some(target.segments().next().map_or("/".to_owned(), |first| format!("/{first}/{{*rest}}")))
     }
 }
 
 impl Hour {
-    /// What follows from it.
+    /// What follows from it. Requests of nobody in particular from one address may be one client's, or
+    /// those of many behind a proxy, so nothing follows from them alone.
     pub(in crate::cli::explain) fn conclusion(&self) -> &'static str {
-        match (self.refused, self.callers, self.addresses, self.paths) {
-            (0 | 1, ..) if self.resource.is_some() => {
+        let alone = self.refused <= 1;
+        match self.about {
+            About::Address if alone => "The ban refused nothing else of this address.",
+            About::Address => "All from the address that is banned, so it is the ban, whatever they ask for.",
+            About::Credential if alone => {
+                "Nothing else of this caller was refused by it, so look at this one credential."
+            }
+            About::Credential if self.named => {
+                "All with credentials for the same subject, so it is what is shown, whatever they ask for."
+            }
+            About::Credential => {
+                "All shown from the same address, so it is what is shown there, whatever they ask for."
+            }
+            About::Source => "It concerns whatever this source has to verify, so look at its keys.",
+            About::Resource if alone => {
                 "Nothing else of this was refused by it, so look at this one request."
             }
-            (0 | 1, ..) => "Nothing else was refused by it, so look at this one request.",
-            (_, 0 | 1, 0 | 1, _) => "All by the same caller, so it is about who asks.",
-            (_, 0 | 1, ..) => "All by the same subject, so it is about who asks.",
-            _ if (self.refused - self.of_this_caller.min(self.refused)) * 10 <= self.refused => {
-                "Nearly all by the same caller, so it is rather about who asks."
+            About::Rule if alone => "Nothing else was refused by it, so look at this one request.",
+            About::Resource | About::Rule => self.concerns(),
+        }
+    }
+
+    /// Whom it concerns, by who asks and for what.
+    fn concerns(&self) -> &'static str {
+        match (self.subjects, self.anonymous, self.addresses) {
+            (1, 0, _) => return "All by the same subject, so it is about who asks.",
+            (0, _, 1) => {
+                return "All of nobody in particular and from one address, which may be one client or many behind a proxy, so this does not tell whom it concerns.";
             }
-            (..) if self.resource.is_some() => "By several callers, so it is about what they ask for.",
-            (.., 0 | 1) => "By several callers and for one path, so it is about what they ask for.",
-            _ => "By several callers and for several paths, so it is the rule that concerns many.",
+            (1, _, 1) => {
+                return "All from one address, of one subject and of nobody in particular, so this does not tell whom it concerns.";
+            }
+            _ => {}
+        }
+        let others = self.refused - self.of_this_caller.min(self.refused);
+        match (self.about, self.paths) {
+            _ if self.named && others * 10 <= self.refused => {
+                "Nearly all by the same subject, so it is rather about who asks."
+            }
+            (About::Rule, 2..) => {
+                "By several callers and for several paths, so it is the rule that concerns many."
+            }
+            _ if self.subjects == 0 => "From several addresses, so it is rather about what they ask for.",
+            (About::Rule, _) => "By several callers and for one path, so it is about what they ask for.",
+            _ => "By several callers, so it is about what they ask for.",
         }
     }
 
     /// How much it was, in words.
     pub(super) fn words(&self) -> String {
-        let anonymous = size(self.anonymous);
-        let subjects = match (self.subjects, anonymous) {
-            (0, _) => "nobody in particular".to_owned(),
-            (number, 0) => count(number, "subject"),
-            (number, _) => format!("{} and {anonymous} of nobody in particular", count(number, "subject")),
+        let requests = count(size(self.refused), "request");
+        let requests = match (self.subjects, self.anonymous) {
+            (0, _) => format!("{requests} of nobody in particular"),
+            (number, 0) => format!("{requests} of {}", count(number, "subject")),
+            (number, anonymous) => format!(
+                "{requests} ({} of {}, {anonymous} of nobody in particular)",
+                self.refused.saturating_sub(anonymous),
+                count(number, "subject")
+            ),
         };
-        let addresses = match self.addresses {
-            1 => "1 address".to_owned(),
-            number => format!("{number} addresses"),
-        };
-        format!(
-            "{} of {subjects} from {addresses}, for {}",
-            count(size(self.refused), "request"),
-            count(self.paths, "path")
-        )
+        format!("{requests} from {}, for {}", addresses(self.addresses, ""), count(self.paths, "path"))
     }
 
-    /// What was refused of other resources, in words.
+    /// What was refused of others, in words.
     pub(super) fn elsewhere(&self) -> Option<String> {
-        (self.elsewhere > 0).then(|| {
-            format!(
-                "It refused {} of {} as well, which says nothing about this one.",
-                count(size(self.elsewhere), "request"),
-                count(self.other_resources, "other resource")
-            )
-        })
+        let others = match self.about {
+            About::Address => addresses(self.other_resources, "other "),
+            About::Credential => count(self.other_resources, "other caller"),
+            About::Source => count(self.other_resources, "other source"),
+            About::Resource | About::Rule => count(self.other_resources, "other resource"),
+        };
+        let so = match self.about {
+            About::Address => "perhaps by the same ban, if that is of a network",
+            About::Credential => "so look at the source of the credentials too, if they are many",
+            About::Source | About::Resource | About::Rule => "which says nothing about this one",
+        };
+        let requests = count(size(self.elsewhere), "request");
+        (self.elsewhere > 0).then(|| format!("It refused {requests} of {others} as well, {so}."))
     }
+}
+
+fn addresses(number: usize, which: &str) -> String {
+    format!("{number} {which}address{}", if number == 1 { "" } else { "es" })
 }
 
 fn size(number: u64) -> usize {

@@ -6,11 +6,12 @@
 //! | `judged_by` | the policy of the trail: `kept`, `files`, or `other` if that of then is not to be had |
 //! | `agrees` | whether the trail comes to the recorded decision by itself |
 //! | `as_recorded` | why it cannot, where `explained` was given the recorded decision |
+//! | `mended_by` | the rule by which the files as they are now let the same request pass; null if they do not, or it cannot be told |
 //! | `bans` | the bans of the address that are still in force, where one refused |
 //! | `change` | the last change before it that may be the cause |
 //! | `refused_since` | the oldest policy that refused it, where no change is the cause; `since_the_first`: there was none before |
 //! | `hour` | how much the same rule refused around then |
-//! | `conclusion` | what follows from that |
+//! | `conclusion` | what follows from that; null where `change` accounts for it |
 //! | `explained` | as `explain --format json` |
 //! | `case` | a case for `portcullis test`, as TOML; null with the cause in `no_case` |
 
@@ -54,13 +55,14 @@ pub(super) fn document(story: &Story<'_>) -> Value {
         },
         "agrees": story.agrees,
         "as_recorded": story.settled.as_ref().map(|settled| &settled.why),
+        "mended_by": story.mended,
         "bans": story.bans,
         "change": story.change,
         "refused_since": story.since.as_ref().map(|(kept, ever)| json!({
             "policy": kept.policy, "at": kept.at, "since_the_first": ever,
         })),
         "hour": story.hour,
-        "conclusion": story.hour.as_ref().map(|hour| hour.conclusion()),
+        "conclusion": story.conclusion(),
         "explained": explained::document(story.account),
         "case": case.as_ref().ok(),
         "no_case": case.as_ref().err(),

@@ -69,6 +69,10 @@ struct Story<'a> {
     /// The bans of the address, where one refused.
     bans: Vec<BanSeen>,
     hour: Option<Hour>,
+    /// When this is told.
+    now: Timestamp,
+    /// The rule by which the files as they are now let the request pass, if they do.
+    mended: Option<String>,
     change: Option<ChangeFound>,
     /// Since when it is refused, where no change that is kept is the cause: and whether it ever was.
     since: Option<(Kept, bool)>,
@@ -106,10 +110,26 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let now = Timestamp::now();
     let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
     let (change, since) = changed(&past, &line, &account, &asked, &recalled);
+    let bans = bans::look(&record.source, &past, &line, &recalled, now);
+    let denial = account.denial();
+    let banned = denial.is_some_and(|denial| denial.rule == Builtin::Banned.into());
+    let ended = denial.and_then(|denial| denial.until).is_some_and(|until| until <= now);
+    let over = ended || (banned && bans.is_empty());
+    // Where it cannot be found out anew what was decided, neither can be what would be.
+    let asks = &*line.decision == "deny" && unknowable(&line).is_none() && settled.is_none();
+    let current = match judged_by {
+        JudgedBy::Kept if asks => policies::find("current", common).ok().map(|found| found.setup),
+        JudgedBy::Kept | JudgedBy::Files | JudgedBy::Other => None,
+    };
+    let files = if judged_by == JudgedBy::Kept { current.as_ref() } else { Some(&setup) };
+    let mended = files.filter(|_| asks).and_then(|files| mended(files, &line, now));
+    account.over = over;
     let story = Story {
         change,
         since,
-        bans: bans::look(&record.source, &past, &line, &recalled),
+        now,
+        mended,
+        bans,
         line: &line,
         recalled: &recalled,
         agrees,
@@ -123,6 +143,20 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
         Format::Text => Reply::text(Exit::Fine, text::render(&story, common)),
         Format::Json => Reply::json(Exit::Fine, &json::document(&story)),
     })
+}
+
+/// The rule by which a policy lets a recorded request pass at this time, if it does and all that it is
+/// judged by was recorded.
+fn mended(setup: &Setup, line: &Line<'_>, now: Timestamp) -> Option<String> {
+    let (asked, recalled) = recorded::asked(line, &setup.policy)?;
+    if !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject {
+        return None;
+    }
+    let sample = asked.request.sample(&setup.policy, now, asked.caller);
+    match setup.policy.decide(&sample, &world(setup), None).outcome {
+        Outcome::Allow(rule) => Some(setup.policy.rules.name(rule).to_owned()),
+        Outcome::Deny(_) => None,
+    }
 }
 
 /// The policy that decided, as far as it is to be had, and why it cannot be loaded where it is kept.
@@ -194,6 +228,13 @@ fn changed(
 }
 
 impl Story<'_> {
+    /// What follows from how much else was refused; nothing, where a change accounts for it.
+    fn conclusion(&self) -> Option<&'static str> {
+        let hour = self.hour.as_ref()?;
+        let explained = self.change.as_ref().is_some_and(|change| change.explains(hour.from));
+        (!explained).then(|| hour.conclusion())
+    }
+
     /// The lines of the rule that decided, from the policy at hand: none if it has no such rule.
     fn rule(&self) -> Option<RuleRef> {
         self.account.policy().rules.by_name(&self.line.rule)

@@ -13,6 +13,13 @@ use crate::decision::{Builtin, Reason, RuleRef, Stage};
 /// The whole story, or with `--quiet` its beginning.
 pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
     let mut out = happened(story);
+    if let Some(rule) = &story.mended {
+        let text = format!(
+            "The files as they are now let the same request pass, by {}, as far as the record tells of it.",
+            printable(rule)
+        );
+        out.push_str(&fill(&format!("{}: ", styled(GOOD, "By now")), &text));
+    }
     out.push_str(&cause(story));
     out.push_str(&around(story));
     if common.quiet {
@@ -163,13 +170,22 @@ fn cause(story: &Story<'_>) -> String {
     }
     let reason = story.line.reason.as_ref().and_then(|reason| reason.parse::<Reason>().ok());
     if let Some(info) = reason.map(Reason::info) {
-        let or = if story.change.is_some() { "Or: " } else { "" };
-        for cause in info.causes.iter().take(if story.change.is_some() { 1 } else { 2 }) {
-            out.push_str(&fill("  ", &format!("{or}{cause}.")));
+        // The trail may know that some of them cannot be.
+        let same = story.account.denial().is_some_and(|denial| denial.reason.info().code == info.code);
+        let causes = if same { story.account.causes() } else { info.causes.to_vec() };
+        let (or, most) = if story.change.is_some() { ("Or: ", 1) } else { ("", causes.len()) };
+        for cause in causes.into_iter().take(most) {
+            out.push_str(&fill("  ", &format!("{or}{}", sentence(cause))));
         }
         out.push_str(&fill("  Look: ", info.check));
     }
     out
+}
+
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 fn generation(policy: &str) -> &str {
@@ -183,7 +199,10 @@ fn around(story: &Story<'_>) -> String {
     let rule = printable(&story.line.rule);
     let text = format!("From {:.0} to {:.0}{of} {rule} refused {}.", hour.from, hour.to, hour.words());
     out.push_str(&fill("  ", &text));
-    out.push_str(&fill("  ", hour.conclusion()));
+    let conclusion = story.conclusion().unwrap_or(
+        "The change above accounts for it, so these numbers tell how many it concerns, and not why.",
+    );
+    out.push_str(&fill("  ", conclusion));
     if let Some(elsewhere) = hour.elsewhere() {
         out.push_str(&fill("  ", &elsewhere));
     }
@@ -241,7 +260,11 @@ fn help(story: &Story<'_>) -> String {
     let banned = denial.rule == Builtin::Banned.into();
     let mut out = heading("For how long, and whom to ask");
     let text = match (denial.until, denial.temporary()) {
+        (Some(until), _) if until <= story.now => format!("It ended by itself at {until}."),
+        (Some(until), _) if account.over => format!("It was to end by itself at {until}."),
         (Some(until), _) => format!("It ends by itself at {until}."),
+        _ if story.mended.is_some() => "It is mended: the files let the same request pass now.".to_owned(),
+        (None, true) if banned && account.over => "It is over.".to_owned(),
         (None, true) if banned => "It ends by itself, with the ban.".to_owned(),
         (None, true) => "The same request may pass later without a change.".to_owned(),
         (None, false) => {
@@ -266,7 +289,7 @@ fn help(story: &Story<'_>) -> String {
     }
     // Of the other stages no rule is at fault: the request is, or its credential.
     let by_policy = matches!(denial.stage, Stage::Ip | Stage::Waf | Stage::WafBody | Stage::Rbac);
-    if story.recalled.has_path && by_policy {
+    if story.recalled.has_path && by_policy && story.mended.is_none() {
         let id = printable(&story.line.request_id);
         let text = format!(
             "`portcullis suggest {id}` shows the narrowest change of the policy that would let it pass."
@@ -292,9 +315,14 @@ fn ban(story: &Story<'_>) -> String {
         out.push_str(&fill("  ", &text));
     }
     if story.bans.is_empty() {
-        let ip = printable(&story.line.client.ip);
+        let ended =
+            story.account.denial().and_then(|denial| denial.until).is_some_and(|end| end <= story.now);
+        let gone = match ended {
+            true => "it ended",
+            false => "it was lifted, or is kept elsewhere (`portcullis ban --list` asks the gateway)",
+        };
         let text = format!(
-            "Who banned it and why is not in the record, and the book of bans at hand has none of this address any more: it ended, was lifted, or is kept elsewhere. `portcullis ban --list` asks the gateway; `portcullis unban {ip}` ends one."
+            "Who banned it and why is not in the record, and the book of bans at hand has none of this address any more: {gone}."
         );
         out.push_str(&fill("  ", &text));
     }

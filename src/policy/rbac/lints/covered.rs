@@ -101,7 +101,8 @@ pub(super) fn overbroad_denies(rbac: &Rbac, look: &Look<'_>, diagnostics: &mut D
         let Some((first, others)) = denies.split_first() else { continue };
         let forbid = if others.is_empty() { "forbids" } else { "forbid" };
         let give = if grants.len() == 1 { "grants" } else { "grant" };
-        let message = format!("{} {forbid} all that {} {give}", look.names(&denies), look.names(&grants));
+        let (denies_named, grants_named) = (look.names(&denies), look.names(&grants));
+        let message = format!("{grants_named} {give} nothing: {denies_named} {forbid} all of it");
         let problem = diagnostics.push(Code::OverbroadDeny, look.place(*first), message);
         problem.about(look.name(*first)).label("a deny beats every grant");
         for deny in others {

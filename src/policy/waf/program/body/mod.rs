@@ -1,6 +1,7 @@
 //! Bodies as SecLang's rules expect them: read as far as they go, with what is wrong noted for rules
 //! to judge, where TOML's rules have them refused.
 
+mod entities;
 mod json;
 mod multipart;
 mod xml;

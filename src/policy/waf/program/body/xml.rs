@@ -1,12 +1,14 @@
 //! XML: all its text as one value, and every attribute as one of its own.
 //!
-//! Entities are not expanded. What is not well-formed is noted, and what was read before it stays.
+//! Internal entities stand for their text, external ones for nothing. What is not well-formed is noted, and
+//! what was read before it stays.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
 use super::BodyState;
-use crate::policy::waf::body::{Bounds, Unreadable, resolve, unescape};
+use super::entities::Entities;
+use crate::policy::waf::body::{Bounds, Unreadable, unescape};
 use crate::policy::waf::targets::Collection;
 use crate::policy::waf::values::Values;
 
@@ -30,12 +32,15 @@ pub(super) fn read(
         more.map(|more| fields = more)
             .ok_or(Unreadable::too_large("it has more values than `waf.body.fields`"))
     };
-    let mut broken = false;
+    let (mut broken, mut begun, mut entities) = (false, false, Entities::default());
     loop {
         let Ok(event) = reader.read_event() else {
             broken = true;
             break;
         };
+        // Once its root has ended, a document has ended (XML 1.0, section 2.1).
+        let outside = depth == 0;
+        let first = !std::mem::replace(&mut begun, true);
         let (element, empty) = match event {
             Event::Eof => break,
             Event::Start(element) => (element, false),
@@ -45,25 +50,35 @@ pub(super) fn read(
                 continue;
             }
             Event::Text(text) => {
-                inside.extend_from_slice(text.into_inner().as_bytes());
+                let text = text.into_inner();
+                broken |= outside && !text.trim().is_empty();
+                inside.extend_from_slice(text.as_bytes());
                 continue;
             }
             Event::CData(text) => {
+                broken |= outside;
                 inside.extend_from_slice(text.into_inner().as_bytes());
                 continue;
             }
             Event::GeneralRef(reference) => {
-                resolve(&reference.into_inner(), &mut inside);
+                broken |= outside || entities.resolve(&reference.into_inner(), &mut inside).is_err();
                 continue;
             }
+            // What it declares is no text of the document, and for ModSecurity stands nowhere; rules in TOML
+            // see it as `xml` of the name `!doctype`.
             Event::DocType(text) => {
-                // What it declares is nowhere else.
-                inside.extend_from_slice(text.into_inner().as_bytes());
+                broken |= rooted;
+                entities = Entities::of(&text.into_inner());
                 continue;
             }
-            Event::PI(_) | Event::Decl(_) | Event::Comment(_) => continue,
+            Event::Decl(_) => {
+                broken |= !first;
+                continue;
+            }
+            Event::PI(_) | Event::Comment(_) => continue,
         };
         count()?;
+        broken |= outside && rooted;
         rooted = true;
         if depth >= bounds.depth {
             return Err(Unreadable::too_large("it is nested deeper than `waf.body.depth`"));
@@ -86,4 +101,48 @@ pub(super) fn read(
     let (name, text) = (values.put(b"/*"), values.put(&inside));
     values.value(Collection::Xml, name, text);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `XML:/*` is, and whether the document is well-formed.
+    fn told(body: &str) -> (String, bool) {
+        let (mut values, mut state) = (Values::default(), BodyState::default());
+        let bounds = Bounds { limit: 1 << 20, depth: 4, fields: 8 };
+        assert!(read(body.as_bytes(), &bounds, &mut values, &mut state).is_ok(), "{body}");
+        let all = (0..values.len()).filter_map(|at| values.get(at));
+        let text = all.filter(|value| values.name(value) == b"/*").map(|value| values.text(value));
+        (text.map(|text| text.escape_ascii().to_string()).collect(), state.error.is_none())
+    }
+
+    #[test]
+    fn internal_entities_are_text_and_what_declares_them_is_not() {
+        for (body, want) in [
+            ("<?xml version='1.0'?><a>x<b y='z'/> <![CDATA[<y>]]>&lt;</a>\n", "x <y><\\n"),
+            ("<!DOCTYPE a [<!ENTITY e 'java&s;:'><!ENTITY s 'script'>]><a>&e;</a>", "javascript:"),
+            ("<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><a>&e;</a>", ""),
+            ("\u{feff}<a/><!-- end --><?pi?>", ""),
+        ] {
+            assert_eq!(told(body), (want.to_owned(), true), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_told() {
+        for body in [
+            "<a>&e;</a>",
+            "<!DOCTYPE a [<!ENTITY % p SYSTEM 'http://a.test/x'>%p;]><a>&e;</a>",
+            " <?xml version='1.0'?><a/>",
+            "<a/><b/>",
+            "<a/>text",
+            "text<a/>",
+            "<a/><!DOCTYPE a>",
+            "<a>",
+            "<!DOCTYPE a>",
+        ] {
+            assert!(!told(body).1, "{body}");
+        }
+    }
 }
