@@ -140,10 +140,7 @@ fn a_subject_gains_and_no_role_does() {
     let told = cells(&difference(&old, &format!("{old}{deny}")));
     assert_eq!(
         told,
-        [
-            "reader=gina GET /l Always→Never by rbac/no, rbac/r",
-            "writer=gina GET /l Always→Never by rbac/no, rbac/r"
-        ]
+        ["reader=gina GET /l Always→Never by rbac/no", "writer=gina GET /l Always→Never by rbac/no"]
     );
 }
 
