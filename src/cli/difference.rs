@@ -126,6 +126,21 @@ fn cell(what: &CellLine, roles: &[&str]) -> String {
             role => role,
         })
         .collect();
-    let whom = format!("for {}, by {}", list(&roles, " and "), list(&by, " and "));
+    let mut whom = list(&roles, " and ");
+    if !what.subjects.is_empty() {
+        let mut subjects: Vec<String> =
+            what.subjects.iter().map(|name| printable(name).into_owned()).collect();
+        if what.more_subjects > 0 {
+            subjects.push(format!("{} more", what.more_subjects));
+        }
+        let word = if subjects.len() == 1 { "subject" } else { "subjects" };
+        // Every subject is an authenticated caller.
+        let with = match roles[..] {
+            ["authenticated callers" | "some authenticated callers"] => String::new(),
+            _ => format!(" with {whom}"),
+        };
+        whom = format!("the {word} {}{with}", list(&subjects, " and "));
+    }
+    let whom = format!("for {whom}, by {}", list(&by, " and "));
     fill(&mark(&what.change), &request) + &fill(&" ".repeat(11), &styled(FAINT, printable(&whom)))
 }

@@ -1,5 +1,7 @@
 //! `history`: the policies that were in force, those that were refused, and what came of them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::admin::Whom;
@@ -92,7 +94,8 @@ fn line(entry: &Entry) -> String {
         Entry::Accepted(accepted) => {
             let Accepted { trigger, difference, .. } = &**accepted;
             let by = styled(FAINT, by(trigger, &accepted.by));
-            (styled(GOOD, accepted.version()), format!("{} {by}", summary(difference.as_ref())))
+            let comma = if difference.is_none() { "," } else { "" };
+            (styled(GOOD, accepted.version()), format!("{}{comma} {by}", summary(difference.as_ref())))
         }
         Entry::Refused(refused) => {
             let first = refused.errors.first().map_or("", String::as_str);
@@ -122,7 +125,11 @@ fn line(entry: &Entry) -> String {
 /// What changed, in a few words.
 fn summary(difference: Option<&DifferenceLine>) -> String {
     let Some(difference) = difference else { return "the first policy that is known".to_owned() };
-    let cells = |change: &str| difference.cells.iter().filter(|cell| cell.change == change).count();
+    // What several roles gain is one gain.
+    let cells = |change: &str| {
+        let cells = difference.cells.iter().filter(|cell| cell.change == change);
+        cells.map(|cell| (&cell.path, &cell.methods, &cell.hosts)).collect::<BTreeSet<_>>().len()
+    };
     let parts: Vec<String> = [
         (difference.rules.len(), "rule"),
         (difference.definitions.len(), "definition"),

@@ -139,6 +139,12 @@ pub struct NameLine {
 pub struct CellLine {
     /// The role.
     pub role: Box<str>,
+    /// Of those, only these subjects; none listed: whoever.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<Box<str>>,
+    /// How many more such subjects there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_subjects: usize,
     /// `gained`, `lost`, or `depends` for what depends on other things than before.
     pub change: String,
     /// The methods.
@@ -170,6 +176,13 @@ pub struct ChangeLine {
 /// How many lines about roles an entry has at most, and about rules.
 pub(super) const MAX_CELLS: usize = 300;
 const MAX_NAMES: usize = 20_000;
+
+/// How many subjects a line about roles names at most.
+const MAX_SUBJECTS: usize = 20;
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
 
 impl Accepted {
     /// Which policy it is.
@@ -228,6 +241,8 @@ impl From<&CellChange> for CellLine {
         };
         CellLine {
             role: cell.role.clone(),
+            subjects: cell.subjects.iter().take(MAX_SUBJECTS).cloned().collect(),
+            more_subjects: cell.subjects.len().saturating_sub(MAX_SUBJECTS),
             change: change.to_owned(),
             methods: cell.methods.clone(),
             hosts: cell.hosts.clone(),

@@ -135,7 +135,7 @@ fn the_command_reads_the_folder_beside_the_gateway() {
     let second = wait_for_generation(&gateway, 2);
     let list = command(gateway.folder(), &["history"]);
     assert_eq!(list.code, 0, "{}", list.show());
-    assert!(list.out.contains(&second) && list.out.contains("1 rule, 3 losses"), "{}", list.show());
+    assert!(list.out.contains(&second) && list.out.contains("1 rule, 1 loss"), "{}", list.show());
     let one = command(gateway.folder(), &["history", "2"]);
     assert!(one.out.contains("rbac/freeze") && one.out.contains("GET /open"), "{}", one.show());
     let text = command(gateway.folder(), &["history", "1", "--text"]);
@@ -273,7 +273,7 @@ fn a_generation_can_be_asked_and_replayed() {
     assert!(flip["count"].as_u64().is_some_and(|count| count >= 3), "{back}");
     let ran = command(gateway.folder(), &["explain", "/open", "--what-if-policy", "1", "--format", "json"]);
     let document = ran.json();
-    let other = &document["side_by_side"][0];
+    let other = &document["what_if"][0];
     assert_eq!((&document["decision"], &other["decision"]), (&"deny".into(), &"allow".into()), "{document}");
 }
 

@@ -1,9 +1,9 @@
 //! `suggest`: what its text opens is said, also where no record speaks of it.
 
-use crate::support::command::{Ran, about_folder};
+use crate::support::command::{Bench, Ran, about_folder};
 use crate::support::{Gateway, request};
 
-const CONFIG: &str = r#"
+const CONFIG: &str = r#"version = 1
 [server]
 listen = ["127.0.0.1:0"]
 state_dir = "state"
@@ -101,6 +101,7 @@ fn a_condition_that_is_not_kept_is_named() {
         &ran,
         &[
             "A grant for batch alone",
+            "for the subject batch, by rbac/for-",
             "`when = \"client.ip in office\"` of the nearest grant, `rbac/reports`, is not kept",
         ],
     );
@@ -132,4 +133,22 @@ fn rules_that_were_not_reached_are_no_rules_that_let_it_pass() {
     let gateway = Gateway::start(&head_only);
     let ran = suggested(&gateway, "GET", "/search", ("referer", "xxx"), &[]);
     assert!(!ran.words().contains("were not reached"), "{}", ran.show());
+}
+
+#[test]
+fn a_grant_for_one_subject_is_a_gain_of_no_role() {
+    let bench = Bench::with(CONFIG);
+    let grant =
+        "[[rbac.grant]]\nid = \"frank\"\nsubjects = [\"frank\"]\nmethods = [\"GET\"]\npath = \"/pay/1\"\n";
+    bench.write("new.toml", format!("{CONFIG}{grant}"));
+    let ran = bench.run(&["diff", "portcullis.toml", "new.toml"]);
+    says(&ran, &["gained GET /pay/1 for the subject frank, by rbac/frank"]);
+    let found = bench.run(&["diff", "portcullis.toml", "new.toml", "--format", "json"]).json();
+    let cells = &found["difference"]["cells"];
+    assert_eq!(cells.as_array().map(Vec::len), Some(1), "{found}");
+    assert_eq!((&cells[0]["role"], &cells[0]["subjects"][0]), (&"authenticated".into(), &"frank".into()));
+    // With a role besides, both are named.
+    bench.write("new.toml", format!("{CONFIG}{grant}roles = [\"ops\"]\n"));
+    let ran = bench.run(&["diff", "portcullis.toml", "new.toml"]);
+    says(&ran, &["gained GET /pay/1 for the subject frank with ops, by rbac/frank"]);
 }

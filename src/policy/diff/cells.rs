@@ -28,6 +28,8 @@ use crate::policy::scope::{HostPattern, PathPattern, Segment};
 pub struct CellChange {
     /// Whoever has this role and no other.
     pub role: Box<str>,
+    /// Of those, only who is one of these; none listed: whoever, but for the subjects that are told apart.
+    pub subjects: Vec<Box<str>>,
     /// The hosts; `*` stands for all that neither policy names. None listed: any.
     pub hosts: Vec<Box<str>>,
     /// The paths: what this pattern covers, and no other of [`Cells::patterns`] that is more exact.
@@ -104,8 +106,12 @@ pub(super) fn compare(
         }
     }
     let patterns = space.close(&paths);
-    let roles: BTreeSet<&str> =
+    let mut roles: Vec<&str> =
         [old, new].iter().flat_map(|side| side.policy.roles.iter().map(|(_, name)| name)).collect();
+    // What a subject may do with any role need not be told of each.
+    roles.sort_unstable_by_key(|role| (*role != "authenticated", *role));
+    roles.dedup();
+    let groups = Groups::of(old, new);
     let methods = methods(old.policy, new.policy);
     let mut asked = 0;
     let mut changes = Vec::new();
@@ -113,22 +119,43 @@ pub(super) fn compare(
         let Some(made_up) = example(path, &patterns) else { continue };
         for host in &space.hosts {
             let request = Request::new(host.as_ref(), &made_up);
+            // By method and group, what changes with no further role.
+            let mut plain: BTreeMap<(usize, usize), Option<Found>> = BTreeMap::new();
             for role in &roles {
-                let mut found: BTreeMap<Found, Vec<Box<str>>> = BTreeMap::new();
-                for method in &methods {
-                    asked += 1;
+                let mut found: BTreeMap<(Option<usize>, Found), Vec<Box<str>>> = BTreeMap::new();
+                for (at, method) in methods.iter().enumerate() {
+                    let mut ask = |subject: &str| {
+                        asked += 1;
+                        let before = request.ask(old, method, role, Some(subject), now);
+                        let after = request.ask(new, method, role, Some(subject), now);
+                        Found::between(&before, &after, old, new)
+                    };
+                    let whoever = ask("");
+                    for number in request.groups(&groups, old, new, method, role, now) {
+                        let Some(group) = groups.list.get(number) else { continue };
+                        let own = group.first().and_then(|subject| ask(subject));
+                        let told = match *role {
+                            "authenticated" => {
+                                plain.insert((at, number), own.clone());
+                                own == whoever
+                            }
+                            _ => own == whoever || plain.get(&(at, number)) == Some(&own),
+                        };
+                        if let Some(own) = own.filter(|_| !told) {
+                            found.entry((Some(number), own)).or_default().push(method.as_str().into());
+                        }
+                    }
+                    if let Some(change) = whoever {
+                        found.entry((None, change)).or_default().push(method.as_str().into());
+                    }
                     if asked > MAX_QUESTIONS {
                         space.complete = false;
                         break 'all;
                     }
-                    let (before, after) =
-                        (request.ask(old, method, role, now), request.ask(new, method, role, now));
-                    if let Some(change) = Found::between(&before, &after, old, new) {
-                        found.entry(change).or_default().push(method.as_str().into());
-                    }
                 }
-                changes.extend(found.into_iter().map(|(found, methods)| CellChange {
+                changes.extend(found.into_iter().map(|((group, found), methods)| CellChange {
                     role: (*role).into(),
+                    subjects: group.and_then(|at| groups.list.get(at)).cloned().unwrap_or_default(),
                     hosts: vec![host.as_ref().map_or_else(|| "*".into(), |host| host.to_string().into())],
                     path: path.clone(),
                     methods,
@@ -222,8 +249,47 @@ impl Space {
     }
 }
 
+/// Subjects by the rules that name them: what is said of one of a group holds for all.
+#[derive(Default)]
+struct Groups {
+    list: Vec<Vec<Box<str>>>,
+    /// Those that a rule of the old policy names, and of the new one.
+    by_rule: BTreeMap<(Age, Written), Vec<usize>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    Old,
+    New,
+}
+
+impl Groups {
+    fn of(old: Side<'_>, new: Side<'_>) -> Groups {
+        let mut named: BTreeMap<&str, BTreeSet<(Age, Written)>> = BTreeMap::new();
+        for (age, side) in [(Age::Old, old), (Age::New, new)] {
+            for (rule, subjects) in side.policy.rbac.naming_subjects() {
+                for subject in subjects {
+                    named.entry(subject).or_default().insert((age, rule));
+                }
+            }
+        }
+        let mut alike: BTreeMap<BTreeSet<(Age, Written)>, Vec<Box<str>>> = BTreeMap::new();
+        for (subject, rules) in named {
+            alike.entry(rules).or_default().push(subject.into());
+        }
+        let mut groups = Groups::default();
+        for (number, (rules, subjects)) in alike.into_iter().enumerate() {
+            for rule in rules {
+                groups.by_rule.entry(rule).or_default().push(number);
+            }
+            groups.list.push(subjects);
+        }
+        groups
+    }
+}
+
 /// A change, without the methods that it is about.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     from: Access,
     to: Access,
@@ -262,8 +328,9 @@ impl Found {
                 };
                 let (was, is) = (all(old, before), all(new, after));
                 let differs = |name: &str| {
+                    let (then, now) = (old.meaning.rules.get(name), new.meaning.rules.get(name));
                     !(was.contains(name) && is.contains(name))
-                        || old.meaning.rules.get(name) != new.meaning.rules.get(name)
+                        || then.zip(now).is_none_or(|(then, now)| now.depends_otherwise(then))
                 };
                 let rules: Vec<_> = was.union(&is).filter(|name| differs(name)).cloned().collect();
                 if rules.is_empty() {
@@ -315,21 +382,62 @@ impl Request {
         Request { uri: text.parse().unwrap_or_default(), headers }
     }
 
-    /// What a policy says of it, asked by who has the role.
-    fn ask(&self, side: Side<'_>, method: &Method, role: &str, now: Timestamp) -> Said {
+    /// The groups of which a rule that may say something of it names the subjects.
+    fn groups(
+        &self,
+        groups: &Groups,
+        old: Side<'_>,
+        new: Side<'_>,
+        method: &Method,
+        role: &str,
+        now: Timestamp,
+    ) -> BTreeSet<usize> {
+        // Nobody in particular has no name, and mostly no rule asks for one.
+        if role == "anyone" || groups.list.is_empty() {
+            return BTreeSet::new();
+        }
+        let mut found = BTreeSet::new();
+        for (age, side) in [(Age::Old, old), (Age::New, new)] {
+            let said = self.ask(side, method, role, None, now);
+            let rules = said.allows.iter().chain(&said.forbids);
+            found.extend(rules.filter_map(|rule| groups.by_rule.get(&(age, *rule))).flatten());
+        }
+        found
+    }
+
+    /// What a policy says of it, asked by who has the role and a name, which may be any.
+    fn ask(
+        &self,
+        side: Side<'_>,
+        method: &Method,
+        role: &str,
+        subject: Option<&str>,
+        now: Timestamp,
+    ) -> Said {
         let policy = side.policy;
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let admitted = policy.admit(method, Scheme::Https, &self.uri, Version::HTTP_11, &self.headers, peer);
         let known = role != "anyone" && policy.route_authn(admitted.route) != AuthnWord::Off;
         let identity = match known {
             true => {
-                let holder = Holder { roles: vec![role.into()], ..Holder::default() };
+                let holder = Holder {
+                    subject: subject.unwrap_or_default().into(),
+                    roles: vec![role.into()],
+                    ..Holder::default()
+                };
                 Identity::Valid(Arc::new(policy.roles.who(Arc::new(holder))))
             }
             false => Identity::Nobody,
         };
         let facts = policy.facts(&admitted, &self.headers, &identity, &Body::Absent, now);
-        let blind = Blind { client: true, holder: known, time: true, conditions: true, ..Blind::NOT };
+        let blind = Blind {
+            client: true,
+            holder: known,
+            named: subject.is_some(),
+            time: true,
+            conditions: true,
+            ..Blind::NOT
+        };
         let outlook = policy.rbac.outlook(&facts, blind);
         let access = outlook.access();
         let join = |mut certain: Vec<Written>, possible: Vec<Written>| {

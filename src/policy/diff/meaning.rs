@@ -43,6 +43,8 @@ pub struct RuleScope {
 pub struct RuleMeaning {
     /// Of what it says itself.
     pub own: Fingerprint,
+    /// Of what it makes depend on more than who asks for what: its conditions, times and modes.
+    pub depends: Fingerprint,
     /// Of what it refers to, by the names of [`Meaning::definitions`], in their order.
     pub refers: Vec<(Arc<str>, Fingerprint)>,
 }
@@ -108,7 +110,8 @@ impl Draft {
             if !meaning.rules.contains_key(&info.name) {
                 let text = sources.get(info.place.file).map_or("", |source| &*source.text);
                 let own = text.get(info.place.start as usize..info.place.end as usize).unwrap_or(text);
-                let own = RuleMeaning { own: fingerprint(own.as_bytes()), refers: Vec::new() };
+                let own = fingerprint(own.as_bytes());
+                let own = RuleMeaning { own, depends: own, refers: Vec::new() };
                 meaning.rules.insert(info.name.clone(), own);
             }
         }
@@ -152,7 +155,17 @@ impl Meaning {
         string(kind, text);
         encode_plain(table, text);
         let refers = prints.references(&name, table);
-        self.rules.insert(name, RuleMeaning { own: fingerprint(text), refers });
+        let own = fingerprint(text);
+        // A condition may look at what a pattern names.
+        let of_paths = table.contains_key("when");
+        let asks = |key: &str| DEPENDS.contains(&key) || (of_paths && matches!(key, "path" | "paths"));
+        let depends: Table = table
+            .iter()
+            .filter(|(key, _)| asks(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let depends = if depends.is_empty() { 0 } else { of_plain(&depends) };
+        self.rules.insert(name, RuleMeaning { own, depends, refers });
     }
 
     /// What an exclusion is about, by the name of its definition; methods are not told.
@@ -230,11 +243,28 @@ impl RuleMeaning {
             differs.push("itself".into());
         }
         let gone = |of: &RuleMeaning, name: &Arc<str>| of.refers.iter().all(|(known, _)| known != name);
+        // What it refers to no more, or only now, is its own change and none of what it refers to; but
+        // exclusions are about a rule without its doing.
+        let tells = |name: &&Arc<str>, other: &RuleMeaning| {
+            self.own == other.own || name.starts_with("waf.exclude ") || !gone(other, name)
+        };
         let mine = self.refers.iter().filter(|named| !other.refers.contains(named)).map(|(name, _)| name);
+        let mine = mine.filter(|name| tells(name, other));
         let theirs = other.refers.iter().map(|(name, _)| name).filter(|name| gone(self, name));
+        let theirs = theirs.filter(|name| self.own == other.own || name.starts_with("waf.exclude "));
         let names: BTreeSet<&Arc<str>> = mine.chain(theirs).collect();
         differs.extend(names.into_iter().map(|name| Box::from(&**name)));
         differs
+    }
+}
+
+impl RuleMeaning {
+    /// Whether it depends on other things than another meaning of the rule, for whomever it is about.
+    pub(super) fn depends_otherwise(&self, other: &RuleMeaning) -> bool {
+        let networks = |of: &RuleMeaning| -> Vec<(Arc<str>, Fingerprint)> {
+            of.refers.iter().filter(|(name, _)| name.starts_with("network ")).cloned().collect()
+        };
+        self.depends != other.depends || networks(self) != networks(other)
     }
 }
 
@@ -421,6 +451,9 @@ fn strings<'t>(table: &'t Table, key: &str) -> impl Iterator<Item = &'t str> {
     };
     values.iter().filter_map(Value::as_str)
 }
+
+/// What of a grant or deny makes it depend on more than who asks for what.
+const DEPENDS: &[&str] = &["when", "from", "until", "scopes", "mode", "shadow_until"];
 
 /// What of a route says which requests it serves, and how rules are taken there.
 const ROUTE_SCOPE: &[&str] = &["host", "path", "methods", "headers", "mode", "shadow_until"];

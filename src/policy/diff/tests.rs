@@ -43,8 +43,9 @@ fn cells(difference: &Difference) -> Vec<String> {
     changes
         .map(|cell| {
             format!(
-                "{} {} {}{} {:?}→{:?} by {}",
+                "{}{} {} {}{} {:?}→{:?} by {}",
                 cell.role,
+                cell.subjects.iter().map(|name| format!("={name}")).collect::<String>(),
                 cell.methods.join("+"),
                 cell.hosts.join("|"),
                 cell.path,
@@ -107,6 +108,57 @@ fn what_a_rule_refers_to_changes_it() {
     let text = format!("[network]\noffice = {{ file = \"list.txt\" }}\n{rule}");
     let found = difference_with(&text, &text, ["192.0.2.1\n", "192.0.2.2\n"]);
     assert_eq!(names(&found.rules), ["ip/o changed network office"]);
+}
+
+#[test]
+fn a_subject_gains_and_no_role_does() {
+    let get = "methods = [\"GET\"]";
+    let ledger = grant("l", &format!("subjects = [\"frank\", \"gina\"]\npath = \"/l\"\n{get}"));
+    let added = difference(ROLES, &format!("{ROLES}{ledger}"));
+    assert_eq!(cells(&added), ["authenticated=frank=gina GET /l Never→Always by rbac/l"]);
+    // A grant for one with a role; and who may anyway gains nothing.
+    let both = grant("l", &format!("subjects = [\"frank\"]\nroles = [\"reader\"]\npath = \"/l\"\n{get}"));
+    let old = format!("{ROLES}{}", grant("w", &format!("roles = [\"writer\"]\npath = \"/l\"\n{get}")));
+    let added = difference(&old, &format!("{old}{both}"));
+    assert_eq!(cells(&added), ["reader=frank GET /l Never→Always by rbac/l"]);
+    // What is lifted for all is told of whom it frees: frank has a grant, and so have readers.
+    let deny = "[[rbac.deny]]\nid = \"no\"\npath = \"/l\"\n";
+    let reads = grant("r", &format!("roles = [\"reader\"]\npath = \"/l\"\n{get}"));
+    let open = format!("{ROLES}{ledger}{reads}");
+    let lifted = difference(&format!("{open}{deny}"), &open);
+    assert_eq!(
+        cells(&lifted),
+        [
+            "authenticated=frank=gina GET /l Never→Always by rbac/no",
+            "reader GET /l Never→Always by rbac/no",
+            "writer GET /l Never→Always by rbac/no",
+        ]
+    );
+    // A deny for a subject takes from it alone, whatever its roles.
+    let deny = "[[rbac.deny]]\nid = \"no\"\npath = \"/l\"\nsubjects = [\"gina\"]\n";
+    let old = format!("{ROLES}{reads}");
+    let told = cells(&difference(&old, &format!("{old}{deny}")));
+    assert_eq!(
+        told,
+        ["reader=gina GET /l Always→Never by rbac/no", "writer=gina GET /l Always→Never by rbac/no"]
+    );
+}
+
+#[test]
+fn a_list_that_is_another_is_the_change_of_its_rule_alone() {
+    let deny = |more: &str| {
+        format!(
+            "{ROLES}{}[[rbac.deny]]\nid = \"nc\"\npath = \"/a\"\nwhen = \"client.ip in office\"\n{more}\n[network]\noffice = [\"192.0.2.0/24\"]\n",
+            grant("a", "roles = [\"anyone\"]\npath = \"/a\"\nmethods = [\"GET\"]")
+        )
+    };
+    let found = difference(&deny("except_roles = [\"writer\"]"), &deny(""));
+    assert_eq!(names(&found.rules), ["rbac/nc changed itself"]);
+    // For whoever was not exempt, it depends on what it depended on.
+    assert_eq!(cells(&found), ["writer GET /a Always→Sometimes by rbac/nc"]);
+    let found = difference(&deny(""), &deny("").replace("/24", "/25"));
+    assert_eq!(names(&found.rules), ["rbac/nc changed network office"]);
+    assert_eq!(cells(&found).len(), 4, "{:?}", cells(&found));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Blind<'a> {
     pub client: bool,
     /// Subject and scopes of the caller.
     pub holder: bool,
+    /// Of these, whether the subject is known all the same.
+    pub named: bool,
     /// When it is made: rules with a window may be in force or not, unless theirs is over.
     pub time: bool,
     /// Whether anything that a condition looks at is known.
@@ -51,8 +53,14 @@ pub enum Access {
 
 impl Blind<'_> {
     /// Where everything is known.
-    pub const NOT: Blind<'static> =
-        Blind { facts: &|_| false, client: false, holder: false, time: false, conditions: false };
+    pub const NOT: Blind<'static> = Blind {
+        facts: &|_| false,
+        client: false,
+        holder: false,
+        named: false,
+        time: false,
+        conditions: false,
+    };
 }
 
 impl std::fmt::Debug for Blind<'_> {
@@ -82,6 +90,12 @@ enum Applies {
 }
 
 impl Rbac {
+    /// The rules that name subjects, each with its subjects.
+    pub fn naming_subjects(&self) -> impl Iterator<Item = (Written, impl Iterator<Item = &str>)> {
+        let naming = self.rules.iter().filter(|rule| !rule.subjects.is_empty());
+        naming.map(|rule| (rule.written, rule.subjects.iter().map(|subject| &**subject)))
+    }
+
     /// What the rules say of a request.
     pub fn outlook(&self, facts: &Facts<'_>, blind: Blind<'_>) -> Outlook {
         let caller = Caller::new(facts);
@@ -130,11 +144,11 @@ fn applies(
         return Applies::No;
     }
     let mut certain = !(blind.time && (rule.from.is_some() || rule.until.is_some()));
-    for (lacks, asks) in [
-        (rule.lacks_subject(caller), !rule.subjects.is_empty()),
-        (rule.lacks_scopes(caller), !rule.scopes.is_empty()),
+    for (lacks, asks, unknown) in [
+        (rule.lacks_subject(caller), !rule.subjects.is_empty(), blind.holder && !blind.named),
+        (rule.lacks_scopes(caller), !rule.scopes.is_empty(), blind.holder),
     ] {
-        match (asks, blind.holder) {
+        match (asks, unknown) {
             (true, true) => certain = false,
             _ if lacks => return Applies::No,
             _ => {}

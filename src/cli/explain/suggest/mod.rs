@@ -205,6 +205,8 @@ fn opens(
         Finding::Refused(rule) => name(now, Some(rule)),
         Finding::Same { by, .. } if !passed => name(now, by),
         Finding::Unknown(_) if !passed => name(now, None),
+        // Perhaps it passes now as it did.
+        Finding::Unknown(gap) if !matches!(with, Finding::Refused(_)) => return Err(gap),
         _ => return Ok(None),
     };
     let rule = match with {
@@ -267,10 +269,6 @@ fn text(
     };
     out.push_str(&format!("\n{}", fill("", &text)));
     out.push_str(&report.flips("with it", "now"));
-    if !gains.is_empty() {
-        let text = "Beyond what the log has, it opens, by the policy itself:";
-        out.push_str(&format!("\n{}{gains}", fill("", text)));
-    }
     let untold = report.untold();
     if untold > 0 {
         let text = format!("Of {untold} it cannot be told, since their records lack what rules look at.");
@@ -281,6 +279,10 @@ fn text(
             &format!("{} ", styled(WARN, "Mind:")),
             &format!("{}.", records::ends_early(torn)),
         ));
+    }
+    if !gains.is_empty() {
+        let text = "Beyond what the log has, it opens, by the policy itself:";
+        out.push_str(&format!("\n{}{gains}", fill("", text)));
     }
     out.push_str(&format!(
         "\n{}\n",
