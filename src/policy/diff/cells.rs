@@ -7,20 +7,17 @@
 //! route touches are looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::Method;
 use jiff::Timestamp;
 use smallvec::SmallVec;
 
-use super::meaning::Meaning;
+use super::groups::Groups;
+use super::request::{NOWHERE, Request, Said};
+use super::side::Side;
 use crate::decision::Written;
-use crate::facts::{Body, Holder, Identity, Scheme};
 use crate::policy::Policy;
-use crate::policy::rbac::{Access, Blind};
-use crate::policy::route::AuthnWord;
+use crate::policy::rbac::Access;
 use crate::policy::scope::{HostPattern, PathPattern, Segment};
 
 /// What holders of a role may do otherwise than before.
@@ -53,15 +50,6 @@ pub struct Cells {
     pub patterns: Vec<PathPattern>,
     /// Whether everything was looked at. Where policies are very large, only a part is.
     pub complete: bool,
-}
-
-/// A policy with what it means.
-#[derive(Clone, Copy, Debug)]
-pub struct Side<'a> {
-    /// The policy.
-    pub policy: &'a Policy,
-    /// What it means.
-    pub meaning: &'a Meaning,
 }
 
 /// How much is compared at most: a reload must not wait for it for long.
@@ -249,59 +237,12 @@ impl Space {
     }
 }
 
-/// Subjects by the rules that name them: what is said of one of a group holds for all.
-#[derive(Default)]
-struct Groups {
-    list: Vec<Vec<Box<str>>>,
-    /// Those that a rule of the old policy names, and of the new one.
-    by_rule: BTreeMap<(Age, Written), Vec<usize>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Age {
-    Old,
-    New,
-}
-
-impl Groups {
-    fn of(old: Side<'_>, new: Side<'_>) -> Groups {
-        let mut named: BTreeMap<&str, BTreeSet<(Age, Written)>> = BTreeMap::new();
-        for (age, side) in [(Age::Old, old), (Age::New, new)] {
-            for (rule, subjects) in side.policy.rbac.naming_subjects() {
-                for subject in subjects {
-                    named.entry(subject).or_default().insert((age, rule));
-                }
-            }
-        }
-        let mut alike: BTreeMap<BTreeSet<(Age, Written)>, Vec<Box<str>>> = BTreeMap::new();
-        for (subject, rules) in named {
-            alike.entry(rules).or_default().push(subject.into());
-        }
-        let mut groups = Groups::default();
-        for (number, (rules, subjects)) in alike.into_iter().enumerate() {
-            for rule in rules {
-                groups.by_rule.entry(rule).or_default().push(number);
-            }
-            groups.list.push(subjects);
-        }
-        groups
-    }
-}
-
 /// A change, without the methods that it is about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Found {
     from: Access,
     to: Access,
     rules: Vec<Box<str>>,
-}
-
-/// What a policy says of a request.
-struct Said {
-    access: Access,
-    /// What allows, and what forbids, or may.
-    allows: Vec<Written>,
-    forbids: Vec<Written>,
 }
 
 impl Found {
@@ -350,108 +291,6 @@ fn fresh(names: Vec<Box<str>>, known: &[Box<str>], old: Side<'_>, new: Side<'_>)
     names.into_iter().filter(|name| !known.contains(name) || changed(name)).collect()
 }
 
-/// A request that stands for a class.
-struct Request {
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Request {
-    fn new(host: Option<&HostPattern>, path: &[&str]) -> Request {
-        let mut text = String::new();
-        for segment in path {
-            text.push('/');
-            for byte in segment.bytes() {
-                // Writing into a string cannot fail.
-                let _ = match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    true => write!(text, "{}", char::from(byte)),
-                    false => write!(text, "%{byte:02X}"),
-                };
-            }
-        }
-        if text.is_empty() {
-            text.push('/');
-        }
-        let host = match host {
-            None => "unnamed.invalid".to_owned(),
-            Some(HostPattern::Exact(name)) => name.to_string(),
-            Some(HostPattern::Below(suffix)) => format!("{NOWHERE}{suffix}"),
-        };
-        let mut headers = HeaderMap::new();
-        headers.extend(HeaderValue::try_from(host).ok().map(|host| (header::HOST, host)));
-        Request { uri: text.parse().unwrap_or_default(), headers }
-    }
-
-    /// The groups of which a rule that may say something of it names the subjects.
-    fn groups(
-        &self,
-        groups: &Groups,
-        old: Side<'_>,
-        new: Side<'_>,
-        method: &Method,
-        role: &str,
-        now: Timestamp,
-    ) -> BTreeSet<usize> {
-        // Nobody in particular has no name, and mostly no rule asks for one.
-        if role == "anyone" || groups.list.is_empty() {
-            return BTreeSet::new();
-        }
-        let mut found = BTreeSet::new();
-        for (age, side) in [(Age::Old, old), (Age::New, new)] {
-            let said = self.ask(side, method, role, None, now);
-            let rules = said.allows.iter().chain(&said.forbids);
-            found.extend(rules.filter_map(|rule| groups.by_rule.get(&(age, *rule))).flatten());
-        }
-        found
-    }
-
-    /// What a policy says of it, asked by who has the role and a name, which may be any.
-    fn ask(
-        &self,
-        side: Side<'_>,
-        method: &Method,
-        role: &str,
-        subject: Option<&str>,
-        now: Timestamp,
-    ) -> Said {
-        let policy = side.policy;
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let admitted = policy.admit(method, Scheme::Https, &self.uri, Version::HTTP_11, &self.headers, peer);
-        let known = role != "anyone" && policy.route_authn(admitted.route) != AuthnWord::Off;
-        let identity = match known {
-            true => {
-                let holder = Holder {
-                    subject: subject.unwrap_or_default().into(),
-                    roles: vec![role.into()],
-                    ..Holder::default()
-                };
-                Identity::Valid(Arc::new(policy.roles.who(Arc::new(holder))))
-            }
-            false => Identity::Nobody,
-        };
-        let facts = policy.facts(&admitted, &self.headers, &identity, &Body::Absent, now);
-        let blind = Blind {
-            client: true,
-            holder: known,
-            named: subject.is_some(),
-            time: true,
-            conditions: true,
-            ..Blind::NOT
-        };
-        let outlook = policy.rbac.outlook(&facts, blind);
-        let access = outlook.access();
-        let join = |mut certain: Vec<Written>, possible: Vec<Written>| {
-            certain.extend(possible);
-            certain
-        };
-        Said {
-            access,
-            allows: join(outlook.grants, outlook.possible_grants),
-            forbids: join(outlook.denies, outlook.possible_denies),
-        }
-    }
-}
-
 /// A path that a pattern covers and none that is more exact; none if there is no such path.
 fn example<'p>(pattern: &'p PathPattern, all: &[PathPattern]) -> Option<Vec<&'p str>> {
     let text = |segment: &'p Segment| match segment {
@@ -473,9 +312,6 @@ fn example<'p>(pattern: &'p PathPattern, all: &[PathPattern]) -> Option<Vec<&'p 
         path.push(NOWHERE);
     }
 }
-
-/// A segment that no policy names.
-const NOWHERE: &str = "zz-portcullis-anything";
 
 /// The methods that differ to rules.
 fn methods(old: &Policy, new: &Policy) -> Vec<Method> {

@@ -5,13 +5,17 @@
 
 mod cells;
 mod fingerprint;
+mod groups;
 mod meaning;
+mod request;
+mod side;
 #[cfg(test)]
 mod tests;
 
-pub use cells::{CellChange, Cells, Side};
+pub use cells::{CellChange, Cells};
 pub use fingerprint::Fingerprint;
 pub use meaning::{Draft, Meaning, RuleMeaning, RuleScope};
+pub use side::Side;
 
 use std::collections::BTreeSet;
 
