@@ -8,8 +8,9 @@ use std::ops::Range;
 use regex_automata::util::look::LookMatcher;
 use regex_syntax::hir::Look;
 
-use super::program::{Program, Step};
+use super::program::{Manner, Program, Step};
 use crate::policy::waf::budget::GaveUp;
+use crate::policy::waf::bytes::ByteSet;
 
 /// What is taken back or tried otherwise where the present way fails.
 #[derive(Clone, Copy, Debug)]
@@ -103,27 +104,30 @@ impl<'p, 't> Machine<'p, 't> {
             }
             Step::Byte(set) => going(rest.first().is_some_and(|byte| set.contains(*byte)), 1),
             Step::At(look) => going(holds(*look, self.text, at as usize), 0),
-            Step::Run { set, min, max, greedy } => {
-                let wanted = if *greedy { *max } else { *min } as usize;
+            Step::Run { set, min, max, manner } => {
+                let wanted = if *manner == Manner::Lazy { *min } else { *max } as usize;
                 let found = rest.iter().take(wanted).take_while(|byte| set.contains(**byte)).count();
                 self.spend(found / BYTES_A_STEP)?;
                 if found < *min as usize {
                     return Ok(Next::Fail);
                 }
                 let here = at + found as u32;
-                match greedy {
-                    true if here > at + min => {
-                        self.push(Frame::Shorter { step, least: at + min, at: here })?
+                match manner {
+                    Manner::Greedy if here > at + min => {
+                        self.push(Frame::Shorter { step, least: at + min, at: here })?;
                     }
-                    false if max > min => {
+                    Manner::Lazy if max > min && rest.get(found).is_some_and(|byte| set.contains(*byte)) => {
                         let most = at.saturating_add(*max).min(self.text.len() as u32);
                         self.push(Frame::Longer { step, at: here, most })?;
                     }
-                    _ => {}
+                    Manner::Greedy | Manner::Lazy | Manner::Possessive => {}
                 }
                 Next::Go(next, here)
             }
-            Step::Split { other } => {
+            Step::Split { first, other } => {
+                if *first != ByteSet::FULL && !rest.first().is_some_and(|byte| first.contains(*byte)) {
+                    return Ok(Next::Go(*other, at));
+                }
                 self.push(Frame::Way { step: *other, at })?;
                 Next::Go(next, at)
             }

@@ -4,6 +4,7 @@ use regex_syntax::hir::{Class, HirKind, Look, LookSet};
 
 use super::tree::{Node, Tree};
 use crate::policy::waf::bytes::ByteSet;
+use crate::policy::waf::needs;
 
 /// What the machine does next. Numbers of instructions and of registers are small: programs are bounded.
 #[derive(Clone, Debug)]
@@ -13,15 +14,16 @@ pub(super) enum Step {
     Text(Box<[u8]>),
     Byte(ByteSet),
     At(Look),
-    /// A repetition of one byte of a set: goes on behind as often as it may, or as rarely.
+    /// A repetition of one byte of a set.
     Run {
         set: ByteSet,
         min: u32,
         max: u32,
-        greedy: bool,
+        manner: Manner,
     },
-    /// Goes on at the next instruction, and at the other one if that fails.
+    /// Goes on at the next instruction if the text may begin so, and at the other one if that fails.
     Split {
+        first: ByteSet,
         other: u32,
     },
     /// Goes on at the other instruction, and at the next one if that fails.
@@ -89,6 +91,17 @@ pub(super) enum Step {
     },
 }
 
+/// How often something is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As often as it may be; if that fails behind, once less.
+    Greedy,
+    /// As rarely as it may be; if that fails behind, once more.
+    Lazy,
+    /// As often as it may be, and in no other way.
+    Possessive,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     pub(super) steps: Vec<Step>,
@@ -117,6 +130,7 @@ impl Program {
         let mut writer = Writer { steps: Vec::new(), registers: tree.groups * 2 };
         writer.node(&tree.root)?;
         writer.push(Step::Done)?;
+        writer.possess();
         Ok(Program { steps: writer.steps, groups: tree.groups, registers: writer.registers })
     }
 }
@@ -144,11 +158,25 @@ impl Writer {
         (self.registers - 1) as u32
     }
 
+    /// Spares the shorter ways of greedy runs where they fail at once.
+    fn possess(&mut self) {
+        for at in 0..self.steps.len() {
+            let (before, behind) = self.steps.split_at_mut(at + 1);
+            let next = behind.iter().find(|step| !matches!(step, Step::Keep { .. } | Step::Close { .. }));
+            if let (Some(Step::Run { set, min, manner, .. }), Some(next)) = (before.last_mut(), next)
+                && *manner == Manner::Greedy
+                && fails_in(next, set, *min)
+            {
+                *manner = Manner::Possessive;
+            }
+        }
+    }
+
     /// Lets an instruction that leads forward lead here.
     fn lead_here(&mut self, from: u32) {
         let here = self.here();
         match self.steps.get_mut(from as usize) {
-            Some(Step::Split { other } | Step::SplitLate { other }) => *other = here,
+            Some(Step::Split { other, .. } | Step::SplitLate { other }) => *other = here,
             Some(Step::Jump { to }) => *to = here,
             Some(Step::Loop { exit, .. }) => *exit = here,
             _ => {}
@@ -159,7 +187,7 @@ impl Writer {
         match node {
             Node::Leaf(hir) => self.leaf(hir.kind()),
             Node::Sequence(nodes) => nodes.iter().try_for_each(|node| self.node(node)),
-            Node::Either(nodes) => self.either(nodes, Writer::node),
+            Node::Either(nodes) => self.either(nodes, first, Writer::node),
             Node::Group(number, node) => {
                 let from = self.register();
                 self.push(Step::Keep { register: from })?;
@@ -169,6 +197,13 @@ impl Writer {
             }
             Node::Repeat { node, min, max, greedy } => self.repeat(node, *min, *max, *greedy),
             Node::Atomic(node) => {
+                if let Node::Repeat { node, min, max, greedy: true } = &**node
+                    && let Some(set) = single(node)?
+                {
+                    let (max, manner) = (max.unwrap_or(u32::MAX), Manner::Possessive);
+                    self.push(Step::Run { set, min: *min, max, manner })?;
+                    return Ok(());
+                }
                 let mark = self.register();
                 self.push(Step::Mark { register: mark })?;
                 self.node(node)?;
@@ -206,12 +241,13 @@ impl Writer {
     fn either<T>(
         &mut self,
         branches: &[T],
+        first: impl Fn(&T) -> ByteSet,
         mut write: impl FnMut(&mut Writer, &T) -> Result<(), Unfit>,
     ) -> Result<(), Unfit> {
         let Some((last, others)) = branches.split_last() else { return Ok(()) };
         let mut ends = Vec::new();
         for branch in others {
-            let split = self.push(Step::Split { other: 0 })?;
+            let split = self.push(Step::Split { first: first(branch), other: 0 })?;
             write(self, branch)?;
             ends.push(self.push(Step::Jump { to: 0 })?);
             self.lead_here(split);
@@ -224,7 +260,8 @@ impl Writer {
     fn repeat(&mut self, node: &Node, min: u32, max: Option<u32>, greedy: bool) -> Result<(), Unfit> {
         let most = max.unwrap_or(u32::MAX);
         if let Some(set) = single(node)? {
-            self.push(Step::Run { set, min, max: most, greedy })?;
+            let manner = if greedy { Manner::Greedy } else { Manner::Lazy };
+            self.push(Step::Run { set, min, max: most, manner })?;
             return Ok(());
         }
         match (min, max) {
@@ -232,7 +269,7 @@ impl Writer {
             (1, Some(1)) => return self.node(node),
             (0, Some(1)) => {
                 let split = match greedy {
-                    true => self.push(Step::Split { other: 0 })?,
+                    true => self.push(Step::Split { first: first(node), other: 0 })?,
                     false => self.push(Step::SplitLate { other: 0 })?,
                 };
                 self.node(node)?;
@@ -256,10 +293,14 @@ impl Writer {
         self.push(Step::Mark { register: mark })?;
         let here = self.register();
         self.push(Step::Keep { register: here })?;
-        let split = match negated {
-            true => Some(self.push(Step::Split { other: 0 })?),
-            false => None,
-        };
+        let split =
+            match negated {
+                true => Some(self.push(Step::Split {
+                    first: if behind { ByteSet::FULL } else { first(node) },
+                    other: 0,
+                })?),
+                false => None,
+            };
         match behind {
             true => self.behind(node, here)?,
             false => self.node(node)?,
@@ -288,12 +329,35 @@ impl Writer {
             let (least, most) = node.width().filter(|(_, most)| *most <= MAX_BEHIND).ok_or(Unfit::Behind)?;
             ways.extend((least..=most).map(|width| (node, width)));
         }
-        self.either(&ways, |writer, (node, width)| {
-            writer.push(Step::Back { by: *width as u32 })?;
-            writer.node(node)?;
-            writer.push(Step::Same { register: here })?;
-            Ok(())
-        })
+        self.either(
+            &ways,
+            |_| ByteSet::FULL,
+            |writer, (node, width)| {
+                writer.push(Step::Back { by: *width as u32 })?;
+                writer.node(node)?;
+                writer.push(Step::Same { register: here })?;
+                Ok(())
+            },
+        )
+    }
+}
+
+/// The bytes that a match of a part may begin with; all of them where it may be empty.
+fn first(node: &Node) -> ByteSet {
+    match needs::first(&node.relaxed()) {
+        (Some(set), false) => set,
+        _ => ByteSet::FULL,
+    }
+}
+
+/// Whether an instruction fails on every byte of a set, or between two of them.
+fn fails_in(step: &Step, set: &ByteSet, min: u32) -> bool {
+    let word = || (0..=u8::MAX).filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').collect();
+    match step {
+        Step::Byte(next) | Step::Run { set: next, min: 1.., .. } => !next.meets(set),
+        Step::Text(text) => text.first().is_some_and(|byte| !set.contains(*byte)),
+        Step::At(Look::WordAscii) => min > 0 && set.is_subset(&word()),
+        _ => false,
     }
 }
 
