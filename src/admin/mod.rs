@@ -28,7 +28,7 @@ mod timer;
 mod token;
 mod verbose;
 
-pub(crate) use oracle::{Again, Oracle, Question};
+pub(crate) use oracle::{Again, Earlier, Oracle, Question};
 
 use std::io;
 use std::net::SocketAddr;

@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,6 +14,8 @@ use serde_json::{Map, Value};
 
 use crate::config::Setup;
 use crate::policy::World;
+use crate::state::Accepted;
+use crate::state::cause::{Cause, Change};
 
 /// Who can tell.
 pub(crate) trait Oracle: Debug + Send + Sync {
@@ -22,12 +25,17 @@ pub(crate) trait Oracle: Debug + Send + Sync {
     /// What becomes of a recorded request by a policy, told as `portcullis why` tells it.
     fn again(&self, setup: &Setup, world: &World, record: &[u8]) -> Result<Again, String>;
 
+    /// What changed before a recorded request was refused, or since when it is. `setup`: the policy that
+    /// judged it again.
+    fn cause(&self, setup: &Setup, world: &World, record: &[u8], earlier: &Earlier<'_>) -> Cause;
+
     /// Whom else the rule of a record refused: what the log's files say, or without files these lines,
-    /// which are all since a time.
+    /// which are all since a time. Nothing follows from it where the change accounts for it.
     fn others(
         &self,
         setup: &Setup,
         record: &[u8],
+        change: Option<&Change>,
         log: Option<&Path>,
         lines: &[u8],
         since: Timestamp,
@@ -36,6 +44,19 @@ pub(crate) trait Oracle: Debug + Send + Sync {
     /// The written rules, as `portcullis explain --rules --format json` has them, each with the `text`
     /// of its lines.
     fn rules(&self, setup: &Setup) -> Vec<Value>;
+}
+
+/// The policies that were in force, for a search of the change that refused a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier<'a> {
+    /// The oldest first.
+    pub(crate) accepted: &'a [&'a Accepted],
+    /// Whether there were none before these.
+    pub(crate) whole: bool,
+    /// How long they may be asked.
+    pub(crate) patience: Duration,
+    /// One of them, compiled as it was then; none if it cannot be.
+    pub(crate) compile: &'a dyn Fn(&Accepted) -> Option<Setup>,
 }
 
 /// A recorded request, judged again.

@@ -5,6 +5,7 @@
 //! configured, so only its owner may read it.
 
 mod bans;
+pub(crate) mod cause;
 mod collections;
 mod entry;
 mod history;

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
+use crate::support::command::about_folder;
 use crate::support::tls::Authority;
 use crate::support::{Gateway, Response, get, get_local, read_response, request, wait_until};
 
@@ -280,8 +281,20 @@ fn a_refusal_after_a_change_of_the_policy_names_the_change() {
     assert_eq!(change["before"], "let this request pass, by rbac/home", "{told}");
     assert_eq!((&change["rules"][0]["rule"], &change["trigger"]), (&"rbac/home".into(), &"api".into()));
     assert_eq!(about["refused_since"], Value::Null);
+    // What was taken from whom, and nothing is concluded from how many it concerns: as `why` has it.
+    assert_eq!((&change["lost"][0]["role"], &change["lost"][0]["path"]), (&"anyone".into(), &"/".into()));
+    assert_eq!((&about["others"]["refused"], &about["others"]["scope"]), (&1.into(), &Value::Null), "{told}");
+    let description = operator.read("/api/openapi.json");
+    conforms(&description, &json!({"$ref": "#/components/schemas/Decision"}), &told);
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    for (why, here) in [("change", change), ("refused_since", &about["refused_since"])] {
+        assert_eq!(&told[why], here);
+    }
+    assert_eq!(told["conclusion"], about["others"]["scope"]);
     let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
-    assert!(page.contains("The policy changed <b>"), "{page}");
+    for text in ["The policy changed <b>", "<b>anyone</b> lost ", "The change above accounts for it"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
     // What was refused from the first policy on is of no change.
     let refused = get(gateway.address, "/nothing");
     let id = refused.header("x-request-id").expect("set").to_owned();
@@ -289,6 +302,13 @@ fn a_refusal_after_a_change_of_the_policy_names_the_change() {
     let told = operator.read(&format!("/api/decisions/{id}"));
     assert_eq!(told["about"]["change"], Value::Null, "{told}");
     assert_eq!(told["about"]["refused_since"]["since_the_first"], true, "{told}");
+    let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(
+        page.contains("<b>Nothing else of this was refused by it, so look at this one request.</b>"),
+        "{page}"
+    );
+    let told_by_why = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!(told_by_why["refused_since"], told["about"]["refused_since"]);
 }
 
 #[test]

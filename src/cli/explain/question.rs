@@ -10,14 +10,16 @@ use serde_json::{Map, Value};
 
 use super::account::Account;
 use super::asked::{Asked, SOMEBODY, Url, put};
+use super::why::change;
 use super::why::hour::{self, Count};
 use super::{json, no_such_role, pages, recorded, written};
-use crate::admin::{Again, Oracle, Question};
+use crate::admin::{Again, Earlier, Oracle, Question};
 use crate::audit::Line;
 use crate::cli::request::{Person, Request};
 use crate::config::Setup;
 use crate::facts::Scheme;
 use crate::policy::{Caller, World};
+use crate::state::cause::{Cause, Change};
 
 /// The verbs, for the admin listener.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +51,20 @@ impl Oracle for Verbs {
         Ok(Again { document, agrees, as_recorded: settled.map(|settled| settled.why) })
     }
 
+    fn cause(&self, setup: &Setup, world: &World, record: &[u8], earlier: &Earlier<'_>) -> Cause {
+        let Ok(line) = Line::parse(record) else { return Cause::default() };
+        let Some((asked, recalled)) = recorded::asked(&line, &setup.policy) else { return Cause::default() };
+        let mut account = Account::judged(setup, world, &asked, recalled.now, &[], &[]);
+        let same = line.policy().is_some_and(|version| version.hash == setup.policy.version.hash);
+        let (_, settled) = account.held_to(&line, same);
+        change::look(earlier, world, &line, (&asked, &recalled), &account, settled.as_ref())
+    }
+
     fn others(
         &self,
         setup: &Setup,
         record: &[u8],
+        change: Option<&Change>,
         log: Option<&Path>,
         lines: &[u8],
         since: Timestamp,
@@ -70,7 +82,9 @@ impl Oracle for Verbs {
         }
         let hour = count.done();
         let mut told = serde_json::to_value(&hour).map_err(|error| error.to_string())?;
-        told["scope"] = hour.conclusion().trim_end_matches('.').into();
+        let explained = change.is_some_and(|change| change.explains(hour.from));
+        let scope = (!explained).then(|| hour.conclusion().trim_end_matches('.'));
+        told["scope"] = scope.into();
         Ok(told)
     }
 

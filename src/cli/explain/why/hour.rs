@@ -24,7 +24,7 @@ use crate::policy::scope::{Index, PathPattern, Scope, Segment};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::cli::explain) struct Hour {
     /// The time that was looked at: no more than records are kept of.
-    pub(super) from: Timestamp,
+    pub(in crate::cli::explain) from: Timestamp,
     pub(super) to: Timestamp,
     /// Why it is less than an hour, or why something may be missing.
     #[serde(default)]
