@@ -164,6 +164,7 @@ impl Scene {
             admitted,
             identity: reached.then_some(identity),
             nearest,
+            unheld: Vec::new(),
             what_if: Vec::new(),
             assumed: &asked.assumed,
             level: Default::default(),

@@ -1,7 +1,7 @@
 //! The account of a decision for the person who got paged: the verdict first, then the likely
 //! cause, what would help, and after that the whole trail.
 
-use super::account::{Account, Passage, need};
+use super::account::{Account, Passage, need, unheld_words};
 use super::exactly::Exactly;
 use super::what_if::Said;
 use crate::cli::Common;
@@ -171,10 +171,14 @@ fn remedies(account: &Account<'_>, denial: &Denial) -> String {
         Stage::Rbac if !account.nearest.is_empty() => {
             for near in &account.nearest {
                 let rule = account.policy().rules.get(near.rule);
+                let unheld = account.unheld(near.rule);
                 let needs: Vec<String> =
-                    near.unmet.iter().map(|unmet| need(unmet, account.policy())).collect();
+                    near.unmet.iter().map(|unmet| need(unmet, unheld, account.policy())).collect();
                 let text = format!("({}) needs {}", printable(&rule.at), printable(&needs.join(", and ")));
                 out.push_str(&fill_to(&format!("  {} ", styled(STRONG, &rule.name)), "    ", &text));
+                for words in unheld.into_iter().flat_map(unheld_words) {
+                    out.push_str(&fill("    ", &printable(&words)));
+                }
             }
         }
         Stage::Rbac => {
