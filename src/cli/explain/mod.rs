@@ -7,6 +7,7 @@ mod account;
 mod asked;
 mod curl;
 mod exactly;
+mod help;
 mod json;
 mod pages;
 mod question;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::audit::Line;
 use crate::cli::explain::account::{Account, unheld_words};
 use crate::cli::explain::exactly::Exactly;
-use crate::cli::explain::text::acceptable;
+use crate::cli::explain::help::acceptable;
 use crate::cli::explain::written;
 use crate::cli::layout::list;
 use crate::cli::written_toml::{inline, quoted};

@@ -7,6 +7,7 @@
 mod bans;
 mod case;
 pub(super) mod change;
+mod group;
 pub(super) mod hour;
 mod json;
 mod text;
