@@ -18,6 +18,7 @@ mod texts;
 
 pub(crate) use bans::{Ban, BanBook, WIDEST};
 pub use collections::Collections;
+pub(crate) use entry::named;
 pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };

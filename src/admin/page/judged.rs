@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::admin::AdminState;
+use crate::admin::explain::compile;
 use crate::admin::oracle::{Again, Earlier};
 use crate::audit::Line;
-use crate::config::{Setup, load};
+use crate::config::Setup;
 use crate::policy::World;
 use crate::state::cause::Cause;
-use crate::state::{Accepted, Entry, sources};
+use crate::state::{Accepted, Entry};
 
 /// A request that was judged again.
 pub(super) struct Judged {
@@ -83,13 +84,4 @@ pub(super) fn judge(state: &AdminState, record: &[u8]) -> Judged {
         Earlier { accepted: &history, whole, patience: PATIENCE, compile: &|kept| compile(state, kept) };
     let cause = state.oracle.cause(&setup, &world, record, &earlier);
     Judged { setup, by, again, now, cause }
-}
-
-/// A policy of the history, compiled as it was then; none if it cannot be.
-fn compile(state: &AdminState, accepted: &Accepted) -> Option<Setup> {
-    let folder = state.installer.current().load().settings.state_dir.clone()?;
-    let sources = sources(&folder, accepted).ok()?;
-    let mut setup = load::recall(sources, accepted.at).setup?;
-    setup.policy.version = accepted.version();
-    Some(setup)
 }

@@ -31,8 +31,11 @@ pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answ
         Form::of(&document["record"], document["line"].as_str().unwrap_or(""))
     };
     document["remedy"] = remedy(&document).into();
-    let (answer, error) = split(asked.then(|| form.ask(state)));
-    document["form"] = form.shown();
+    let (answer, error) = match asked {
+        true => split(form.ask(state).await),
+        false => (None, None),
+    };
+    document["form"] = form.shown(state);
     document["answer"] = answer.unwrap_or_default();
     document["error"] = error.into();
     whole(state, "one.html", "", &document)

@@ -13,7 +13,7 @@
 //! | `request`, `client`, `identity` | the facts that were judged |
 //! | `stages` | each gate: `passage` (`passed`, `refused`, `not_reached`) and its `steps` |
 //! | `waf`, `shadow` | as in the decision log |
-//! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
+//! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file, or its number in the question), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
 //! | `curl`, `curl_notes`, `assumed` | how to make the request, and what nobody stated |
 
 use jiff::Timestamp;
@@ -300,7 +300,7 @@ fn changed(variation: &Variation) -> Value {
         Change::Ip(own) => ip = Some(own),
         Change::Roles(own) => roles = own,
         Change::Both(address, own) => (ip, roles) = (Some(address), own),
-        Change::Token(file) => token = Some(file.to_string_lossy()),
+        Change::Token(from) => token = Some(from.name()),
         Change::At(own) => at = Some(own),
         Change::Policy(own) => policy = Some(own),
     }
