@@ -10,6 +10,7 @@ use super::AdminState;
 use super::access::Caller;
 use super::answer::{Answer, json, problem};
 use super::input::{pairs, plain};
+use super::parameter::BadParameter;
 use crate::policy::ip::{Listed, Spared};
 use crate::policy::network::parse_net;
 use crate::serve::{BanError, Standing};
@@ -97,7 +98,8 @@ pub(super) fn ban(state: &AdminState, caller: &Caller, wanted: Wanted) -> Answer
 pub(super) fn unban(state: &AdminState, caller: &Caller, query: &str) -> Answer {
     let address = pairs(query).into_iter().find(|(name, _)| name == "address").map(|(_, value)| value);
     let Some(address) = address else {
-        return problem(StatusCode::BAD_REQUEST, "say whose ban ends: `?address=203.0.113.9`");
+        let accepted = "an address or network, as it was banned: `?address=203.0.113.9`";
+        return BadParameter::unlike("address", "say whose ban ends", accepted).answer();
     };
     let parsed = plain("address", address.trim(), LONGEST_ADDRESS)
         .and_then(|address| parse_net(&address).map_err(|why| format!("`{address}` {why}")));

@@ -59,12 +59,45 @@ pub(super) async fn document<T: DeserializeOwned>(headers: &HeaderMap, body: Inc
         }
         Err(_) => return Err(problem(StatusCode::REQUEST_TIMEOUT, "the document did not come in time")),
     };
-    serde_json::from_slice(&body).map_err(|error| problem(StatusCode::BAD_REQUEST, error.to_string()))
+    serde_json::from_slice(&body)
+        .map_err(|error| problem(StatusCode::BAD_REQUEST, unquoted(&error.to_string())))
+}
+
+/// What is wrong with a document, without the text that stands where it should not: it may be a credential.
+fn unquoted(error: &str) -> String {
+    let begin = ["invalid type: string \"", "invalid value: string \""].iter().find_map(|words| {
+        let begin = error.find(words)? + words.len() - 2;
+        let end = error.rfind("\", expected ")?;
+        Some((begin, end + 1))
+    });
+    match begin.and_then(|(begin, end)| Some((error.get(..begin)?, error.get(end..)?))) {
+        Some((before, after)) => format!("{before}{after}"),
+        None => error.to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_in_the_wrong_place_is_not_repeated() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Asked {
+            #[serde(rename = "tokens")]
+            _tokens: Vec<String>,
+            #[serde(rename = "at")]
+            _at: Option<jiff::Timestamp>,
+        }
+        for (text, want) in [
+            (r#"{"tokens":"a\", expected b"}"#, "invalid type: string, expected a sequence at line 1"),
+            (r#"{"tokens":[7]}"#, "invalid type: integer `7`, expected a string at line 1"),
+            (r#"{"token":"secret"}"#, "missing field `tokens` at line 1"),
+        ] {
+            let error = serde_json::from_str::<Asked>(text).unwrap_err().to_string();
+            assert!(unquoted(&error).starts_with(want), "{}", unquoted(&error));
+        }
+    }
 
     #[test]
     fn what_people_write_looks_as_it_is() {

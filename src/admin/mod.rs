@@ -10,11 +10,13 @@ mod answer;
 mod bans;
 mod changes;
 mod connection;
+mod explain;
 mod input;
 mod live;
 mod openapi;
 mod oracle;
 mod page;
+mod parameter;
 mod patience;
 mod records;
 mod reserve;
@@ -28,7 +30,7 @@ mod timer;
 mod token;
 mod verbose;
 
-pub(crate) use oracle::{Again, Oracle, Question};
+pub(crate) use oracle::{Again, Earlier, Oracle, Question};
 
 use std::io;
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::admin::records::{Filter, stages};
     use crate::admin::respond::{ENDPOINTS, Need};
 
     #[test]
@@ -35,5 +36,20 @@ mod tests {
             }
         }
         assert_eq!(described, answered);
+    }
+
+    #[test]
+    fn the_words_of_filters_are_those_that_are_taken() {
+        let description: Value = serde_json::from_slice(TEXT).unwrap();
+        let parameters = description["paths"]["/api/decisions"]["get"]["parameters"].as_array().unwrap();
+        let schema = |name: &str| {
+            let found = parameters.iter().find(|parameter| parameter["name"] == name).unwrap();
+            &found["schema"]["items"]
+        };
+        assert_eq!(schema("stage")["enum"], serde_json::json!(stages()));
+        assert_eq!(schema("rule")["pattern"], format!("^({})/.+$", stages().join("|")));
+        for word in schema("decision")["enum"].as_array().unwrap() {
+            assert!(Filter::parse(&format!("decision={}", word.as_str().unwrap())).is_ok());
+        }
     }
 }

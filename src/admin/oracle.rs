@@ -3,9 +3,10 @@
 //! `cli` implements it and hands it in when the gateway starts, so that a page, an API and a verb
 //! give one answer to one question.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,21 +14,35 @@ use serde_json::{Map, Value};
 
 use crate::config::Setup;
 use crate::policy::World;
+use crate::state::Accepted;
+use crate::state::cause::{Cause, Change};
 
 /// Who can tell.
 pub(crate) trait Oracle: Debug + Send + Sync {
     /// What would happen to a request, and why: the document of `portcullis explain --format json`.
-    fn explain(&self, setup: &Setup, world: &World, question: &Question) -> Result<Value, String>;
+    /// `policies`: those of `what_if_policy`, with their names.
+    fn explain(
+        &self,
+        setup: &Setup,
+        world: &World,
+        question: &Question,
+        policies: Vec<(String, Setup)>,
+    ) -> Result<Value, String>;
 
     /// What becomes of a recorded request by a policy, told as `portcullis why` tells it.
     fn again(&self, setup: &Setup, world: &World, record: &[u8]) -> Result<Again, String>;
 
+    /// What changed before a recorded request was refused, or since when it is. `setup`: the policy that
+    /// judged it again.
+    fn cause(&self, setup: &Setup, world: &World, record: &[u8], earlier: &Earlier<'_>) -> Cause;
+
     /// Whom else the rule of a record refused: what the log's files say, or without files these lines,
-    /// which are all since a time.
+    /// which are all since a time. Nothing follows from it where the change accounts for it.
     fn others(
         &self,
         setup: &Setup,
         record: &[u8],
+        change: Option<&Change>,
         log: Option<&Path>,
         lines: &[u8],
         since: Timestamp,
@@ -36,6 +51,19 @@ pub(crate) trait Oracle: Debug + Send + Sync {
     /// The written rules, as `portcullis explain --rules --format json` has them, each with the `text`
     /// of its lines.
     fn rules(&self, setup: &Setup) -> Vec<Value>;
+}
+
+/// The policies that were in force, for a search of the change that refused a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Earlier<'a> {
+    /// The oldest first.
+    pub(crate) accepted: &'a [&'a Accepted],
+    /// Whether there were none before these.
+    pub(crate) whole: bool,
+    /// How long they may be asked.
+    pub(crate) patience: Duration,
+    /// One of them, compiled as it was then; none if it cannot be.
+    pub(crate) compile: &'a dyn Fn(&Accepted) -> Option<Setup>,
 }
 
 /// A recorded request, judged again.
@@ -83,4 +111,37 @@ pub(crate) struct Question {
     pub(crate) what_if_ip: Vec<IpAddr>,
     /// The same request by somebody who also has these roles, side by side.
     pub(crate) what_if_role: Vec<String>,
+    /// The same request with each of these bearer tokens, side by side.
+    pub(crate) what_if_token: Vec<Secret>,
+    /// The same request at these times, side by side.
+    pub(crate) what_if_at: Vec<Timestamp>,
+    /// The same request by these policies of the history, side by side: `7`, `7-3f9a2c1d`, `-1`.
+    pub(crate) what_if_policy: Vec<String>,
+}
+
+/// A credential. It is written nowhere.
+#[derive(Clone, Deserialize)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.trim().as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Question {
+    /// How many other requests it asks about.
+    pub(crate) fn besides(&self) -> usize {
+        self.what_if_ip.len()
+            + self.what_if_role.len()
+            + self.what_if_token.len()
+            + self.what_if_at.len()
+            + self.what_if_policy.len()
+    }
 }

@@ -2,12 +2,15 @@
 
 use std::net::IpAddr;
 
+use http::Method;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::input::pairs;
+use super::parameter::BadParameter;
 use crate::audit::Recent;
+use crate::decision::{Reason, Stage};
 use crate::policy::network::parse_net;
 
 /// A record of the decision log.
@@ -34,18 +37,81 @@ pub(super) struct Filter {
     pub(super) limit: usize,
 }
 
-/// The members that can be filtered by their value, and where they stand in a record.
-const EQUAL: [(&str, &str); 9] = [
-    ("decision", "/decision"),
-    ("stage", "/stage"),
-    ("rule", "/rule"),
-    ("reason", "/reason"),
-    ("status", "/status"),
-    ("route", "/route"),
-    ("method", "/method"),
-    ("host", "/host"),
-    ("subject", "/identity/subject"),
+/// The members that can be filtered by their value, where they stand in a record, and what is wrong with
+/// a value that none can have. Names that somebody gave are not looked up: records outlive policies.
+type Equal = (&'static str, &'static str, fn(&str) -> Result<(), BadParameter>);
+const EQUAL: [Equal; 9] = [
+    ("decision", "/decision", |value| word("decision", value, &["allow", "deny", "error"])),
+    ("stage", "/stage", |value| word("stage", value, &stages())),
+    ("rule", "/rule", rule),
+    ("reason", "/reason", |value| word("reason", value, &reasons())),
+    ("status", "/status", status),
+    ("route", "/route", |_| Ok(())),
+    ("method", "/method", method),
+    ("host", "/host", |_| Ok(())),
+    ("subject", "/identity/subject", |_| Ok(())),
 ];
+
+/// The other filters.
+const OTHERS: [&str; 5] = ["ip", "path", "q", "since", "limit"];
+
+const NETWORK: &str = "an address or a network, such as 203.0.113.0/24";
+const TIME: &str = "a time such as 2026-11-24T08:00:00Z";
+
+/// The stages that records name.
+pub(super) fn stages() -> Vec<&'static str> {
+    let mut stages: Vec<&str> = Stage::ALL.iter().chain([&Stage::Fault]).map(|stage| stage.name()).collect();
+    stages.sort_unstable();
+    stages.dedup();
+    stages
+}
+
+fn reasons() -> Vec<&'static str> {
+    Reason::ALL.iter().map(|reason| reason.info().code).collect()
+}
+
+fn word(name: &str, value: &str, words: &[&str]) -> Result<(), BadParameter> {
+    match words.contains(&value) {
+        true => Ok(()),
+        false => Err(BadParameter::none_of(name, value, words)),
+    }
+}
+
+fn rule(value: &str) -> Result<(), BadParameter> {
+    let stages = stages();
+    let known = value.split_once('/').is_some_and(|(stage, id)| stages.contains(&stage) && !id.is_empty());
+    let accepted =
+        format!("the stage and the id, such as rbac/default-deny; stages are {}", stages.join(", "));
+    match known {
+        true => Ok(()),
+        false => Err(BadParameter::unlike("rule", format!("`{value}` is no name of a rule"), &accepted)),
+    }
+}
+
+fn status(value: &str) -> Result<(), BadParameter> {
+    let known = value.len() == 3 && value.parse().is_ok_and(|status: u16| (100..=599).contains(&status));
+    match known {
+        true => Ok(()),
+        false => {
+            Err(BadParameter::unlike("status", format!("`{value}` is no status"), "a number from 100 to 599"))
+        }
+    }
+}
+
+/// Methods are told apart by case, and those that everybody knows stand in capitals.
+fn method(value: &str) -> Result<(), BadParameter> {
+    let upper = value.to_ascii_uppercase();
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    let misspelt = upper != value && known.contains(&&*upper);
+    match Method::from_bytes(value.as_bytes()).is_ok() && !misspelt {
+        true => Ok(()),
+        false => Err(BadParameter::unlike(
+            "method",
+            format!("`{value}` is none"),
+            "a method as it was sent, such as GET",
+        )),
+    }
+}
 
 /// How many records are given without a `limit`, and at most.
 const USUAL: usize = 100;
@@ -90,45 +156,52 @@ impl Kept {
 
 impl Filter {
     /// Reads the query of a request.
-    pub(super) fn parse(query: &str) -> Result<Filter, String> {
+    pub(super) fn parse(query: &str) -> Result<Filter, BadParameter> {
         let mut filter = Filter { limit: USUAL, ..Filter::default() };
+        let mut seen: Vec<String> = Vec::new();
         for (name, value) in pairs(query) {
+            let equal = EQUAL.iter().find(|(known, ..)| *known == name);
+            if equal.is_none() && seen.contains(&name) {
+                return Err(BadParameter::twice(&name));
+            }
             // A form sends its empty fields too.
-            if value.is_empty() {
+            if value.is_empty() && (equal.is_some() || OTHERS.contains(&name.as_str())) {
                 continue;
             }
             match name.as_str() {
                 "ip" => {
-                    let net = parse_net(&value).map_err(|why| format!("ip: `{value}` {why}"))?;
-                    filter.ip = Some(net);
+                    let bad = |why| BadParameter::unlike("ip", format!("`{value}` {why}"), NETWORK);
+                    filter.ip = Some(parse_net(&value).map_err(bad)?);
                 }
                 "path" => filter.path = Some(value),
                 "q" => filter.anywhere = Some(value.to_lowercase()),
                 "since" => {
-                    let since = value
-                        .parse()
-                        .map_err(|_| format!("since: `{value}` is no time such as 2026-11-24T08:00:00Z"))?;
-                    filter.since = Some(since);
+                    let bad = |_| BadParameter::unlike("since", format!("`{value}` is no time"), TIME);
+                    filter.since = Some(value.parse().map_err(bad)?);
                 }
                 "limit" => {
                     let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-                    filter.limit = limit.ok_or_else(|| format!("limit: give a number from 1 to {MOST}"))?;
+                    let bad = || {
+                        let accepted = format!("a number from 1 to {MOST}");
+                        BadParameter::unlike("limit", format!("`{value}` is none"), &accepted)
+                    };
+                    filter.limit = limit.ok_or_else(bad)?;
                 }
                 name => {
-                    let known = EQUAL.iter().find(|(known, _)| *known == name);
-                    let Some((_, pointer)) = known else {
-                        let names: Vec<&str> = EQUAL.iter().map(|(name, _)| *name).collect();
-                        return Err(format!(
-                            "there is no filter `{name}`; there are {}, ip, path, q, since, limit",
-                            names.join(", ")
-                        ));
+                    let Some((_, pointer, check)) = equal else {
+                        let names = EQUAL.iter().map(|(name, ..)| *name).chain(OTHERS);
+                        let accepted: Vec<String> = names.map(str::to_owned).collect();
+                        let why = format!("there is no filter `{name}`; there are {}", accepted.join(", "));
+                        return Err(BadParameter { parameter: name.to_owned(), why, accepted });
                     };
+                    check(&value)?;
                     match filter.equal.iter_mut().find(|(other, _)| other == pointer) {
                         Some((_, values)) => values.push(value),
                         None => filter.equal.push((pointer, vec![value])),
                     }
                 }
             }
+            seen.push(name);
         }
         Ok(filter)
     }
@@ -181,8 +254,44 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_not_understood_is_not_ignored() {
-        for query in ["statis=403", "limit=0", "limit=x", "ip=here", "since=today"] {
-            assert!(Filter::parse(query).is_err(), "{query}");
+        for (query, parameter, accepted) in [
+            ("statis=403", "statis", "status"),
+            ("statis=", "statis", "status"),
+            ("limit=0", "limit", "a number from 1 to 10000"),
+            ("limit=x", "limit", "a number from 1 to 10000"),
+            ("ip=here", "ip", NETWORK),
+            ("since=today", "since", TIME),
+            ("decision=denied", "decision", "deny"),
+            ("decision=deny&decision=Allow", "decision", "allow"),
+            ("stage=waf_body", "stage", "waf"),
+            ("reason=role-missing", "reason", "role_missing"),
+            ("status=4O3", "status", "a number from 100 to 599"),
+            ("status=0403", "status", "a number from 100 to 599"),
+            ("status=403&status=600", "status", "a number from 100 to 599"),
+            ("method=get", "method", "a method as it was sent, such as GET"),
+            ("method=G%20T", "method", "a method as it was sent, such as GET"),
+        ] {
+            let bad = Filter::parse(query).unwrap_err();
+            assert_eq!(bad.parameter, parameter, "{query}");
+            assert!(bad.accepted.iter().any(|word| word == accepted), "{query}: {bad:?}");
+        }
+        for query in ["rule=orders", "rule=rbac/", "rule=rbca/orders"] {
+            assert_eq!(Filter::parse(query).unwrap_err().parameter, "rule", "{query}");
+        }
+        for query in ["ip=192.0.2.1&ip=192.0.2.2", "since=2026-11-24T09:12:03Z&since=", "q=a&q=b"] {
+            assert!(Filter::parse(query).unwrap_err().why.contains("given twice"), "{query}");
+        }
+        let why = Filter::parse("decision=Deny").unwrap_err().why;
+        assert_eq!(why, "decision: `Deny` is none of allow, deny, error; did you mean `deny`?");
+    }
+
+    #[test]
+    fn whatever_a_record_can_say_can_be_asked_for() {
+        let rules = crate::decision::Builtin::ALL.iter().map(|rule| format!("rule={}", rule.info().name));
+        let reasons = Reason::ALL.iter().map(|reason| format!("reason={}", reason.info().code));
+        let more = ["status=499", "method=PROPFIND", "method=m-search", "rule=waf/942100", "route=gone"];
+        for query in rules.chain(reasons).chain(more.map(str::to_owned)) {
+            assert!(Filter::parse(&query).is_ok(), "{query}");
         }
     }
 }

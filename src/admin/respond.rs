@@ -15,7 +15,7 @@ use super::answer::{
 use super::oracle::Question;
 use super::records::{Filter, newest_first};
 use super::seats::Seat;
-use super::{AdminState, bans, input, live, openapi, page, rules, status, verbose};
+use super::{AdminState, bans, explain, input, live, openapi, page, parameter, rules, status, verbose};
 use crate::serve::{Lifecycle, Trigger};
 
 /// What may be asked with which methods, and what a caller needs for it. The description under
@@ -141,6 +141,9 @@ async fn answer(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Answer {
+    if let Err(bad) = parameter::check(endpoint, method, query) {
+        return bad.answer();
+    }
     match (endpoint, method.as_str()) {
         ("/livez", _) => text(StatusCode::OK, "ok\n"),
         ("/readyz", _) => match *state.lifecycle.borrow() {
@@ -163,7 +166,7 @@ async fn answer(
             }
         }
         ("/api/explain", _) => match input::document::<Question>(headers, body).await {
-            Ok(question) => explain(state, &question),
+            Ok(question) => explain::explain(state, question).await,
             Err(answer) => answer,
         },
         ("/api/policy", _) => rules::policy(state),
@@ -198,7 +201,7 @@ fn wants_events(headers: &HeaderMap) -> bool {
 /// Decisions as they come.
 fn follow(state: &AdminState, caller: &Caller, seat: &Seat, query: &str) -> Answer {
     match (Filter::parse(query), seat.streams(caller.trusted)) {
-        (Err(why), _) => problem(StatusCode::BAD_REQUEST, why),
+        (Err(bad), _) => bad.answer(),
         (Ok(filter), Some(right)) => live::follow(&state.recent, filter, right),
         (Ok(_), None) if caller.trusted => busy(Busy::OperatorsStreams),
         (Ok(_), None) => busy(Busy::Streams),
@@ -208,7 +211,7 @@ fn follow(state: &AdminState, caller: &Caller, seat: &Seat, query: &str) -> Answ
 fn decisions(state: &AdminState, query: &str) -> Answer {
     let filter = match Filter::parse(query) {
         Ok(filter) => filter,
-        Err(why) => return problem(StatusCode::BAD_REQUEST, why),
+        Err(bad) => return bad.answer(),
     };
     let kept = newest_first(&state.recent);
     let oldest = kept.last().map(|kept| kept.ts().to_owned());
@@ -224,25 +227,6 @@ fn decisions(state: &AdminState, query: &str) -> Answer {
         lines.join(",")
     );
     whole(StatusCode::OK, "application/json", text.into())
-}
-
-/// One question is judged so many times at most beside itself: it is answered on the thread that
-/// answers probes.
-const MOST_WHAT_IFS: usize = 16;
-
-fn explain(state: &AdminState, question: &Question) -> Answer {
-    let besides = question.what_if_ip.len() + question.what_if_role.len();
-    if besides > MOST_WHAT_IFS {
-        let why = format!(
-            "what_if_ip, what_if_role: {besides} are too many, {MOST_WHAT_IFS} at most; ask several times"
-        );
-        return problem(StatusCode::UNPROCESSABLE_ENTITY, why);
-    }
-    let snapshot = state.installer.current().load_full();
-    match state.oracle.explain(&state.installer.setup(), &snapshot.world, question) {
-        Ok(document) => json(StatusCode::OK, &document),
-        Err(why) => problem(StatusCode::UNPROCESSABLE_ENTITY, why),
-    }
 }
 
 #[derive(Serialize)]

@@ -99,14 +99,7 @@ fn grouped(cells: &[CellLine]) -> Vec<(CellLine, Vec<&str>)> {
 
 /// One line about roles: what they may do now, or no longer.
 fn cell(what: &CellLine, roles: &[&str]) -> String {
-    let hosts = match what.hosts.is_empty() {
-        true => String::new(),
-        false => {
-            let hosts: Vec<&str> =
-                what.hosts.iter().map(|host| if **host == *"*" { "other hosts" } else { host }).collect();
-            format!(" on {}", list(&hosts, " and "))
-        }
-    };
+    let hosts = on_hosts(what);
     let under = match (what.from.as_str(), what.to.as_str()) {
         (_, "sometimes") if what.change == "gained" => ", under conditions",
         ("sometimes", _) if what.change == "gained" => ", without the conditions of before",
@@ -116,6 +109,34 @@ fn cell(what: &CellLine, roles: &[&str]) -> String {
     };
     let request = format!("{} {}{hosts}{under}", what.methods.join(" "), printable(&what.path));
     let by: Vec<&str> = what.rules.iter().map(|rule| &**rule).collect();
+    let whom = format!("for {}, by {}", whom(what, roles), list(&by, " and "));
+    fill(&mark(&what.change), &request) + &fill(&" ".repeat(11), &styled(FAINT, printable(&whom)))
+}
+
+/// What a role lost, as a sentence without its end.
+pub(super) fn lost(what: &CellLine) -> String {
+    let rules: Vec<&str> = what.rules.iter().map(|rule| &**rule).collect();
+    let under = if what.to == "sometimes" { ", now only under conditions" } else { "" };
+    let (methods, path, hosts) = (what.methods.join(" "), printable(&what.path), on_hosts(what));
+    format!(
+        "{} lost {methods} {path}{hosts}{under}, through {}",
+        whom(what, &[&what.role]),
+        list(&rules, " and ")
+    )
+}
+
+/// The hosts that a line is about, as the end of what it says of paths.
+fn on_hosts(what: &CellLine) -> String {
+    if what.hosts.is_empty() {
+        return String::new();
+    }
+    let hosts: Vec<&str> =
+        what.hosts.iter().map(|host| if **host == *"*" { "other hosts" } else { host }).collect();
+    format!(" on {}", list(&hosts, " and "))
+}
+
+/// Whom a line about these roles is about.
+fn whom(what: &CellLine, roles: &[&str]) -> String {
     let roles: Vec<&str> = roles
         .iter()
         .map(|role| match *role {
@@ -141,6 +162,5 @@ fn cell(what: &CellLine, roles: &[&str]) -> String {
         };
         whom = format!("the {word} {}{with}", list(&subjects, " and "));
     }
-    let whom = format!("for {whom}, by {}", list(&by, " and "));
-    fill(&mark(&what.change), &request) + &fill(&" ".repeat(11), &styled(FAINT, printable(&whom)))
+    whom
 }

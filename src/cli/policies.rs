@@ -155,15 +155,8 @@ pub(super) fn find(text: &str, common: &Common) -> Result<Named, Reply> {
         let why = format!("there is no generation `{text}`: the configuration has no `[server] state_dir`");
         return Err(Reply::failure(Exit::Usage, why));
     }
-    let accepted = match (number, version) {
-        (Some(back), _) if back < 0 => {
-            usize::try_from(back.unsigned_abs()).ok().and_then(|back| past.accepted().rev().nth(back))
-        }
-        (Some(number), _) => past.generation(number.unsigned_abs(), None),
-        (None, Some(version)) => past.generation(version.generation, Some(version.hash)),
-        (None, None) => None,
-    };
-    let Some(accepted) = accepted else {
+    let kept: Vec<&Accepted> = past.accepted().collect();
+    let Some(accepted) = state::named(&kept, text) else {
         let known: Vec<String> = past.accepted().map(|known| known.generation.to_string()).collect();
         let known = match (known.first(), known.last()) {
             (Some(first), Some(last)) => format!("{first} to {last} are kept"),

@@ -191,6 +191,18 @@ impl Accepted {
     }
 }
 
+/// The policy that somebody names: `7`, `7-3f9a2c1d`, or `-1` for the one before the last. `accepted`: those
+/// that are kept, the oldest first.
+pub(crate) fn named<'a>(accepted: &[&'a Accepted], text: &str) -> Option<&'a Accepted> {
+    let newest = || accepted.iter().rev().copied();
+    match (text.parse::<i64>(), text.parse::<Version>()) {
+        (Ok(back), _) if back < 0 => newest().nth(usize::try_from(back.unsigned_abs()).ok()?),
+        (Ok(number), _) => newest().find(|kept| kept.generation == number.unsigned_abs()),
+        (Err(_), Ok(version)) => newest().find(|kept| kept.version() == version),
+        (Err(_), Err(_)) => None,
+    }
+}
+
 impl Entry {
     /// When it happened.
     pub fn at(&self) -> Option<Timestamp> {

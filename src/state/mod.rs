@@ -5,6 +5,7 @@
 //! configured, so only its owner may read it.
 
 mod bans;
+pub(crate) mod cause;
 mod collections;
 mod entry;
 mod history;
@@ -17,6 +18,7 @@ mod texts;
 
 pub(crate) use bans::{Ban, BanBook, WIDEST};
 pub use collections::Collections;
+pub(crate) use entry::named;
 pub use entry::{
     Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
 };

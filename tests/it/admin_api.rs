@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
 
+use crate::support::command::about_folder;
 use crate::support::tls::Authority;
 use crate::support::{Gateway, Response, get, get_local, read_response, request, wait_until};
 
@@ -123,6 +124,48 @@ fn recent_decisions_are_found_by_what_is_known_of_them() {
 }
 
 #[test]
+fn a_filter_that_no_record_can_meet_is_refused_with_what_can_be_asked_for() {
+    let gateway = Gateway::start(CONFIG);
+    let operator = Operator::of(&gateway);
+    for (query, parameter, accepted) in [
+        ("decision=denied", "decision", json!(["allow", "deny", "error"])),
+        ("stage=limbo", "stage", json!(["authn", "fault", "intake", "ip", "rbac", "route", "waf"])),
+        ("status=4xx", "status", json!(["a number from 100 to 599"])),
+        ("since=yesterday", "since", json!(["a time such as 2026-11-24T08:00:00Z"])),
+        ("ip=nowhere", "ip", json!(["an address or a network, such as 203.0.113.0/24"])),
+    ] {
+        let answer = get_local(operator.admin, &format!("/api/decisions?decision=deny&{query}"));
+        assert_eq!(answer.status, 400, "{query}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        let told = answer.json();
+        assert_eq!((&told["parameter"], &told["accepted"]), (&parameter.into(), &accepted), "{told}");
+        // Nobody waits for what never comes.
+        let fields = [("Host", "localhost"), ("Accept", "text/event-stream")];
+        let live = request(operator.admin, "GET", &format!("/api/decisions?{query}"), &fields, b"");
+        assert_eq!((live.status, &live.json()["parameter"]), (400, &parameter.into()));
+        let page = get_local(operator.admin, &format!("/?{query}")).text();
+        assert!(page.contains(&format!("<p class=\"problem\" role=\"alert\">{parameter}: ")), "{page}");
+    }
+    // The form lets nobody choose or write these.
+    let page = get_local(operator.admin, "/").text();
+    for text in [
+        "name=\"status\" type=\"number\" min=\"100\" max=\"599\"",
+        "<option>fault</option>",
+        "pattern=\"(authn|",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    for path in ["/api/status", "/api/policy", "/api/history", "/api/bans", "/api/log-level"] {
+        let answer = get_local(operator.admin, &format!("{path}?since=2026-11-24T08:00:00Z"));
+        assert_eq!((answer.status, &answer.json()["parameter"]), (400, &"since".into()), "{path}");
+    }
+    let answer = operator.send("DELETE", "/api/bans?adress=203.0.113.9", &Value::Null);
+    assert_eq!((answer.status, &answer.json()["accepted"][0]), (400, &"address".into()));
+    // A prober adds what it likes.
+    assert_eq!(get_local(operator.admin, "/livez?x=1").status, 200);
+}
+
+#[test]
 fn one_decision_is_told_with_its_trail_and_whom_else_it_concerns() {
     let gateway = Gateway::start(CONFIG);
     let operator = Operator::of(&gateway);
@@ -203,6 +246,138 @@ fn a_question_is_answered_as_the_command_answers_it() {
 }
 
 #[test]
+fn a_question_is_asked_beside_with_other_tokens_times_and_policies() {
+    let secret = "a secret that nobody guesses: 7c1b5e4f0d3a";
+    let source = "\n[[authn.jwt]]\nid = \"corp\"\nissuer = \"https://id.test\"\naudience = [\"orders\"]\n\
+                  algorithms = [\"HS256\"]\nsecret_file = \"secret\"\nroles = \"roles\"\n\
+                  roles_allowed = [\"orders-admin\"]\n";
+    let until = "\nuntil = 2100-01-01T00:00:00Z\n";
+    let server = "[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n";
+    let grant = "id = \"orders-write\"\n";
+    let config = CONFIG.replace(grant, &format!("{grant}{until}"));
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("secret"), secret).expect("written");
+    let gateway = Gateway::start_in(folder, &format!("{config}{source}{server}"), &[]);
+    let operator = Operator::of(&gateway);
+    replace(&gateway, &operator, HOME, "roles = [\"orders-reader\"]\npath = \"/\"");
+    let claims = json!({"iss": "https://id.test", "aud": "orders", "sub": "alice", "exp": 4_000_000_000_u64, "roles": ["orders-admin"]});
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    let token = jsonwebtoken::encode(&header, &claims, &key).expect("a token");
+    let ask = |question: Value| {
+        let answer = operator.send("POST", "/api/explain", &question);
+        assert!(
+            !answer.text().contains(&token) && !answer.text().contains("not.a.token"),
+            "{}",
+            answer.text()
+        );
+        answer
+    };
+    let answer = ask(json!({
+        "method": "DELETE", "target": "/orders/42", "what_if_token": [token, "not.a.token"],
+        "what_if_at": ["2100-01-02T00:00:00Z"],
+    }));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(told["decision"], "deny");
+    let said: Vec<&str> = told["what_if"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|one| one["conclusion"].as_str().expect("words"))
+        .collect();
+    assert_eq!(said[0], "with the given token 1: allowed, so it is the missing credential");
+    assert!(said[1].starts_with("with the given token 2: refused earlier, by authn/malformed"), "{said:?}");
+    assert!(said[2].starts_with("at 2100-01-02T00:00:00Z: still refused"), "{said:?}");
+    assert_eq!((&told["what_if"][0]["token"], &told["what_if"][1]["token"]), (&"1".into(), &"2".into()));
+    // The time of the grant, and the policy of before.
+    let told = ask(json!({
+        "method": "DELETE", "target": "/orders/42", "roles": ["orders-admin"], "what_if_at": ["2100-01-02T00:00:00Z"],
+    })).json();
+    assert_eq!((&told["decision"], &told["what_if"][0]["decision"]), (&"allow".into(), &"deny".into()));
+    let told = ask(json!({"target": "/", "what_if_policy": ["-1", "2"]})).json();
+    let said = [&told["what_if"][0], &told["what_if"][1]];
+    assert_eq!(
+        (&told["decision"], &said[0]["decision"], &said[1]["decision"]),
+        (&"deny".into(), &"allow".into(), &"deny".into())
+    );
+    assert!(said[0]["policy"].as_str().is_some_and(|policy| policy.starts_with("the policy 1-")), "{told}");
+    let description = operator.read("/api/openapi.json");
+    conforms(&description, &json!({"$ref": "#/components/schemas/Explanation"}), &told);
+    // The form of the page asks the same of a policy that is kept.
+    let policy = said[0]["policy"].as_str().expect("a name").trim_start_matches("the policy ");
+    let page = get_local(operator.admin, "/what-if").text();
+    assert!(page.contains(&format!("<option value=\"{policy}\">{policy} of ")), "{page}");
+    let page = get_local(operator.admin, &format!("/what-if?target=/&policy={policy}")).text();
+    assert!(page.contains("<b>Allowed</b> by <code>rbac&#x2f;home"), "{page}");
+    assert!(page.contains(&format!("by the policy {policy}, which is not in force")), "{page}");
+    // What is wrong is said, and never what was written.
+    for (question, status, why) in [
+        (json!({"target": "/", "what_if_policy": ["7"]}), 422, "there is no policy `7` in the history"),
+        (json!({"target": "/", "what_if_policy": ["../portcullis.toml"]}), 422, "there is no policy"),
+        (
+            json!({"target": "/", "what_if_policy": ["1", "1", "1", "1", "1"]}),
+            422,
+            "5 are too many, 4 at most",
+        ),
+        (json!({"target": "/", "what_if_at": vec!["2100-01-02T00:00:00Z"; 17]}), 422, "17 are too many"),
+        (json!({"target": "/", "what_if_token": token}), 400, "invalid type: string, expected a sequence"),
+        (
+            json!({"target": "/", "what_if_token": [format!("{token}\n{token}")]}),
+            422,
+            "cannot stand in a header",
+        ),
+        (
+            json!({"target": "/", "headers": [["authorization", format!("{token}\r\n")]]}),
+            422,
+            "`authorization` has characters",
+        ),
+        (json!({"target": "/", "headers": [token]}), 400, "invalid type: string, expected a tuple"),
+    ] {
+        let answer = ask(question);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(why), "{why}: {}", answer.text());
+    }
+    for name in ["decisions.jsonl", "state/history.log"] {
+        let kept = std::fs::read_to_string(gateway.folder().join(name)).unwrap_or_default();
+        assert!(!kept.contains(&token), "{name}: {kept}");
+    }
+}
+
+#[test]
+fn the_history_is_as_the_description_says_whoever_it_is_about() {
+    let (gateway, operator) = with_history(CONFIG);
+    let subjects: Vec<String> = (10..35).map(|number| format!("\"subject-{number}\"")).collect();
+    let ledger = format!("id = \"ledger\"\nsubjects = [{}]\npath = \"/ledger\"\n", subjects.join(", "));
+    let first = "[[rbac.grant]]\nid = \"home\"\n";
+    replace(&gateway, &operator, first, &format!("[[rbac.grant]]\n{ledger}{first}"));
+    gateway.write_config("nonsense = 1\n");
+    assert_eq!(operator.send("POST", "/api/reload", &Value::Null).status, 422);
+    let told = operator.read("/api/history");
+    let description = operator.read("/api/openapi.json");
+    conforms(&description, &description["components"]["schemas"]["History"], &told);
+    let entries = told["history"].as_array().expect("a list");
+    let kinds: Vec<&Value> = entries.iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!(kinds, ["refused", "accepted", "accepted"]);
+    let cells = entries[1]["difference"]["cells"].as_array().expect("a list");
+    let of_subjects = |cell: &&Value| cell["subjects"].is_array();
+    let cell = cells.iter().find(|cell| of_subjects(cell));
+    if let Some(cell) = cell {
+        assert_eq!(
+            (cell["subjects"].as_array().map(Vec::len), &cell["more_subjects"]),
+            (Some(20), &5.into())
+        );
+    }
+    assert!(cell.is_some(), "{told}");
+    // A line that the description does not know is found.
+    let mut other = told.clone();
+    other["history"][1]["difference"]["cells"][0]["subject"] = "x".into();
+    let schema = json!({ "allOf": [description["components"]["schemas"]["History"]], "components": description["components"] });
+    let validator = jsonschema::draft202012::options().build(&schema).expect("a schema");
+    assert!(validator.is_valid(&told) && !validator.is_valid(&other));
+}
+
+#[test]
 fn the_policy_tells_what_each_rule_does() {
     let gateway = Gateway::start(CONFIG);
     let operator = Operator::of(&gateway);
@@ -280,8 +455,20 @@ fn a_refusal_after_a_change_of_the_policy_names_the_change() {
     assert_eq!(change["before"], "let this request pass, by rbac/home", "{told}");
     assert_eq!((&change["rules"][0]["rule"], &change["trigger"]), (&"rbac/home".into(), &"api".into()));
     assert_eq!(about["refused_since"], Value::Null);
+    // What was taken from whom, and nothing is concluded from how many it concerns: as `why` has it.
+    assert_eq!((&change["lost"][0]["role"], &change["lost"][0]["path"]), (&"anyone".into(), &"/".into()));
+    assert_eq!((&about["others"]["refused"], &about["others"]["scope"]), (&1.into(), &Value::Null), "{told}");
+    let description = operator.read("/api/openapi.json");
+    conforms(&description, &json!({"$ref": "#/components/schemas/Decision"}), &told);
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    for (why, here) in [("change", change), ("refused_since", &about["refused_since"])] {
+        assert_eq!(&told[why], here);
+    }
+    assert_eq!(told["conclusion"], about["others"]["scope"]);
     let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
-    assert!(page.contains("The policy changed <b>"), "{page}");
+    for text in ["The policy changed <b>", "<b>anyone</b> lost ", "The change above accounts for it"] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
     // What was refused from the first policy on is of no change.
     let refused = get(gateway.address, "/nothing");
     let id = refused.header("x-request-id").expect("set").to_owned();
@@ -289,6 +476,13 @@ fn a_refusal_after_a_change_of_the_policy_names_the_change() {
     let told = operator.read(&format!("/api/decisions/{id}"));
     assert_eq!(told["about"]["change"], Value::Null, "{told}");
     assert_eq!(told["about"]["refused_since"]["since_the_first"], true, "{told}");
+    let page = get_local(operator.admin, &format!("/decisions/{id}")).text();
+    assert!(
+        page.contains("<b>Nothing else of this was refused by it, so look at this one request.</b>"),
+        "{page}"
+    );
+    let told_by_why = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!(told_by_why["refused_since"], told["about"]["refused_since"]);
 }
 
 #[test]
@@ -742,6 +936,8 @@ fn answers_are_as_the_description_says() {
         ("GET", "/api/status", "/api/status", Value::Null, 200),
         ("GET", "/api/decisions", "/api/decisions", Value::Null, 200),
         ("GET", "/api/decisions", "/api/decisions?limit=0", Value::Null, 400),
+        ("GET", "/api/decisions", "/api/decisions?stage=limbo", Value::Null, 400),
+        ("GET", "/api/history", "/api/history?limit=1", Value::Null, 400),
         ("GET", "/api/decisions/{id}", &format!("/api/decisions/{id}"), Value::Null, 200),
         ("GET", "/api/decisions/{id}", "/api/decisions/nobody", Value::Null, 404),
         ("POST", "/api/explain", "/api/explain", question, 200),
@@ -766,7 +962,8 @@ fn answers_are_as_the_description_says() {
         }
         let answer = operator.send(method, path, &body);
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text());
-        let described = &operation["responses"][status.to_string()]["content"]["application/json"]["schema"];
+        let kind = answer.header("content-type").expect("a kind");
+        let described = &operation["responses"][status.to_string()]["content"][kind]["schema"];
         conforms(&description, described, &answer.json());
     }
     gateway.write_config("nonsense = 1\n");

@@ -505,3 +505,40 @@ fn the_text_of_a_rule_that_came_in_a_pack_is_shown() {
     assert!(text.contains(&format!("| id = \"{id}\"\n")), "{rule}");
     assert!(text.contains("| targets = ") && text.contains("| match = "), "{rule}");
 }
+
+#[test]
+fn what_of_a_condition_did_not_hold_is_told_with_its_facts() {
+    let grant = "[[rbac.grant]]\nid = \"sales\"\nroles = [\"reader\"]\npath = \"/sales/{id}\"\n\
+                 when = \"header.x-dept == 'sales' and (path.id == 'a' or path.id == 'b')\"\n";
+    let gateway = Gateway::start(&format!("{CONFIG}\n{grant}"));
+    let id = ask(&gateway, "/sales/a", &[("x-api-key", "abc"), ("x-dept", "hr")], 403);
+    let whole = "its `when` to hold, `header.x-dept == 'sales' and (path.id == 'a' or path.id == 'b')`";
+    let part = "`header.x-dept == 'sales'` does not hold: header.x-dept is \"hr\".";
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    for text in [whole, part] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+    assert!(!ran.words().contains("`path.id == 'a' or path.id == 'b'` does not"), "{}", ran.show());
+    let asked = ["explain", "/sales/c", "--as", "a", "--role", "reader"];
+    let ran = about_folder(gateway.folder(), &asked);
+    let other = "`path.id == 'a' or path.id == 'b'` does not hold: path.id is \"c\".";
+    for text in [whole, "header.x-dept is absent.", other] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+    let ran = about_folder(gateway.folder(), &["suggest", &id]);
+    assert!(ran.words().contains(part), "{}", ran.show());
+    let near = &about(&gateway, &id)["again"]["nearest"][0];
+    assert_eq!(near["unmet"][0]["fails"][0]["facts"][0], "header.x-dept is \"hr\"", "{near}");
+    let admin = gateway.admin.expect("an admin listener");
+    let page = get_local(admin, &format!("/decisions/{id}")).text();
+    let code =
+        "<code>header.x-dept == &#x27;sales&#x27;</code> does not hold: header.x-dept is &quot;hr&quot;";
+    assert!(page.contains(code), "{page}");
+    // Whoever is refused learns nothing of it.
+    let answer = request(gateway.address, "GET", "/sales/a", &[("x-api-key", "abc"), ("x-dept", "hr")], b"");
+    assert!(
+        answer.text().contains("condition_unmet") && !answer.text().contains("x-dept"),
+        "{}",
+        answer.text()
+    );
+}

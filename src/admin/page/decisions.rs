@@ -10,8 +10,7 @@ use super::whole;
 use crate::admin::AdminState;
 use crate::admin::answer::{Answer, see_other};
 use crate::admin::input::pairs;
-use crate::admin::records::{Filter, Kept, newest_first};
-use crate::decision::Stage;
+use crate::admin::records::{Filter, Kept, newest_first, stages};
 
 /// Renders the page. What looks like the id of a decision leads straight to it.
 pub(super) fn page(state: &AdminState, query: &str) -> Answer {
@@ -25,14 +24,10 @@ pub(super) fn page(state: &AdminState, query: &str) -> Answer {
     }
     let (filter, error) = match Filter::parse(query) {
         Ok(filter) => (filter, None),
-        Err(why) => (Filter::parse("").unwrap_or_default(), Some(why)),
+        Err(bad) => (Filter::parse("").unwrap_or_default(), Some(bad.why)),
     };
     let wanted: Vec<&Kept> = kept.iter().filter(|kept| error.is_none() && filter.wants(kept)).collect();
     let rows: Vec<&Value> = wanted.iter().take(filter.limit).map(|kept| &kept.value).collect();
-    let mut stages: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).chain(["fault"]).collect();
-    stages.dedup();
-    stages.sort_unstable();
-    stages.dedup();
     let snapshot = state.installer.current().load_full();
     let routes: Vec<&str> = snapshot.policy.routes.iter().map(|(_, route)| &*route.name).collect();
     let content = json!({
@@ -42,7 +37,7 @@ pub(super) fn page(state: &AdminState, query: &str) -> Answer {
         "matched": wanted.len(),
         "kept": kept.len(),
         "oldest": kept.last().map(|kept| kept.ts()),
-        "stages": stages,
+        "stages": stages(),
         "routes": routes,
         "overview": overview_of(state, &kept),
     });

@@ -2,19 +2,19 @@
 //! changed before it was refused. As `portcullis why` tells it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::admin::AdminState;
-use crate::admin::oracle::Again;
+use crate::admin::explain::compile;
+use crate::admin::oracle::{Again, Earlier};
 use crate::audit::Line;
-use crate::config::{Setup, load};
-use crate::decision::{Builtin, Stage, Version};
+use crate::config::Setup;
 use crate::policy::World;
-use crate::state::{Accepted, Entry, NameLine, RuleLine, sources};
+use crate::state::cause::Cause;
+use crate::state::{Accepted, Entry};
 
 /// A request that was judged again.
 pub(super) struct Judged {
@@ -24,10 +24,8 @@ pub(super) struct Judged {
     pub(super) again: Result<Again, String>,
     /// What the policy in force says, where that is another than the one that decided.
     pub(super) now: Option<Value>,
-    /// The change before it that may be the cause.
-    pub(super) change: Option<Change>,
-    /// The oldest policy that refused it, where no change is the cause.
-    pub(super) since: Option<Value>,
+    /// The change before it that may be the cause, or the oldest policy that refused it.
+    pub(super) cause: Cause,
 }
 
 /// The policy that judged again.
@@ -42,23 +40,6 @@ pub(super) enum JudgedBy {
     Other,
 }
 
-/// A change that may be the cause, as `portcullis why --format json` has it.
-#[derive(Debug, Serialize)]
-pub(super) struct Change {
-    policy: String,
-    at: Timestamp,
-    seconds_before: i64,
-    /// The same in words.
-    age: String,
-    trigger: String,
-    by: Option<String>,
-    rules: Vec<RuleLine>,
-    definitions: Vec<NameLine>,
-    /// What the policy before said of this very request.
-    before: Option<String>,
-    allowed_by: Option<String>,
-}
-
 /// Whoever looks at a page waits no longer for the answers of older policies.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -69,10 +50,10 @@ pub(super) fn judge(state: &AdminState, record: &[u8]) -> Judged {
     let world = World { bans: None, ..snapshot.world.clone() };
     let line = Line::parse(record).ok();
     let decided = line.as_ref().and_then(Line::policy);
-    let accepted: Vec<Accepted> = state
-        .installer
-        .chronicle()
-        .entries(|entries| entries.iter().filter_map(Entry::accepted).cloned().collect());
+    let (accepted, whole) = state.installer.chronicle().entries(|entries| {
+        let accepted: Vec<Accepted> = entries.iter().filter_map(Entry::accepted).cloned().collect();
+        (accepted, !entries.iter().any(|entry| matches!(entry, Entry::Earlier { .. })))
+    });
     let in_force = decided.is_some_and(|decided| decided.hash == current.policy.version.hash);
     let kept = decided.filter(|_| !in_force).and_then(|decided| {
         let kept = accepted.iter().rev();
@@ -98,126 +79,9 @@ pub(super) fn judge(state: &AdminState, record: &[u8]) -> Judged {
         let policy = current.policy.version.to_string();
         json!({ "policy": policy, "decision": now.document["decision"], "rule": rule })
     });
-    let (mut change, mut since) = (None, None);
-    if let Some((line, decided)) = line.as_ref().zip(decided).filter(|(line, _)| &*line.decision == "deny")
-        && let Some(at) = line.at()
-        && let Ok(again) = &again
-    {
-        let before = Before { state, world: &world, record, accepted: &accepted, at };
-        if Builtin::by_name(&line.rule).is_none() {
-            change = before.of_rule(&line.rule);
-        } else if again.as_recorded.is_none() && by != JudgedBy::Other {
-            (change, since) = before.ask(decided, &again.document);
-        }
-    }
-    Judged { setup, by, again, now, change, since }
-}
-
-/// A policy of the history, compiled as it was then; none if it cannot be.
-fn compile(state: &AdminState, accepted: &Accepted) -> Option<Setup> {
-    let folder = state.installer.current().load().settings.state_dir.clone()?;
-    let sources = sources(&folder, accepted).ok()?;
-    let mut setup = load::recall(sources, accepted.at).setup?;
-    setup.policy.version = accepted.version();
-    Some(setup)
-}
-
-/// What was in force before a request came.
-struct Before<'a> {
-    state: &'a AdminState,
-    world: &'a World,
-    record: &'a [u8],
-    accepted: &'a [Accepted],
-    at: Timestamp,
-}
-
-impl Before<'_> {
-    /// The last change of a written rule.
-    fn of_rule(&self, rule: &str) -> Option<Change> {
-        self.accepted.iter().rev().filter(|accepted| accepted.at <= self.at).find_map(|accepted| {
-            let difference = accepted.difference.as_ref()?;
-            let rules: Vec<RuleLine> =
-                difference.rules.iter().filter(|line| *line.rule == *rule).cloned().collect();
-            (!rules.is_empty()).then(|| Change { rules, ..self.change(accepted) })
-        })
-    }
-
-    /// The change since which the request is refused, or the oldest policy that is known to refuse it. A
-    /// built-in rule has no text that could change, so the policies are asked one by one.
-    fn ask(&self, decided: Version, refused: &Value) -> (Option<Change>, Option<Value>) {
-        let begin = Instant::now();
-        let is_it = |kept: &Accepted| kept.version() == decided && kept.at <= self.at;
-        let Some(last) = self.accepted.iter().rposition(is_it) else { return (None, None) };
-        let Some((mut since, older)) = self.accepted.get(..=last).and_then(<[Accepted]>::split_last) else {
-            return (None, None);
-        };
-        let known = |since: &Accepted, first: bool| {
-            let policy = since.version().to_string();
-            (None, Some(json!({ "policy": policy, "at": since.at, "since_the_first": first })))
-        };
-        for before in older.iter().rev() {
-            let asked = Some(before).filter(|_| begin.elapsed() < PATIENCE);
-            let setup = asked.and_then(|before| compile(self.state, before));
-            let again = setup.and_then(|setup| self.state.oracle.again(&setup, self.world, self.record).ok());
-            let Some(again) = again else { return known(since, false) };
-            let rule = again.document["rule"]["name"].as_str().unwrap_or("").to_owned();
-            let (words, allowed_by) = match again.document["decision"].as_str() {
-                Some("allow") => (format!("let this request pass, by {rule}"), Some(rule)),
-                _ if place(&again.document) > place(refused) => {
-                    (format!("let this request come as far as {rule}"), None)
-                }
-                _ => {
-                    since = before;
-                    continue;
-                }
-            };
-            let kind = match refused["stage"].as_str() {
-                Some("route") => "route ",
-                Some("authn") => "authn",
-                _ => "",
-            };
-            let mut change = self.change(since);
-            if let Some(difference) = &since.difference {
-                let by = |line: &&RuleLine| Some(&*line.rule) == allowed_by.as_deref();
-                change.rules = difference.rules.iter().filter(by).cloned().collect();
-                let of_kind = |line: &&NameLine| !kind.is_empty() && line.name.starts_with(kind);
-                change.definitions = difference.definitions.iter().filter(of_kind).cloned().collect();
-            }
-            (change.before, change.allowed_by) = (Some(words), allowed_by);
-            return (Some(change), None);
-        }
-        let forgot = |entries: &[Entry]| entries.iter().any(|entry| matches!(entry, Entry::Earlier { .. }));
-        known(since, !self.state.installer.chronicle().entries(forgot))
-    }
-
-    fn change(&self, accepted: &Accepted) -> Change {
-        let age = self.at.duration_since(accepted.at);
-        Change {
-            policy: accepted.version().to_string(),
-            at: accepted.at,
-            seconds_before: age.as_secs(),
-            age: words(age),
-            trigger: accepted.trigger.clone(),
-            by: accepted.by.clone(),
-            rules: Vec::new(),
-            definitions: Vec::new(),
-            before: None,
-            allowed_by: None,
-        }
-    }
-}
-
-/// How far a refused request came.
-fn place(document: &Value) -> Option<usize> {
-    let stage = document["stage"].as_str()?;
-    Stage::ALL.iter().position(|other| other.name() == stage)
-}
-
-fn words(age: SignedDuration) -> String {
-    match age.as_secs() {
-        seconds @ ..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
-        seconds => format!("{} days", seconds / 86400),
-    }
+    let history: Vec<&Accepted> = accepted.iter().collect();
+    let earlier =
+        Earlier { accepted: &history, whole, patience: PATIENCE, compile: &|kept| compile(state, kept) };
+    let cause = state.oracle.cause(&setup, &world, record, &earlier);
+    Judged { setup, by, again, now, cause }
 }

@@ -95,7 +95,7 @@ impl Page<'_> {
             Page::Decisions => decisions::page(state, query),
             Page::Overview => render(StatusCode::OK, "overview.html", &decisions::overview(state)),
             Page::One(id) => one::page(state, id, query).await,
-            Page::WhatIf => what_if::page(state, query),
+            Page::WhatIf => what_if::page(state, query).await,
             Page::Rules => whole(state, "rules.html", "/rules", &rules::document(state)),
             Page::Triage => whole(state, "triage.html", "/waf", &triage::document(state)),
             Page::Bans => whole(state, "bans.html", "/bans", &json!({ "bans": bans::shown(state) })),

@@ -31,8 +31,11 @@ pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answ
         Form::of(&document["record"], document["line"].as_str().unwrap_or(""))
     };
     document["remedy"] = remedy(&document).into();
-    let (answer, error) = split(asked.then(|| form.ask(state)));
-    document["form"] = form.shown();
+    let (answer, error) = match asked {
+        true => split(form.ask(state).await),
+        false => (None, None),
+    };
+    document["form"] = form.shown(state);
     document["answer"] = answer.unwrap_or_default();
     document["error"] = error.into();
     whole(state, "one.html", "", &document)
@@ -83,7 +86,7 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     let again = &judged.again;
     let others = match found.text("/decision") {
         Some("allow") => None,
-        _ => Some(others(state, &judged.setup, &kept, found).await),
+        _ => Some(others(state, &judged, &kept, found).await),
     };
     let trail = found.text("/decision_id").and_then(|id| state.trails.of(id.parse::<Uuid>().ok()?));
     let client = found.ip();
@@ -108,8 +111,8 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
         "judged_by": judged.by,
         "judged_policy": judged.setup.policy.version.to_string(),
         "now": judged.now,
-        "change": judged.change,
-        "refused_since": judged.since,
+        "change": judged.cause.change,
+        "refused_since": judged.cause.since,
         "others": others.as_ref().and_then(|others| others.as_ref().ok()),
         "others_error": others.as_ref().and_then(|others| others.as_ref().err()),
         "bans": client.map(|ip| state.bans.of(ip)).unwrap_or_default().iter().map(|ban| json!({
@@ -203,7 +206,7 @@ fn remedy(about: &Value) -> Option<String> {
 /// say it, aside; without files, what is in memory, and since when that is.
 async fn others(
     state: &Arc<AdminState>,
-    setup: &Arc<Setup>,
+    judged: &Judged,
     kept: &[Kept],
     found: &Kept,
 ) -> Result<Value, String> {
@@ -215,11 +218,19 @@ async fn others(
     // Nothing is known of older ones, but that there may be some.
     let oldest = kept.last().and_then(|kept| kept.ts().parse::<Timestamp>().ok());
     let since = oldest.unwrap_or(state.started);
-    let (state, setup, record) = (Arc::clone(state), Arc::clone(setup), found.line.clone());
+    let (state, setup, record) = (Arc::clone(state), Arc::clone(&judged.setup), found.line.clone());
+    let change = judged.cause.change.clone();
     let _turn = state.searching.acquire().await.map_err(|error| error.to_string())?;
     let asked = Arc::clone(&state);
     let counted = tokio::task::spawn_blocking(move || {
-        asked.oracle.others(&setup, record.as_bytes(), log.as_deref(), lines.as_bytes(), since)
+        asked.oracle.others(
+            &setup,
+            record.as_bytes(),
+            change.as_ref(),
+            log.as_deref(),
+            lines.as_bytes(),
+            since,
+        )
     });
     counted.await.map_err(|error| error.to_string())?
 }

@@ -1,33 +1,37 @@
 //! `/what-if`: what would happen to a request that somebody describes in a form.
 
+use std::sync::Arc;
+
 use http::header;
 use serde_json::{Value, json};
 
 use super::{Answer, member, whole};
 use crate::admin::AdminState;
+use crate::admin::explain::{self, document};
 use crate::admin::input::pairs;
 use crate::admin::oracle::Question;
 use crate::audit::Line;
 
 /// Renders the form, and the answer once something was asked.
-pub(super) fn page(state: &AdminState, query: &str) -> Answer {
+pub(super) async fn page(state: &Arc<AdminState>, query: &str) -> Answer {
     let form = Form::parse(query);
-    let answer = (!form.target.is_empty()).then(|| form.ask(state));
-    let (answer, error) = split(answer);
+    let (answer, error) = match form.target.is_empty() {
+        true => (None, None),
+        false => split(form.ask(state).await),
+    };
     whole(
         state,
         "what_if.html",
         "/what-if",
-        &json!({ "form": form.shown(), "answer": answer, "error": error }),
+        &json!({ "form": form.shown(state), "answer": answer, "error": error }),
     )
 }
 
 /// What an answer says, or why there is none.
-pub(super) fn split(answer: Option<Result<Value, String>>) -> (Option<Value>, Option<String>) {
+pub(super) fn split(answer: Result<Value, String>) -> (Option<Value>, Option<String>) {
     match answer {
-        Some(Ok(answer)) => (Some(answer), None),
-        Some(Err(why)) => (None, Some(why)),
-        None => (None, None),
+        Ok(answer) => (Some(answer), None),
+        Err(why) => (None, Some(why)),
     }
 }
 
@@ -46,6 +50,8 @@ pub(super) struct Form {
     pub(super) claims: String,
     pub(super) headers: String,
     pub(super) at: String,
+    /// The policy that judges: a generation of the history; the one in force, if it is empty.
+    pub(super) policy: String,
 }
 
 impl Form {
@@ -66,6 +72,7 @@ impl Form {
                 "claims" => form.claims = value,
                 "headers" => form.headers = value,
                 "at" => form.at = value,
+                "policy" => form.policy = value,
                 _ => {}
             }
         }
@@ -107,14 +114,16 @@ impl Form {
             claims: who(claims.collect::<Vec<_>>().join("\n")),
             headers: fields.collect::<Vec<_>>().join("\n"),
             at: text("/ts"),
+            policy: String::new(),
         }
     }
 
     /// Asks what would happen.
-    pub(super) fn ask(&self, state: &AdminState) -> Result<Value, String> {
-        let question = self.question()?;
-        let snapshot = state.installer.current().load_full();
-        state.oracle.explain(&state.installer.setup(), &snapshot.world, &question)
+    pub(super) async fn ask(&self, state: &Arc<AdminState>) -> Result<Value, String> {
+        let judge = Some(&*self.policy).filter(|policy| !policy.is_empty());
+        let mut answer = document(state, self.question()?, judge).await?;
+        answer["judged_by"] = judge.into();
+        Ok(answer)
     }
 
     /// The question that the fields ask.
@@ -158,14 +167,26 @@ impl Form {
     }
 
     /// The fields for the template.
-    pub(super) fn shown(&self) -> Value {
-        let Form { method, target, host, https, ip, subject, roles, scopes, claims, headers, at } = self;
+    pub(super) fn shown(&self, state: &AdminState) -> Value {
+        let Form { method, target, host, https, ip, subject, roles, scopes, claims, headers, at, policy } =
+            self;
+        // Without a folder no text is kept that could be asked.
+        let kept = state.installer.current().load().settings.state_dir.is_some();
+        let current = state.installer.status().version;
+        let older = kept.then(|| explain::kept(state)).unwrap_or_default().into_iter().rev();
+        let older = older.filter(|kept| kept.version() != current).take(MOST_POLICIES);
+        let older: Vec<Value> =
+            older.map(|kept| json!({ "policy": kept.version().to_string(), "at": kept.at })).collect();
         json!({
             "method": method, "target": target, "host": host, "https": https, "ip": ip, "subject": subject,
             "roles": roles, "scopes": scopes, "claims": claims, "headers": headers, "at": at,
+            "policy": policy, "policies": older, "in_force": current.to_string(),
         })
     }
 }
+
+/// How many policies of the history can be chosen; the others are for the command.
+const MOST_POLICIES: usize = 50;
 
 /// A value as the field of claims takes it: as JSON, or where that means nothing else, as it is.
 fn written(value: &Value) -> String {

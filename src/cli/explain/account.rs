@@ -10,8 +10,9 @@ use super::{curl, written};
 use crate::cli::layout::{list, printable};
 use crate::cli::request::{self, ASSUMED};
 use crate::config::Setup;
-use crate::decision::{Decision, Denial, Outcome, Reason, RuleRef, Stage, Step, Trace};
-use crate::facts::{Body, Client, Derivation, Identity};
+use crate::decision::{Decision, Denial, Outcome, Reason, RuleRef, Stage, Step, Trace, Written};
+use crate::facts::{Body, Client, Derivation, Facts, Identity};
+use crate::policy::condition::Unheld;
 use crate::policy::disclosure::Level;
 use crate::policy::intake::AddressSource;
 use crate::policy::rbac::{Nearest, Unmet};
@@ -31,6 +32,8 @@ pub(super) struct Account<'a> {
     pub(super) identity: Option<Identity>,
     /// The grants that nearly allowed the request, the nearest first; only for refusals of `rbac`.
     pub(super) nearest: Vec<Nearest>,
+    /// Of those, the conditions that do not hold.
+    pub(super) unheld: Vec<(Written, Unheld)>,
     /// The same request with something changed.
     pub(super) what_if: Vec<Variation>,
     /// Facts that nobody stated.
@@ -85,10 +88,7 @@ impl<'a> Account<'a> {
         };
         let known = identity.as_ref().unwrap_or(&Identity::Nobody);
         let facts = policy.facts(&admitted, &sample.headers, known, &Body::Absent, now);
-        let nearest = match denial {
-            Some(denial) if denial.stage == Stage::Rbac => policy.rbac.nearest_to(denial, &facts),
-            _ => Vec::new(),
-        };
+        let (nearest, unheld) = nearly(policy, denial, &facts);
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
         let what_if = vary(setup, world, asked, now, &decision, identity.as_ref(), ips, roles);
         let curl = curl::Command::new(setup, asked, &sample, admitted.route);
@@ -101,6 +101,7 @@ impl<'a> Account<'a> {
             admitted,
             identity,
             nearest,
+            unheld,
             what_if,
             assumed,
             level,
@@ -137,6 +138,11 @@ impl<'a> Account<'a> {
             _ => return all.to_vec(),
         };
         all.get(only).copied().into_iter().collect()
+    }
+
+    /// What of the condition of a grant does not hold, if it is one of the nearest.
+    pub(super) fn unheld(&self, rule: Written) -> Option<&Unheld> {
+        self.unheld.iter().find(|(own, _)| *own == rule).map(|(_, unheld)| unheld)
     }
 
     /// The status that the caller sees of the refusal, if it is one.
@@ -246,6 +252,22 @@ impl<'a> Account<'a> {
     }
 }
 
+/// The grants that nearly allowed what was refused, and what of their conditions does not hold.
+pub(super) fn nearly(
+    policy: &Policy,
+    denial: Option<&Denial>,
+    facts: &Facts<'_>,
+) -> (Vec<Nearest>, Vec<(Written, Unheld)>) {
+    let Some(denial) = denial.filter(|denial| denial.stage == Stage::Rbac) else {
+        return (Vec::new(), Vec::new());
+    };
+    let nearest = policy.rbac.nearest_to(denial, facts);
+    let conditioned = nearest.iter().filter(|near| near.unmet.contains(&Unmet::Condition));
+    let unheld =
+        conditioned.filter_map(|near| Some((near.rule, policy.rbac.unheld(near.rule, facts)?))).collect();
+    (nearest, unheld)
+}
+
 /// How a decision came past a gate.
 pub(super) fn passage(decision: &Decision, stage: Stage) -> Passage {
     let place = |stage| Stage::ALL.iter().position(|other| *other == stage);
@@ -267,7 +289,7 @@ pub(super) fn passage(decision: &Decision, stage: Stage) -> Passage {
 }
 
 /// What a grant lacks, as the end of a sentence that begins with "needs".
-pub(super) fn need(unmet: &Unmet, policy: &Policy) -> String {
+pub(super) fn need(unmet: &Unmet, unheld: Option<&Unheld>, policy: &Policy) -> String {
     match unmet {
         Unmet::Roles(roles) => {
             let names: Vec<&str> = roles.iter().map(|role| policy.roles.name(*role)).collect();
@@ -279,8 +301,24 @@ pub(super) fn need(unmet: &Unmet, policy: &Policy) -> String {
             format!("{word} {}", list(scopes, " and "))
         }
         Unmet::Subject => "another subject".to_owned(),
-        Unmet::Condition => "its `when` to hold".to_owned(),
+        Unmet::Condition => match unheld {
+            Some(unheld) => format!("its `when` to hold, `{}`", unheld.text),
+            None => "its `when` to hold".to_owned(),
+        },
         Unmet::NotYet(from) => format!("to begin, at {from}"),
         Unmet::Expired(until) => format!("a later end: it ended at {until}"),
     }
+}
+
+/// What of a condition does not hold and by which facts, a sentence for each part.
+pub(super) fn unheld_words(unheld: &Unheld) -> Vec<String> {
+    let whole = unheld.parts.len() == 1 && unheld.parts.iter().all(|part| part.text == unheld.text);
+    let parts = unheld.parts.iter().map(|part| {
+        let seen = list(&part.seen, " and ");
+        match whole {
+            true => format!("It does not hold: {seen}."),
+            false => format!("`{}` does not hold: {seen}.", part.text),
+        }
+    });
+    parts.collect()
 }

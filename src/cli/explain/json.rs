@@ -9,11 +9,11 @@
 //! | `status`, `stage`, `reason`, `detail`, `temporary`, `until` | of a refusal |
 //! | `rule` | the deciding rule: `name`, `at` (`file:line`), `builtin`, `text` (its lines), and its author's `reason`, `remediation`, `contact` |
 //! | `causes`, `check` | the likely causes in order, and where to look |
-//! | `nearest` | grants that nearly allowed it: `rule`, `at`, and what is `unmet` |
+//! | `nearest` | grants that nearly allowed it: `rule`, `at`, and what is `unmet`, with what it `needs`; of a `when` also what of it `fails`, by `part` and `facts` |
 //! | `request`, `client`, `identity` | the facts that were judged |
 //! | `stages` | each gate: `passage` (`passed`, `refused`, `not_reached`) and its `steps` |
 //! | `waf`, `shadow` | as in the decision log |
-//! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
+//! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file, or its number in the question), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
 //! | `curl`, `curl_notes`, `assumed` | how to make the request, and what nobody stated |
 
 use jiff::Timestamp;
@@ -22,8 +22,9 @@ use serde_json::{Value, json};
 
 use super::account::{Account, Passage};
 use super::what_if::{Change, Variation};
-use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome};
+use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome, Written};
 use crate::facts::{Derivation, Identity};
+use crate::policy::condition::Unheld;
 use crate::policy::rbac::Unmet;
 
 #[derive(Serialize)]
@@ -153,20 +154,30 @@ fn verdict<'a>(account: &Account<'a>) -> Verdict<'a> {
 
 fn nearest<'a>(account: &Account<'a>) -> Vec<Near<'a>> {
     let policy = account.policy();
-    let unmet = |unmet: &Unmet| match unmet {
+    let unmet = |rule: Written, unmet: &Unmet| match unmet {
         Unmet::Roles(roles) => {
             let names: Vec<&str> = roles.iter().map(|role| policy.roles.name(*role)).collect();
             json!({ "unmet": "roles", "needs": names })
         }
         Unmet::Scopes(scopes) => json!({ "unmet": "scopes", "needs": scopes }),
         Unmet::Subject => json!({ "unmet": "subject" }),
-        Unmet::Condition => json!({ "unmet": "when" }),
+        Unmet::Condition => match account.unheld(rule) {
+            Some(Unheld { text, parts }) => {
+                let fails = parts.iter().map(|part| json!({ "part": part.text, "facts": part.seen }));
+                json!({ "unmet": "when", "needs": text, "fails": fails.collect::<Vec<_>>() })
+            }
+            None => json!({ "unmet": "when" }),
+        },
         Unmet::NotYet(from) => json!({ "unmet": "from", "needs": from }),
         Unmet::Expired(until) => json!({ "unmet": "until", "needs": until }),
     };
     let near = account.nearest.iter().map(|near| {
         let rule = policy.rules.get(near.rule);
-        Near { rule: &rule.name, at: &rule.at, unmet: near.unmet.iter().map(unmet).collect() }
+        Near {
+            rule: &rule.name,
+            at: &rule.at,
+            unmet: near.unmet.iter().map(|lack| unmet(near.rule, lack)).collect(),
+        }
     });
     near.collect()
 }
@@ -289,7 +300,7 @@ fn changed(variation: &Variation) -> Value {
         Change::Ip(own) => ip = Some(own),
         Change::Roles(own) => roles = own,
         Change::Both(address, own) => (ip, roles) = (Some(address), own),
-        Change::Token(file) => token = Some(file.to_string_lossy()),
+        Change::Token(from) => token = Some(from.name()),
         Change::At(own) => at = Some(own),
         Change::Policy(own) => policy = Some(own),
     }

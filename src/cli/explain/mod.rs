@@ -7,6 +7,7 @@ mod account;
 mod asked;
 mod curl;
 mod exactly;
+mod help;
 mod json;
 mod pages;
 mod question;
@@ -28,16 +29,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 
 use super::layout::printable;
 use super::reply::{Exit, Reply, WARN, styled};
-use super::{Common, Format, files, policies};
+use super::{Common, Format, files, policies, request};
 use crate::config::Setup;
 use crate::decision::{Outcome, Reason};
-use crate::policy::Caller;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::suggest;
 
@@ -143,7 +141,9 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Ok(others) => others,
         Err(reply) => return reply,
     };
-    let beside: Vec<_> = others.iter().map(|other| what_if::beside(&account, &asked, now, other)).collect();
+    let world = request::world(&setup);
+    let beside = others.iter().map(|other| what_if::beside(&account, &world, &asked, now, other));
+    let beside: Vec<_> = beside.collect();
     account.what_if.extend(beside);
     let reply = match format {
         Format::Text => Reply::text(exit, text::render(&account, common)),
@@ -161,20 +161,8 @@ fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<what
     let mut others = Vec::new();
     for file in &args.what_if_token {
         let token = files::read_secret(file).map_err(|why| Reply::failure(Exit::Usage, why))?;
-        let value = HeaderValue::from_bytes(&[b"Bearer ", &token[..]].concat());
-        let unfit = |_| Reply::failure(Exit::Usage, "the secret cannot stand in a header field");
-        let mut request = asked.request.clone();
-        request.headers.insert(AUTHORIZATION, value.map_err(unfit)?);
-        let asked = asked::Asked {
-            request,
-            caller: Caller::FromHeaders,
-            body: asked.body.clone(),
-            key_header: None,
-            assumed: Vec::new(),
-            roles: Vec::new(),
-            warnings: Vec::new(),
-        };
-        others.push(what_if::Other::Token(file.clone(), Box::new(asked)));
+        let other = what_if::Other::token(what_if::TokenFrom::File(file.clone()), &token, asked);
+        others.push(other.map_err(|why| Reply::failure(Exit::Usage, why))?);
     }
     others.extend(args.what_if_at.iter().map(|at| what_if::Other::At(*at)));
     for policy in &args.what_if_policy {

@@ -10,29 +10,51 @@ use serde_json::{Map, Value};
 
 use super::account::Account;
 use super::asked::{Asked, SOMEBODY, Url, put};
+use super::what_if::{Other, TokenFrom, beside};
+use super::why::change;
 use super::why::hour::{self, Count};
 use super::{json, no_such_role, pages, recorded, written};
-use crate::admin::{Again, Oracle, Question};
+use crate::admin::{Again, Earlier, Oracle, Question};
 use crate::audit::Line;
+use crate::cli::policies::Named;
 use crate::cli::request::{Person, Request};
 use crate::config::Setup;
 use crate::facts::Scheme;
 use crate::policy::{Caller, World};
+use crate::state::cause::{Cause, Change};
 
 /// The verbs, for the admin listener.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) struct Verbs;
 
 impl Oracle for Verbs {
-    fn explain(&self, setup: &Setup, world: &World, question: &Question) -> Result<Value, String> {
+    fn explain(
+        &self,
+        setup: &Setup,
+        world: &World,
+        question: &Question,
+        policies: Vec<(String, Setup)>,
+    ) -> Result<Value, String> {
         let asked = asked(question)?;
         let now = question.at.unwrap_or_else(Timestamp::now);
         let roles = question.roles.iter().chain(&question.what_if_role);
         if let Some(why) = roles.clone().find_map(|role| no_such_role(setup, role)) {
             return Err(why);
         }
-        let account =
+        let mut account =
             Account::judged(setup, world, &asked, now, &question.what_if_ip, &question.what_if_role);
+        let tokens = &question.what_if_token;
+        let tokens = tokens.iter().zip(1..).map(|(token, number)| {
+            Other::token(TokenFrom::Question(number, tokens.len()), token.bytes(), &asked)
+        });
+        let mut others: Vec<Other> = tokens.collect::<Result<_, _>>()?;
+        others.extend(question.what_if_at.iter().map(|at| Other::At(*at)));
+        let policies = policies.into_iter().map(|(name, setup)| Box::new(Named { name, setup }));
+        others.extend(policies.map(Other::Policy));
+        for other in &others {
+            let beside = beside(&account, world, &asked, now, other);
+            account.what_if.push(beside);
+        }
         serde_json::to_value(json::document(&account)).map_err(|error| error.to_string())
     }
 
@@ -49,10 +71,20 @@ impl Oracle for Verbs {
         Ok(Again { document, agrees, as_recorded: settled.map(|settled| settled.why) })
     }
 
+    fn cause(&self, setup: &Setup, world: &World, record: &[u8], earlier: &Earlier<'_>) -> Cause {
+        let Ok(line) = Line::parse(record) else { return Cause::default() };
+        let Some((asked, recalled)) = recorded::asked(&line, &setup.policy) else { return Cause::default() };
+        let mut account = Account::judged(setup, world, &asked, recalled.now, &[], &[]);
+        let same = line.policy().is_some_and(|version| version.hash == setup.policy.version.hash);
+        let (_, settled) = account.held_to(&line, same);
+        change::look(earlier, world, &line, (&asked, &recalled), &account, settled.as_ref())
+    }
+
     fn others(
         &self,
         setup: &Setup,
         record: &[u8],
+        change: Option<&Change>,
         log: Option<&Path>,
         lines: &[u8],
         since: Timestamp,
@@ -70,7 +102,9 @@ impl Oracle for Verbs {
         }
         let hour = count.done();
         let mut told = serde_json::to_value(&hour).map_err(|error| error.to_string())?;
-        told["scope"] = hour.conclusion().trim_end_matches('.').into();
+        let explained = change.is_some_and(|change| change.explains(hour.from));
+        let scope = (!explained).then(|| hour.conclusion().trim_end_matches('.'));
+        told["scope"] = scope.into();
         Ok(told)
     }
 
@@ -88,15 +122,17 @@ impl Oracle for Verbs {
 fn asked(question: &Question) -> Result<Asked, String> {
     let mut assumed = Vec::new();
     let url = Url::parse(&question.target)?;
-    let value = |text: &String| {
-        HeaderValue::from_str(text).map_err(|_| format!("`{text}` has characters that cannot be sent"))
+    // What it is is not said: it may be a credential.
+    let value = |name: &str, text: &String| {
+        HeaderValue::from_str(text).map_err(|_| format!("`{name}` has characters that cannot be sent"))
     };
-    let host = question.host.as_ref().map(value).transpose()?.or(url.host);
+    let host = question.host.as_ref().map(|host| value("host", host)).transpose()?.or(url.host);
     let mut headers = HeaderMap::new();
     for (name, text) in &question.headers {
+        let value = value(name, text)?;
         let name: HeaderName =
             name.parse().map_err(|_| format!("`{name}` is not the name of a header field"))?;
-        headers.try_append(name, value(text)?).map_err(|_| "there are too many header fields".to_owned())?;
+        headers.try_append(name, value).map_err(|_| "there are too many header fields".to_owned())?;
     }
     if question.ip.is_none() {
         assumed.push("the client is 127.0.0.1".to_owned());

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::account::Account;
+use super::account::{Account, nearly};
 use super::recorded::disbelieved;
 use crate::audit::Line;
 use crate::decision::{
@@ -173,11 +173,8 @@ impl Account<'_> {
             Outcome::Deny(denial) => Some(denial),
             Outcome::Allow(_) => None,
         };
-        let nearest = match denial {
-            Some(denial) if denial.stage == Stage::Rbac => policy.rbac.nearest_to(denial, &facts),
-            _ => Vec::new(),
-        };
+        let (nearest, unheld) = nearly(policy, denial, &facts);
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
-        (self.nearest, self.level) = (nearest, level);
+        (self.nearest, self.unheld, self.level) = (nearest, unheld, level);
     }
 }

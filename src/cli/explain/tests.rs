@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::account::Account;
 use super::asked::Asked;
-use super::what_if::{Change, Said, vary};
+use super::what_if::{Change, Said, TokenFrom, vary};
 use super::{curl, json, text};
 use crate::cli::Common;
 use crate::cli::request::{Person, Request};
@@ -164,6 +164,7 @@ impl Scene {
             admitted,
             identity: reached.then_some(identity),
             nearest,
+            unheld: Vec::new(),
             what_if: Vec::new(),
             assumed: &asked.assumed,
             level: Default::default(),
@@ -288,7 +289,7 @@ fn comparing_tells_which_fact_decides() {
     let expired = deny(Stage::Authn, Builtin::Expired.into(), Reason::TokenExpired);
     let address = Change::Ip(IpAddr::from([192, 0, 2, 7]));
     let roles = Change::Roles(vec!["orders-admin".to_owned()]);
-    let token = Change::Token("alice.tok".into());
+    let token = Change::Token(TokenFrom::File("alice.tok".into()));
     let check = |base, changed, change, want: &str| {
         assert_eq!(super::what_if::conclude(base, changed, change), want);
     };

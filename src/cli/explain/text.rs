@@ -1,16 +1,14 @@
 //! The account of a decision for the person who got paged: the verdict first, then the likely
 //! cause, what would help, and after that the whole trail.
 
-use super::account::{Account, Passage, need};
-use super::exactly::Exactly;
+use super::account::{Account, Passage};
+use super::help::{causes, remedies};
 use super::what_if::Said;
 use crate::cli::Common;
 use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable, visible_width};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
-use crate::cli::written_toml::quoted;
-use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Step, StepOutcome};
+use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome};
 use crate::policy::disclosure::Level;
-use crate::policy::route::AcceptWord;
 
 /// Tells everything, or with `--quiet` only the verdict, and what was asked to be compared with it.
 pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
@@ -34,7 +32,7 @@ pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
     out
 }
 
-fn heading(words: &str) -> String {
+pub(super) fn heading(words: &str) -> String {
     format!("\n{}\n", styled(STRONG, words))
 }
 
@@ -119,138 +117,6 @@ fn rule_text(account: &Account<'_>) -> String {
     let words = words.iter().filter_map(|(label, text)| Some((label, text.as_deref()?)));
     let words: String = words.map(|(label, text)| fill(&format!("  {label}"), &printable(text))).collect();
     if words.is_empty() { out } else { out + "\n" + &words }
-}
-
-// === why, and what would help ===
-
-fn causes(account: &Account<'_>, denial: &Denial) -> String {
-    let info = denial.reason.info();
-    let mut out = heading("Likely cause first");
-    for (number, cause) in (1..).zip(account.causes()) {
-        out.push_str(&fill(&format!("  {number}. "), cause));
-    }
-    out.push_str(&fill("  Look: ", info.check));
-    if let Some(until) = denial.until {
-        let ends = if account.over { "It was to end" } else { "It ends" };
-        out.push_str(&fill("  ", &format!("{ends} by itself at {until}.")));
-    } else if denial.temporary() {
-        out.push_str("  The same request may pass later.\n");
-    }
-    out
-}
-
-fn remedies(account: &Account<'_>, denial: &Denial) -> String {
-    let mut out = heading("What would let it pass");
-    let target = &account.admitted.target;
-    match denial.stage {
-        Stage::Intake => {
-            let Some(word) = acceptable(denial.rule) else { return String::new() };
-            let text = format!(
-                "A route that takes such requests: `accept = [\"{word}\"]`. Its service must read them the same way."
-            );
-            out.push_str(&fill("  ", &text));
-        }
-        Stage::Route | Stage::Fault => return String::new(),
-        Stage::Authn if denial.reason == Reason::KeysUnavailable => {
-            let text = "The keys of this source. They are fetched by a running gateway, not here, so the gateway may decide otherwise; `--as` and `--role` assume that the credential is valid.";
-            out.push_str(&fill("  ", text));
-        }
-        Stage::Authn => {
-            let text = "A valid credential; `--token-file` or `--key-file` tries one, `--as` and `--role` assume one.";
-            out.push_str(&fill("  ", text));
-        }
-        Stage::Rbac if let RuleRef::Written(rule) = denial.rule => {
-            out.push_str(&fill("  ", "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."));
-            if denial.reason == Reason::ConditionError {
-                out.push_str(&fill("  ", "A value that its `when` looks at is absent or of another type, which counts as met: send it as the rule expects it."));
-            }
-            for exit in account.policy().rbac.ways_out(rule) {
-                out.push_str(&fill("  ", &printable(&exit)));
-            }
-        }
-        Stage::Rbac if !account.nearest.is_empty() => {
-            for near in &account.nearest {
-                let rule = account.policy().rules.get(near.rule);
-                let needs: Vec<String> =
-                    near.unmet.iter().map(|unmet| need(unmet, account.policy())).collect();
-                let text = format!("({}) needs {}", printable(&rule.at), printable(&needs.join(", and ")));
-                out.push_str(&fill_to(&format!("  {} ", styled(STRONG, &rule.name)), "    ", &text));
-            }
-        }
-        Stage::Rbac => {
-            let text = format!(
-                "No grant covers {} {} for anybody. Add one that names a role, this method and this path:",
-                target.method,
-                printable(target.path())
-            );
-            out.push_str(&fill("  ", &text));
-            out.push_str(&grant(account));
-        }
-        Stage::Ip if account.over => {
-            out.push_str(&fill("  ", "Nothing more, as far as is known: what refused it is over."));
-        }
-        Stage::Ip if denial.rule == Builtin::Banned.into() => {
-            let text = format!(
-                "Nothing but the end of the ban: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all. `[ip] never_ban` keeps an address from being banned.",
-                account.admitted.client.ip
-            );
-            out.push_str(&fill("  ", &text));
-        }
-        Stage::Ip => {
-            let text = "An address that the rule lets through; `--what-if-ip ADDR` tries one.";
-            out.push_str(&fill("  ", text));
-        }
-        Stage::Waf | Stage::WafBody if !account.decision.notes.waf.matched.is_empty() => {
-            out.push_str(&fill(
-                "  ",
-                "If the value is legitimate, an exclusion for just this path and target:",
-            ));
-            out.push_str(&exclusion(account));
-        }
-        Stage::Waf | Stage::WafBody => return String::new(),
-    }
-    out
-}
-
-/// The word with which a route accepts what this rule refuses.
-pub(super) fn acceptable(rule: RuleRef) -> Option<&'static str> {
-    let word = match rule {
-        RuleRef::Builtin(Builtin::EncodedSlash) => AcceptWord::EncodedSlash,
-        RuleRef::Builtin(Builtin::Backslash) => AcceptWord::Backslash,
-        RuleRef::Builtin(Builtin::PathParameters) => AcceptWord::PathParameters,
-        RuleRef::Builtin(Builtin::HeaderName) => AcceptWord::UnderscoreHeaders,
-        _ => return None,
-    };
-    Some(word.word())
-}
-
-/// A grant to begin with, for the request as it is.
-fn grant(account: &Account<'_>) -> String {
-    let target = &account.admitted.target;
-    let exactly = Exactly::of(target);
-    let when = exactly.when().map(|when| format!("    when = {}\n", quoted(&when))).unwrap_or_default();
-    format!(
-        "\n    [[rbac.grant]]\n    id = \"…\"\n    roles = [\"…\"]\n    methods = [{}]\n    path = {}\n{when}",
-        quoted(target.method.as_str()),
-        quoted(&exactly.pattern),
-    )
-}
-
-/// An exclusion to begin with, for what matched.
-fn exclusion(account: &Account<'_>) -> String {
-    let matched = account.decision.notes.waf.matched.iter().filter(|matched| !matched.shadow);
-    let (mut targets, mut rules): (Vec<String>, Vec<String>) =
-        matched.map(|matched| (quoted(&matched.target), quoted(account.name(matched.rule)))).unzip();
-    for list in [&mut targets, &mut rules] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    format!(
-        "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {}\n    targets = [{}]\n    rules = [{}]\n",
-        quoted(&Exactly::of(&account.admitted.target).pattern),
-        targets.join(", "),
-        rules.join(", "),
-    )
 }
 
 /// The request as it was asked about and as it was changed, side by side, and what follows.

@@ -4,6 +4,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 
 use super::account::Account;
@@ -25,12 +27,30 @@ pub(super) enum Change {
     Roles(Vec<String>),
     /// Both.
     Both(IpAddr, Vec<String>),
-    /// The bearer token of this file is shown.
-    Token(PathBuf),
+    /// This bearer token is shown.
+    Token(TokenFrom),
     /// It is asked at this time.
     At(Timestamp),
     /// This policy judges; its name as a whole phrase: `the policy new.toml`, `the current files`.
     Policy(String),
+}
+
+/// Where a token came from. What it is stands nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum TokenFrom {
+    File(PathBuf),
+    /// It came with the question: the number of it, and of how many.
+    Question(usize, usize),
+}
+
+impl TokenFrom {
+    /// In a document.
+    pub(super) fn name(&self) -> String {
+        match self {
+            TokenFrom::File(file) => file.to_string_lossy().into_owned(),
+            TokenFrom::Question(number, _) => number.to_string(),
+        }
+    }
 }
 
 /// A changed request and what becomes of it.
@@ -109,8 +129,12 @@ impl Change {
             Change::Ip(ip) => format!("with the address {ip}"),
             Change::Roles(names) => format!("with {}", roles(names)),
             Change::Both(ip, names) => format!("with the address {ip} and {}", roles(names)),
-            Change::Token(file) if is_stdin(file) => "with the token from standard input".to_owned(),
-            Change::Token(file) => format!("with the token in {}", file.to_string_lossy()),
+            Change::Token(TokenFrom::Question(_, 1)) => "with the given token".to_owned(),
+            Change::Token(TokenFrom::Question(number, _)) => format!("with the given token {number}"),
+            Change::Token(TokenFrom::File(file)) if is_stdin(file) => {
+                "with the token from standard input".to_owned()
+            }
+            Change::Token(TokenFrom::File(file)) => format!("with the token in {}", file.to_string_lossy()),
             Change::At(at) => format!("at {at}"),
             Change::Policy(name) => format!("by {name}"),
         }
@@ -231,24 +255,47 @@ pub(super) fn with_roles(caller: &Caller, identity: Option<&Identity>, roles: &[
 
 /// What the request is compared with besides: whatever changes more than a fact of it.
 pub(super) enum Other {
-    /// Whoever the token of this file is for asks.
-    Token(PathBuf, Box<Asked>),
+    /// Whoever this token is for asks.
+    Token(TokenFrom, Box<Asked>),
     /// It is asked at this time.
     At(Timestamp),
     /// This policy judges.
     Policy(Box<Named>),
 }
 
+impl Other {
+    /// The request with this bearer token instead of whoever asks.
+    pub(super) fn token(from: TokenFrom, token: &[u8], asked: &Asked) -> Result<Other, String> {
+        let value = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
+        let mut request = asked.request.clone();
+        let value = value.map_err(|_| "the secret cannot stand in a header field".to_owned())?;
+        request.headers.insert(AUTHORIZATION, value);
+        let asked = Asked {
+            request,
+            caller: Caller::FromHeaders,
+            body: asked.body.clone(),
+            key_header: None,
+            assumed: Vec::new(),
+            roles: Vec::new(),
+            warnings: Vec::new(),
+        };
+        Ok(Other::Token(from, Box::new(asked)))
+    }
+}
+
 /// Judges the request again.
-pub(super) fn beside(base: &Account<'_>, asked: &Asked, now: Timestamp, other: &Other) -> Variation {
+pub(super) fn beside(
+    base: &Account<'_>,
+    world: &World,
+    asked: &Asked,
+    now: Timestamp,
+    other: &Other,
+) -> Variation {
+    let judged = |setup, asked, now| Account::judged(setup, world, asked, now, &[], &[]);
     let (change, account) = match other {
-        Other::Token(file, asked) => {
-            (Change::Token(file.clone()), Account::new(base.setup, asked, now, &[], &[]))
-        }
-        Other::At(at) => (Change::At(*at), Account::new(base.setup, asked, *at, &[], &[])),
-        Other::Policy(named) => {
-            (Change::Policy(named.phrase()), Account::new(&named.setup, asked, now, &[], &[]))
-        }
+        Other::Token(from, asked) => (Change::Token(from.clone()), judged(base.setup, asked, now)),
+        Other::At(at) => (Change::At(*at), judged(base.setup, asked, *at)),
+        Other::Policy(named) => (Change::Policy(named.phrase()), judged(&named.setup, asked, now)),
     };
     let said = Said::of(&account);
     let conclusion = conclude(&Said::of(base), &said, &change);

@@ -14,14 +14,17 @@ mod parse;
 mod query;
 #[cfg(test)]
 mod tests;
+mod unheld;
 
 pub use expression::Truth;
 pub use fact::{Fact, Seen};
+pub use unheld::{Part, Unheld};
 
 use std::ops::Range;
 
 use self::check::Checker;
-use self::expression::{Expression, Operand, segment};
+use self::expression::Expression;
+use self::unheld::Sight;
 use super::compile::Compile;
 use super::diagnostic::{At, Place};
 use super::scope::PathPattern;
@@ -37,6 +40,8 @@ pub struct Condition {
     names: Box<[Box<str>]>,
     /// Everything else that it looks at, each once.
     facts: Box<[Fact]>,
+    /// What it joins by `and`, as it is written.
+    parts: Box<[Box<str>]>,
 }
 
 /// The segments that the names in a condition stand for, under one path pattern.
@@ -97,6 +102,7 @@ impl Condition {
             expression,
             names: names.into(),
             facts: facts.into(),
+            parts: unheld::texts(&tree, &text.value),
         })
     }
 
@@ -159,24 +165,7 @@ impl Condition {
 
     /// The condition with the values it sees in a request, for a trace.
     pub fn explain(&self, facts: &Facts<'_>, positions: &Positions) -> String {
-        let mut seen: Vec<String> = Vec::new();
-        for (number, name) in self.names.iter().enumerate() {
-            let value = segment(number, facts, &positions.0);
-            seen.push(match value {
-                Ok(value) => format!("path.{name} is {value}"),
-                Err(why) => format!("path.{name} is {why}"),
-            });
-        }
-        for fact in &self.facts {
-            seen.push(match fact.read(facts) {
-                Ok(_) if fact.is_secret() => format!("{fact} is not shown"),
-                Ok(value) => format!("{fact} is {value}"),
-                Err(why) => format!("{fact} is {why}"),
-            });
-        }
-        if self.expression.uses_client() {
-            seen.push(format!("client.ip is {}", facts.client.ip));
-        }
+        let seen = self.seen(&self.expression, facts, positions);
         format!("`{}`: {}", self.text, seen.join(", "))
     }
 }
@@ -184,32 +173,11 @@ impl Condition {
 impl Expression {
     /// Visits every fact that is looked at.
     fn each_fact(&self, visit: &mut impl FnMut(&Fact)) {
-        let mut operand = |operand: &Operand| {
-            if let Operand::Fact(fact) = operand {
+        self.each_sight(&mut |sight| {
+            if let Sight::Fact(fact) = sight {
                 visit(fact);
             }
-        };
-        match self {
-            Expression::All(parts) | Expression::Any(parts) => {
-                parts.iter().for_each(|part| part.each_fact(visit));
-            }
-            Expression::Not(inner) => inner.each_fact(visit),
-            Expression::Has(fact) => visit(fact),
-            Expression::Compare { left, right, .. } => {
-                operand(left);
-                operand(right);
-            }
-            Expression::Affix { text, affix, .. } => {
-                operand(text);
-                operand(affix);
-            }
-            Expression::OneOf { item, .. } => operand(item),
-            Expression::Member { item, array } => {
-                operand(item);
-                visit(array);
-            }
-            Expression::Within(_) => {}
-        }
+        });
     }
 
     /// Whether the bare presence of a fact is asked for.

@@ -393,7 +393,7 @@ fn an_explanation_shows_the_values_and_no_credential() {
     assert_eq!(
         text,
         format!(
-            "`{when}`: path.id is \"alice\", claims.sub is \"alice\", query.none is absent, \
+            "`{when}`: claims.sub is \"alice\", path.id is \"alice\", query.none is absent, \
              header.x-twice is given twice, header.cookie is not shown, client.ip is 192.0.2.1"
         )
     );
@@ -454,5 +454,43 @@ proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[a-z.'\"\\\\ ()<=!\\[\\],0-9]{0,60}") {
         let _ = compile(&text, &[PATTERN]);
+    }
+}
+
+#[test]
+fn what_does_not_hold_is_told_with_what_it_saw() {
+    let unheld = |when: &str| {
+        let condition = compile(when, &[PATTERN]).unwrap_or_else(|problems| panic!("{when}: {problems:?}"));
+        let positions = condition.positions(Some(&PathPattern::parse(PATTERN).unwrap()));
+        let ask = alice().header("cookie", "secret=1");
+        let found = ask.with(&empty(), |facts| condition.unheld(facts, &positions))?;
+        assert_eq!(found.text, when);
+        let parts = found.parts.iter().map(|part| format!("{}: {}", part.text, part.seen.join(", ")));
+        Some(parts.collect::<Vec<_>>().join(" | "))
+    };
+    for (when, want) in [
+        ("claims.sub == path.id", None),
+        (
+            "claims.sub != path.id",
+            Some("claims.sub != path.id: claims.sub is \"alice\", path.id is \"alice\""),
+        ),
+        // Of what is joined by `and` only what fails; an `or` fails as a whole.
+        (
+            "claims.admin == true and  (claims.level > 5 and claims.dept == 'x') and not has claims.no",
+            Some("claims.level > 5: claims.level is 3 | claims.dept == 'x': claims.dept is absent"),
+        ),
+        (
+            "client.ip in office and (method=='PUT' or not (has claims.sub and host == 'api.test'))",
+            Some(
+                "method == 'PUT' or not (has claims.sub and host == 'api.test'): method is \"GET\", claims.sub is \"alice\", host is \"api.test\"",
+            ),
+        ),
+        ("'dev' in claims.mixed", Some("'dev' in claims.mixed: claims.mixed is [\\\"dev\\\",1]")),
+        ("not (client.ip in office)", Some("not client.ip in office: client.ip is 192.0.2.1")),
+        ("method in ['PUT' , 'HEAD']", Some("method in ['PUT' , 'HEAD']: method is \"GET\"")),
+        // Nothing of a credential.
+        ("header.cookie == 'x'", Some("header.cookie == 'x': header.cookie is not shown")),
+    ] {
+        assert_eq!(unheld(when).as_deref(), want, "{when}");
     }
 }

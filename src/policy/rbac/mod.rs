@@ -27,7 +27,7 @@ use self::judge::Judge;
 use self::rule::{Caller, Kind, Lacks, Rule};
 use self::table::{Entry, EntryKind, Reached, Table};
 use super::compile::Compile;
-use super::condition::{Condition, Fact};
+use super::condition::{Condition, Fact, Positions, Unheld};
 use super::scope::{MethodMask, Scope};
 use crate::decision::{Builtin, Denial, Notes, Reason, Stage, Trace, Verdict, Written};
 use crate::facts::{Facts, Identity};
@@ -231,5 +231,20 @@ impl Rbac {
             .filter_map(|near| self.rules.get(near.rule as usize).map(|rule| (rule, near.lacks)))
             .map(|(rule, lacks)| Nearest { rule: rule.written, unmet: rule.unmet(lacks) })
             .collect()
+    }
+
+    /// What of a grant's condition does not hold for a request; none if it has none, or it holds. By the
+    /// pattern of it that lacks least, as [`Rbac::nearest`] looks at it.
+    pub fn unheld(&self, grant: Written, facts: &Facts<'_>) -> Option<Unheld> {
+        let caller = Caller::new(facts);
+        let mut reached = self.table.reach(facts);
+        let entries = reached.nearest_first().flat_map(|place| self.table.members(place));
+        let own = entries.filter_map(|entry| {
+            let rule = self.rules.get(entry.rule as usize).filter(|rule| rule.written == grant)?;
+            Some((rule, self.table.positions(entry)))
+        });
+        let lacks = |(rule, positions): &(&Rule, &Positions)| rule.lacks(&caller, facts, positions).count();
+        let (rule, positions) = own.min_by_key(lacks)?;
+        rule.condition.as_ref()?.unheld(facts, positions)
     }
 }

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp, Unit};
 use serde_json::Value as Json;
 
 use crate::audit::Line;
-use crate::cli::explain::account::Account;
+use crate::cli::explain::account::{Account, unheld_words};
 use crate::cli::explain::exactly::Exactly;
-use crate::cli::explain::text::acceptable;
+use crate::cli::explain::help::acceptable;
 use crate::cli::explain::written;
 use crate::cli::layout::list;
 use crate::cli::written_toml::{inline, quoted};
@@ -132,9 +132,11 @@ fn not_kept(account: &Account<'_>) -> Option<String> {
     });
     let keys: Vec<String> = keys.collect();
     let (is, it) = if keys.len() == 1 { ("is", "it") } else { ("are", "they") };
+    let fails: Vec<String> = account.unheld(nearest.rule).map(unheld_words).unwrap_or_default();
+    let fails: String = fails.iter().map(|words| format!(" {words}")).collect();
     (!keys.is_empty()).then(|| {
         format!(
-            "{} of the nearest grant, `{name}`, {is} not kept: what is suggested holds whatever {it} would say.",
+            "{} of the nearest grant, `{name}`, {is} not kept: what is suggested holds whatever {it} would say.{fails}",
             list(&keys, " and ")
         )
     })

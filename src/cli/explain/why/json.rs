@@ -57,10 +57,8 @@ pub(super) fn document(story: &Story<'_>) -> Value {
         "as_recorded": story.settled.as_ref().map(|settled| &settled.why),
         "mended_by": story.mended,
         "bans": story.bans,
-        "change": story.change,
-        "refused_since": story.since.as_ref().map(|(kept, ever)| json!({
-            "policy": kept.policy, "at": kept.at, "since_the_first": ever,
-        })),
+        "change": story.cause.change,
+        "refused_since": story.cause.since,
         "hour": story.hour,
         "conclusion": story.conclusion(),
         "explained": explained::document(story.account),

@@ -6,22 +6,23 @@
 
 mod bans;
 mod case;
-mod change;
+pub(super) mod change;
+mod group;
 pub(super) mod hour;
 mod json;
 mod text;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
 use self::bans::BanSeen;
-use self::change::{ChangeFound, Kept, Says, Since};
 use self::hour::Hour;
 use super::account::Account;
-use super::asked::Asked;
 use super::recorded;
 use super::settled::{Settled, unknowable};
+use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
 use crate::cli::policies::{self, Past};
@@ -29,8 +30,9 @@ use crate::cli::reply::{Exit, Reply};
 use crate::cli::request::world;
 use crate::cli::{Common, Format, records};
 use crate::config::Setup;
-use crate::decision::{Builtin, Outcome, RuleRef, Stage, Version};
-use crate::facts::Identity;
+use crate::decision::{Builtin, Outcome, RuleRef, Version};
+use crate::state::Accepted;
+use crate::state::cause::Cause;
 
 /// Tell why a request was decided as it was, and what would help.
 #[derive(Debug, clap::Args)]
@@ -73,9 +75,8 @@ struct Story<'a> {
     now: Timestamp,
     /// The rule by which the files as they are now let the request pass, if they do.
     mended: Option<String>,
-    change: Option<ChangeFound>,
-    /// Since when it is refused, where no change that is kept is the cause: and whether it ever was.
-    since: Option<(Kept, bool)>,
+    /// What changed before that may be the cause, or since when it is refused.
+    cause: Cause,
 }
 
 /// The policy that a trail was made by.
@@ -88,6 +89,9 @@ enum JudgedBy {
     /// The files as they are now, since the policy of then is not kept.
     Other,
 }
+
+/// Nobody on the phone waits longer for what older policies say.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tells.
 pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
@@ -109,7 +113,15 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let (agrees, settled) = account.held_to(&line, same);
     let now = Timestamp::now();
     let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
-    let (change, since) = changed(&past, &line, &account, &asked, &recalled);
+    let accepted: Vec<&Accepted> = past.accepted().collect();
+    let earlier = Earlier {
+        accepted: &accepted,
+        whole: !past.forgot_some(),
+        patience: PATIENCE,
+        compile: &|kept| past.compile(kept).ok(),
+    };
+    let world = world(&setup);
+    let cause = change::look(&earlier, &world, &line, (&asked, &recalled), &account, settled.as_ref());
     let bans = bans::look(&record.source, &past, &line, &recalled, now);
     let denial = account.denial();
     let banned = denial.is_some_and(|denial| denial.rule == Builtin::Banned.into());
@@ -125,8 +137,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let mended = files.filter(|_| asks).and_then(|files| mended(files, &line, now));
     account.over = over;
     let story = Story {
-        change,
-        since,
+        cause,
         now,
         mended,
         bans,
@@ -176,62 +187,11 @@ fn policy(
     Ok((setup, if same { JudgedBy::Files } else { JudgedBy::Other }, broken))
 }
 
-fn changed(
-    past: &Past,
-    line: &Line<'_>,
-    account: &Account<'_>,
-    asked: &Asked,
-    recalled: &Recalled,
-) -> (Option<ChangeFound>, Option<(Kept, bool)>) {
-    let mut roles: Vec<&str> = asked.roles.iter().map(String::as_str).collect();
-    if let Some(Identity::Valid(who)) = &account.identity {
-        let policy = account.policy();
-        roles = who.roles.iter().map(|role| policy.roles.name(role)).collect();
-    }
-    roles.push("anyone");
-    let segments: Vec<&str> = account.admitted.target.segments().collect();
-    let (method, at) = (recalled.method.as_str(), recalled.now);
-    // A rule that is built in has no text that could change, so the policies themselves are asked. Of what
-    // no record holds, they would know no better.
-    let ask = &*line.decision == "deny" && Builtin::by_name(&line.rule).is_some();
-    if ask
-        && unknowable(line).is_none()
-        && let Some(decided) = line.policy()
-    {
-        let place = |stage: Stage| Stage::ALL.iter().position(|other| *other == stage);
-        let refused = account.denial().map(|denial| denial.stage);
-        let says = |setup: &Setup| {
-            let sample = asked.request.clone().sample(&setup.policy, at, asked.caller.clone());
-            let decision = setup.policy.decide(&sample, &world(setup), None);
-            let rule = setup.policy.rules.name(decision.rule()).to_owned();
-            match decision.outcome {
-                Outcome::Allow(_) => Says::Allowed(rule),
-                Outcome::Deny(denial) if place(denial.stage) > refused.and_then(place) => Says::Further(rule),
-                Outcome::Deny(_) => Says::Refused,
-            }
-        };
-        let kind = match refused {
-            Some(Stage::Route) => "route ",
-            Some(Stage::Authn) => "authn",
-            _ => "",
-        };
-        return match change::ask(past, decided, at, method, &segments, &roles, kind, says) {
-            Some(Since::Change(change)) => (Some(*change), None),
-            Some(Since::Ever(kept)) => (None, Some((kept, true))),
-            Some(Since::AtLeast(kept)) => (None, Some((kept, false))),
-            None => (None, None),
-        };
-    }
-    // What was taken from a role is the cause of a refusal for want of a grant, and of no other.
-    let roles = if line.rule.starts_with("rbac/") { roles } else { Vec::new() };
-    (change::look(past, &line.rule, method, &segments, &roles, at), None)
-}
-
 impl Story<'_> {
     /// What follows from how much else was refused; nothing, where a change accounts for it.
     fn conclusion(&self) -> Option<&'static str> {
         let hour = self.hour.as_ref()?;
-        let explained = self.change.as_ref().is_some_and(|change| change.explains(hour.from));
+        let explained = self.cause.change.as_ref().is_some_and(|change| change.explains(hour.from));
         (!explained).then(|| hour.conclusion())
     }
 

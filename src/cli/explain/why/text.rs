@@ -6,6 +6,7 @@ use super::super::text as explained;
 use super::super::written;
 use super::{Story, case};
 use crate::cli::Common;
+use crate::cli::difference;
 use crate::cli::layout::{fill, list, printable};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
 use crate::decision::{Builtin, Reason, RuleRef, Stage};
@@ -113,16 +114,14 @@ fn cause(story: &Story<'_>) -> String {
         return String::new();
     }
     let mut out = heading("Likely cause");
-    if let Some(change) = &story.change {
+    if let Some(change) = &story.cause.change {
         let who = match &change.by {
             Some(by) => format!("by {}, {}", change.trigger, printable(by)),
             None => format!("by {}", change.trigger),
         };
         let text = format!(
             "The policy changed {} before this, at {:.0}, {who}, to {}:",
-            change.before(),
-            change.at,
-            change.policy
+            change.age, change.at, change.policy
         );
         out.push_str(&fill("  ", &text));
         if let Some(before) = &change.before {
@@ -140,23 +139,15 @@ fn cause(story: &Story<'_>) -> String {
             out.push_str(&fill("  - ", &format!("{} was {}", printable(&line.name), line.change)));
         }
         for cell in &change.lost {
-            let rules: Vec<&str> = cell.rules.iter().map(|rule| &**rule).collect();
-            let text = format!(
-                "{} lost {} {}, through {}",
-                cell.role,
-                cell.methods.join(" "),
-                printable(&cell.path),
-                list(&rules, " and ")
-            );
-            out.push_str(&fill("  - ", &text));
+            out.push_str(&fill("  - ", &difference::lost(cell)));
         }
         out.push_str(&fill(
             "    ",
             &styled(FAINT, format!("`portcullis history {}` shows all of it", generation(&change.policy))),
         ));
     }
-    if let Some((kept, ever)) = &story.since {
-        let text = match ever {
+    if let Some(kept) = &story.cause.since {
+        let text = match kept.since_the_first {
             true => format!(
                 "No change: every policy that is kept refused this, since {} of {:.0}, the first.",
                 kept.policy, kept.at
@@ -173,7 +164,7 @@ fn cause(story: &Story<'_>) -> String {
         // The trail may know that some of them cannot be.
         let same = story.account.denial().is_some_and(|denial| denial.reason.info().code == info.code);
         let causes = if same { story.account.causes() } else { info.causes.to_vec() };
-        let (or, most) = if story.change.is_some() { ("Or: ", 1) } else { ("", causes.len()) };
+        let (or, most) = if story.cause.change.is_some() { ("Or: ", 1) } else { ("", causes.len()) };
         for cause in causes.into_iter().take(most) {
             out.push_str(&fill("  ", &format!("{or}{}", sentence(cause))));
         }

@@ -1,0 +1,146 @@
+//! Why a request is refused, the likely cause first, and what would let it pass.
+
+use super::account::{Account, need, unheld_words};
+use super::exactly::Exactly;
+use super::text::heading;
+use crate::cli::layout::{fill, fill_to, printable};
+use crate::cli::reply::{STRONG, styled};
+use crate::cli::written_toml::quoted;
+use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
+use crate::policy::route::AcceptWord;
+
+/// The likely causes, where to look, and for how long it lasts.
+pub(super) fn causes(account: &Account<'_>, denial: &Denial) -> String {
+    let info = denial.reason.info();
+    let mut out = heading("Likely cause first");
+    for (number, cause) in (1..).zip(account.causes()) {
+        out.push_str(&fill(&format!("  {number}. "), cause));
+    }
+    out.push_str(&fill("  Look: ", info.check));
+    if let Some(until) = denial.until {
+        let ends = if account.over { "It was to end" } else { "It ends" };
+        out.push_str(&fill("  ", &format!("{ends} by itself at {until}.")));
+    } else if denial.temporary() {
+        out.push_str("  The same request may pass later.\n");
+    }
+    out
+}
+
+/// What would let it pass, by the gate that refused.
+pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
+    let mut out = heading("What would let it pass");
+    let target = &account.admitted.target;
+    match denial.stage {
+        Stage::Intake => {
+            let Some(word) = acceptable(denial.rule) else { return String::new() };
+            let text = format!(
+                "A route that takes such requests: `accept = [\"{word}\"]`. Its service must read them the same way."
+            );
+            out.push_str(&fill("  ", &text));
+        }
+        Stage::Route | Stage::Fault => return String::new(),
+        Stage::Authn if denial.reason == Reason::KeysUnavailable => {
+            let text = "The keys of this source. They are fetched by a running gateway, not here, so the gateway may decide otherwise; `--as` and `--role` assume that the credential is valid.";
+            out.push_str(&fill("  ", text));
+        }
+        Stage::Authn => {
+            let text = "A valid credential; `--token-file` or `--key-file` tries one, `--as` and `--role` assume one.";
+            out.push_str(&fill("  ", text));
+        }
+        Stage::Rbac if let RuleRef::Written(rule) = denial.rule => {
+            out.push_str(&fill("  ", "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."));
+            if denial.reason == Reason::ConditionError {
+                out.push_str(&fill("  ", "A value that its `when` looks at is absent or of another type, which counts as met: send it as the rule expects it."));
+            }
+            for exit in account.policy().rbac.ways_out(rule) {
+                out.push_str(&fill("  ", &printable(&exit)));
+            }
+        }
+        Stage::Rbac if !account.nearest.is_empty() => {
+            for near in &account.nearest {
+                let rule = account.policy().rules.get(near.rule);
+                let unheld = account.unheld(near.rule);
+                let needs: Vec<String> =
+                    near.unmet.iter().map(|unmet| need(unmet, unheld, account.policy())).collect();
+                let text = format!("({}) needs {}", printable(&rule.at), printable(&needs.join(", and ")));
+                out.push_str(&fill_to(&format!("  {} ", styled(STRONG, &rule.name)), "    ", &text));
+                for words in unheld.into_iter().flat_map(unheld_words) {
+                    out.push_str(&fill("    ", &printable(&words)));
+                }
+            }
+        }
+        Stage::Rbac => {
+            let text = format!(
+                "No grant covers {} {} for anybody. Add one that names a role, this method and this path:",
+                target.method,
+                printable(target.path())
+            );
+            out.push_str(&fill("  ", &text));
+            out.push_str(&grant(account));
+        }
+        Stage::Ip if account.over => {
+            out.push_str(&fill("  ", "Nothing more, as far as is known: what refused it is over."));
+        }
+        Stage::Ip if denial.rule == Builtin::Banned.into() => {
+            let text = format!(
+                "Nothing but the end of the ban: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all. `[ip] never_ban` keeps an address from being banned.",
+                account.admitted.client.ip
+            );
+            out.push_str(&fill("  ", &text));
+        }
+        Stage::Ip => {
+            let text = "An address that the rule lets through; `--what-if-ip ADDR` tries one.";
+            out.push_str(&fill("  ", text));
+        }
+        Stage::Waf | Stage::WafBody if !account.decision.notes.waf.matched.is_empty() => {
+            out.push_str(&fill(
+                "  ",
+                "If the value is legitimate, an exclusion for just this path and target:",
+            ));
+            out.push_str(&exclusion(account));
+        }
+        Stage::Waf | Stage::WafBody => return String::new(),
+    }
+    out
+}
+
+/// The word with which a route accepts what this rule refuses.
+pub(super) fn acceptable(rule: RuleRef) -> Option<&'static str> {
+    let word = match rule {
+        RuleRef::Builtin(Builtin::EncodedSlash) => AcceptWord::EncodedSlash,
+        RuleRef::Builtin(Builtin::Backslash) => AcceptWord::Backslash,
+        RuleRef::Builtin(Builtin::PathParameters) => AcceptWord::PathParameters,
+        RuleRef::Builtin(Builtin::HeaderName) => AcceptWord::UnderscoreHeaders,
+        _ => return None,
+    };
+    Some(word.word())
+}
+
+/// A grant to begin with, for the request as it is.
+fn grant(account: &Account<'_>) -> String {
+    let target = &account.admitted.target;
+    let exactly = Exactly::of(target);
+    let when = exactly.when().map(|when| format!("    when = {}\n", quoted(&when))).unwrap_or_default();
+    format!(
+        "\n    [[rbac.grant]]\n    id = \"…\"\n    roles = [\"…\"]\n    methods = [{}]\n    path = {}\n{when}",
+        quoted(target.method.as_str()),
+        quoted(&exactly.pattern),
+    )
+}
+
+/// An exclusion to begin with, for what matched.
+fn exclusion(account: &Account<'_>) -> String {
+    let matched = account.decision.notes.waf.matched.iter().filter(|matched| !matched.shadow);
+    let (mut targets, mut rules): (Vec<String>, Vec<String>) =
+        matched.map(|matched| (quoted(&matched.target), quoted(account.name(matched.rule)))).unzip();
+    for list in [&mut targets, &mut rules] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    format!(
+        "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {}\n    targets = [{}]\n    rules = [{}]\n",
+        quoted(&Exactly::of(&account.admitted.target).pattern),
+        targets.join(", "),
+        rules.join(", "),
+    )
+}

@@ -1,0 +1,239 @@
+//! What changed before a request was refused, as far as the history tells. `portcullis why`, the page and
+//! the API all ask here.
+//!
+//! A rule that somebody wrote has a text, so its last change before the request is looked up. A rule that
+//! is built in has none: the policies that are kept are asked one by one, from the one that decided on
+//! backwards, until one lets the request come further. What they say is asked of the caller, who can
+//! compile them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::entry::{Accepted, CellLine, DifferenceLine, NameLine, RuleLine};
+use crate::decision::{Stage, Version};
+use crate::policy::scope::{HostPattern, PathPattern};
+
+/// A refused request, as it is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusal<'a> {
+    /// The rule that refused it.
+    pub(crate) rule: &'a str,
+    /// Its gate.
+    pub(crate) stage: Stage,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// The policy that did.
+    pub(crate) decided: Option<Version>,
+    /// What was asked for.
+    pub(crate) method: &'a str,
+    pub(crate) host: &'a str,
+    pub(crate) segments: &'a [&'a str],
+    /// Who asked: all roles, with those that are inherited, and the subject if there is one.
+    pub(crate) roles: &'a [&'a str],
+    pub(crate) subject: Option<&'a str>,
+}
+
+/// What a policy says of the same request.
+#[derive(Clone, Debug)]
+pub(crate) enum Says {
+    /// It may pass, by this rule.
+    Allowed(String),
+    /// It is refused at this gate, by this rule.
+    Refused(Stage, String),
+}
+
+/// A change that may be the cause, as `portcullis why --format json` and the API have it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Change {
+    /// The policy that brought it, as `7-3f9a2c1d`.
+    pub(crate) policy: String,
+    /// When it was accepted.
+    pub(crate) at: Timestamp,
+    /// How long before the request, in seconds.
+    pub(crate) seconds_before: i64,
+    /// The same in words.
+    pub(crate) age: String,
+    /// What asked for it, and who.
+    pub(crate) trigger: String,
+    pub(crate) by: Option<String>,
+    /// What it changed about the deciding rule, or about the one that let the request pass before.
+    pub(crate) rules: Vec<RuleLine>,
+    /// What it took from the caller, for this method, host and path.
+    pub(crate) lost: Vec<CellLine>,
+    /// What it changed of that kind of thing besides rules, such as routes.
+    pub(crate) definitions: Vec<NameLine>,
+    /// What the policy before said of this very request, where that was asked.
+    pub(crate) before: Option<String>,
+    /// The rule by which it let it pass, if it did.
+    pub(crate) allowed_by: Option<String>,
+}
+
+/// The oldest policy that is known to have refused a request.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Since {
+    pub(crate) policy: String,
+    pub(crate) at: Timestamp,
+    /// Whether there was none before it. Else the one before was not asked.
+    pub(crate) since_the_first: bool,
+}
+
+/// What is found: a change, or since when it was so, or nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cause {
+    pub(crate) change: Option<Change>,
+    pub(crate) since: Option<Since>,
+}
+
+/// The last change before a request that touched the rule that somebody wrote and that refused it.
+pub(crate) fn of_rule(accepted: &[&Accepted], refused: &Refusal<'_>) -> Option<Change> {
+    accepted.iter().rev().filter(|accepted| accepted.at <= refused.at).find_map(|accepted| {
+        let difference = accepted.difference.as_ref()?;
+        let rules = lines(difference, refused.rule);
+        (!rules.is_empty()).then(|| {
+            let mut lost = lost(difference, refused);
+            // What was taken otherwise is no cause: the rule stands before all grants.
+            lost.retain(|line| line.rules.iter().any(|rule| **rule == *refused.rule));
+            Change { rules, lost, ..change(accepted, refused.at) }
+        })
+    })
+}
+
+/// Since when a request is refused by a rule that is built in. `accepted`: the policies that were in force,
+/// the oldest first; `whole`: there were none before them. `says`: what one of them says of the request, if
+/// it can be asked and there is time.
+pub(crate) fn of_builtin(
+    accepted: &[&Accepted],
+    whole: bool,
+    refused: &Refusal<'_>,
+    mut says: impl FnMut(&Accepted) -> Option<Says>,
+) -> Cause {
+    let decided = |kept: &&&Accepted| Some(kept.version()) == refused.decided && kept.at <= refused.at;
+    let mut from_it_on = accepted.iter().rev().skip_while(|kept| !decided(kept));
+    let Some(mut since) = from_it_on.next() else { return Cause::default() };
+    let known = |since: &Accepted, since_the_first| Cause {
+        since: Some(Since { policy: since.version().to_string(), at: since.at, since_the_first }),
+        change: None,
+    };
+    for before in from_it_on {
+        let (words, allowed) = match says(before) {
+            None => return known(since, false),
+            Some(Says::Allowed(rule)) => (format!("let this request pass, by {rule}"), Some(rule)),
+            Some(Says::Refused(stage, rule)) if place(stage) > place(refused.stage) => {
+                (format!("let this request come as far as {rule}"), None)
+            }
+            Some(Says::Refused(..)) => {
+                since = before;
+                continue;
+            }
+        };
+        let mut found = change(since, refused.at);
+        if let Some(difference) = &since.difference {
+            found.rules = allowed.as_deref().map(|rule| lines(difference, rule)).unwrap_or_default();
+            if refused.stage == Stage::Rbac {
+                found.lost = lost(difference, refused);
+            }
+            let kind = kind(refused.stage);
+            let of_kind = |line: &&NameLine| kind.is_some_and(|kind| line.name.starts_with(kind));
+            found.definitions = difference.definitions.iter().filter(of_kind).cloned().collect();
+        }
+        (found.before, found.allowed_by) = (Some(words), allowed);
+        return Cause { change: Some(found), since: None };
+    }
+    known(since, whole)
+}
+
+impl Change {
+    /// Whether it accounts for what was refused from this time on, whoever asked: the policy before let
+    /// such a request pass, or none was counted before the change.
+    pub(crate) fn explains(&self, from: Timestamp) -> bool {
+        self.allowed_by.is_some() || !self.lost.is_empty() || self.at >= from
+    }
+}
+
+fn place(stage: Stage) -> Option<usize> {
+    Stage::ALL.iter().position(|other| *other == stage)
+}
+
+/// How the names of the definitions begin that a gate goes by.
+fn kind(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Route => Some("route "),
+        Stage::Authn => Some("authn"),
+        _ => None,
+    }
+}
+
+fn change(accepted: &Accepted, at: Timestamp) -> Change {
+    let age = at.duration_since(accepted.at);
+    Change {
+        policy: accepted.version().to_string(),
+        at: accepted.at,
+        seconds_before: age.as_secs(),
+        age: words(age),
+        trigger: accepted.trigger.clone(),
+        by: accepted.by.clone(),
+        rules: Vec::new(),
+        lost: Vec::new(),
+        definitions: Vec::new(),
+        before: None,
+        allowed_by: None,
+    }
+}
+
+fn words(age: SignedDuration) -> String {
+    match age.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86400),
+    }
+}
+
+fn lines(difference: &DifferenceLine, rule: &str) -> Vec<RuleLine> {
+    difference.rules.iter().filter(|line| *line.rule == *rule).cloned().collect()
+}
+
+/// What was taken from who asked, of what was asked for: for each role the line that speaks of it most
+/// exactly. A role that the caller has by inheritance has lines of its own.
+fn lost(difference: &DifferenceLine, refused: &Refusal<'_>) -> Vec<CellLine> {
+    let of_path = |line: &&CellLine| {
+        let pattern = PathPattern::parse(&line.path);
+        pattern.is_ok_and(|pattern| pattern.matches(refused.segments.iter().copied()))
+    };
+    let lost = difference.cells.iter().filter(|line| {
+        line.change == "lost"
+            && line.methods.iter().any(|known| **known == *refused.method)
+            && refused.roles.iter().any(|role| **role == *line.role)
+            && concerns(line, refused.subject)
+            && host(line, refused.host).is_some()
+    });
+    let mut lost: Vec<&CellLine> = lost.filter(of_path).collect();
+    // The most exact pattern is the one that speaks of this path, and what is said of the caller by name is
+    // said of nobody else.
+    lost.sort_by_key(|line| {
+        let exactness = (line.path.matches('/').count(), !line.path.contains('*'));
+        std::cmp::Reverse((exactness, host(line, refused.host), !line.subjects.is_empty()))
+    });
+    let mut kept: Vec<CellLine> = Vec::new();
+    for line in lost {
+        if kept.iter().all(|known| known.role != line.role) {
+            kept.push(line.clone());
+        }
+    }
+    kept
+}
+
+/// Whether a line is about who asked. Of more subjects than it names nothing is known.
+fn concerns(line: &CellLine, subject: Option<&str>) -> bool {
+    line.subjects.is_empty() || line.subjects.iter().any(|known| Some(&**known) == subject)
+}
+
+/// Whether a line is about a host, and if so whether it says it by name.
+fn host(line: &CellLine, host: &str) -> Option<bool> {
+    let named = |known: &str| HostPattern::parse(known).is_some_and(|pattern| pattern.matches(host));
+    match line.hosts.is_empty() || line.hosts.iter().any(|known| named(known)) {
+        true => Some(true),
+        // The hosts that neither policy names.
+        false => line.hosts.iter().any(|known| **known == *"*").then_some(false),
+    }
+}
