@@ -292,7 +292,7 @@ enum Next {
 }
 
 /// Whether an assertion about a place holds.
-fn holds(look: Look, text: &[u8], at: usize) -> bool {
+pub(super) fn holds(look: Look, text: &[u8], at: usize) -> bool {
     let matcher = LookMatcher::new();
     match look {
         Look::Start => matcher.is_start(text, at),

@@ -1,17 +1,22 @@
-//! The engine by example, and against others: the linear one, `fancy-regex`, and sets of ends.
+//! The engine by example, and against others: the linear one, `fancy-regex`, and what it means.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use fancy_regex::{BytesMode, RegexBuilder};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
+use regex_syntax::hir::{Class, HirKind};
 
+use super::machine::holds;
+use super::tree::Node;
 use super::*;
 use crate::policy::waf::operators::TableBudget;
 use crate::policy::waf::operators::regex::linear::Linear;
 
 struct Both {
+    tree: Tree,
     hard: Backtracker,
     gate: Linear,
     is_hard: bool,
@@ -22,7 +27,8 @@ fn build(pattern: &str) -> Result<Both, String> {
     let relaxed = tree.relaxed();
     let hard = Backtracker::new(&tree, &relaxed).map_err(|problem| problem.message)?;
     let gate = Linear::new(&relaxed, &mut TableBudget(1 << 20)).map_err(|problem| problem.message)?;
-    Ok(Both { hard, gate, is_hard: tree.hard })
+    let is_hard = tree.hard;
+    Ok(Both { tree, hard, gate, is_hard })
 }
 
 fn found(pattern: &str, text: &[u8]) -> Option<Range<usize>> {
@@ -315,6 +321,67 @@ fn fancy_regex_finds_the_same() {
         let want = want.map(|found| found.range());
         prop_assert_eq!(&got, &want, "{} on {}", pattern, text.escape_ascii());
         Ok(Some(got.is_some()))
+    });
+}
+
+/// Where a part that begins here may end, by what it means and not by how it is looked for. Nothing for
+/// parts whose meaning is the way they are looked for.
+fn ends(node: &Node, text: &[u8], at: usize) -> Option<BTreeSet<usize>> {
+    let from_each = |node: &Node, starts: &BTreeSet<usize>| -> Option<BTreeSet<usize>> {
+        let sets: Option<Vec<_>> = starts.iter().map(|at| ends(node, text, *at)).collect();
+        Some(sets?.into_iter().flatten().collect())
+    };
+    let only = |here: bool, length: usize| BTreeSet::from_iter(here.then_some(at + length));
+    Some(match node {
+        Node::Leaf(hir) => match hir.kind() {
+            HirKind::Empty => only(true, 0),
+            HirKind::Literal(literal) => only(text[at..].starts_with(&literal.0), literal.0.len()),
+            HirKind::Class(Class::Bytes(class)) => {
+                let fits =
+                    |byte: &u8| class.ranges().iter().any(|one| (one.start()..=one.end()).contains(byte));
+                only(text.get(at).is_some_and(fits), 1)
+            }
+            HirKind::Look(look) => only(holds(*look, text, at), 0),
+            other => panic!("{other:?} is no leaf"),
+        },
+        Node::Sequence(nodes) => {
+            nodes.iter().try_fold(BTreeSet::from([at]), |starts, node| from_each(node, &starts))?
+        }
+        Node::Either(nodes) => {
+            let sets: Option<Vec<_>> = nodes.iter().map(|node| ends(node, text, at)).collect();
+            sets?.into_iter().flatten().collect()
+        }
+        Node::Group(_, node) => ends(node, text, at)?,
+        Node::Repeat { node, min, max, .. } => {
+            let (mut starts, mut all) = (BTreeSet::from([at]), BTreeSet::new());
+            for round in 0..=max.unwrap_or(u32::MAX) {
+                if round >= *min && !starts.iter().fold(false, |new, at| all.insert(*at) || new) {
+                    break;
+                }
+                starts = from_each(node, &starts)?;
+            }
+            all
+        }
+        Node::Around { behind: false, negated, node } => {
+            only(ends(node, text, at)?.is_empty() == *negated, 0)
+        }
+        Node::Around { behind: true, negated, node } => {
+            let before: Option<Vec<_>> = (0..=at).map(|start| ends(node, text, start)).collect();
+            only(before?.iter().any(|ends| ends.contains(&at)) != *negated, 0)
+        }
+        Node::Atomic(_) | Node::Back { .. } => return None,
+    })
+}
+
+#[test]
+fn what_is_looked_at_around_is_what_it_means() {
+    compare(true, 4000, |pattern, both, text| {
+        let sets: Option<Vec<_>> = (0..=text.len()).map(|at| ends(&both.tree.root, text, at)).collect();
+        let Some(sets) = sets else { return Ok(None) };
+        let want = sets.iter().any(|ends| !ends.is_empty());
+        let got = both.hard.judge(text, &mut Budget(u64::MAX));
+        prop_assert_eq!(got, Ok(want), "{} on {}", pattern, text.escape_ascii());
+        Ok(Some(want))
     });
 }
 
