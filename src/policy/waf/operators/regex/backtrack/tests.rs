@@ -355,7 +355,9 @@ fn ends(node: &Node, text: &[u8], at: usize) -> Option<BTreeSet<usize>> {
         Node::Repeat { node, min, max, .. } => {
             let (mut starts, mut all) = (BTreeSet::from([at]), BTreeSet::new());
             for round in 0..=max.unwrap_or(u32::MAX) {
-                if round >= *min && !starts.iter().fold(false, |new, at| all.insert(*at) || new) {
+                let known = all.len();
+                all.extend(starts.iter().copied().filter(|_| round >= *min));
+                if round >= *min && all.len() == known {
                     break;
                 }
                 starts = from_each(node, &starts)?;
