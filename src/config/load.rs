@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use jiff::Timestamp;
+use toml::de::DeTable;
 
 use super::files::{Failure, Inputs, Reader, Step, read};
 use super::{Admin, Documents, Outcome, Settings};
@@ -40,8 +41,8 @@ pub fn load_telling(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>))
 
 /// What a load has come to, for somebody who follows it.
 pub(crate) enum News<'l> {
-    /// A policy file was read.
-    File(FileId, Arc<str>),
+    /// A policy file was read; what stands in it.
+    File(FileId, DeTable<'l>),
     /// All files were read.
     All(Sources),
     /// They are compiled without an error; with the texts of which it is known what is secret. What is
@@ -64,14 +65,14 @@ fn load_with<T: Send>(
     tell: &mut dyn FnMut(Step<'_>),
     follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
 ) -> (Outcome, Inputs, Option<T>) {
-    let compiled = OnceLock::new();
+    let (texts, compiled) = (Texts::default(), OnceLock::new());
     let mut reader = Reader { inputs: Inputs::default(), large: 0, tell };
     let (allow, diagnostics, made) = thread::scope(|scope| {
         let (news, arriving) = mpsc::channel();
         let following = thread::Builder::new().spawn_scoped(scope, move || follow(arriving));
         // Whoever does not follow to the end misses the rest.
         let spread = move |what| drop(news.send(what));
-        let (documents, sources, mut diagnostics) = read_all(path, &mut reader, &spread);
+        let (documents, sources, mut diagnostics) = read_all(path, &texts, &mut reader, &spread);
         spread(News::All(sources.clone()));
         if reader.large > 0 {
             (reader.tell)(Step::Compiling { bytes: reader.large });
@@ -100,9 +101,17 @@ fn load_with<T: Send>(
     (outcome.settled(), reader.inputs, made)
 }
 
+/// The texts of the policy files, which outlive what is parsed of them.
+#[derive(Default)]
+struct Texts {
+    main: OnceLock<Arc<str>>,
+    included: OnceLock<Vec<(FileId, Arc<str>)>>,
+}
+
 /// Reads the main file, the files that it includes, and the files that these refer to.
 fn read_all<'l>(
     path: &Path,
+    texts: &'l Texts,
     reader: &mut Reader<'_>,
     spread: &impl Fn(News<'l>),
 ) -> (Documents, Sources, Diagnostics) {
@@ -111,10 +120,18 @@ fn read_all<'l>(
     let mut documents = Documents::default();
     match reader.read(path, MAX_POLICY) {
         Ok(text) => {
-            let main = sources.add_policy(path.to_string_lossy(), text);
-            spread_file(main, &sources, spread);
-            documents.read(main, &sources, &mut diagnostics);
-            include(&mut documents, &mut sources, reader, &mut diagnostics, spread);
+            let text = texts.main.get_or_init(|| text.into());
+            let main = sources.add_policy(path.to_string_lossy(), Arc::clone(text));
+            let read = |file, text: &'l str, documents: &mut Documents, diagnostics: &mut Diagnostics| {
+                if let Some(table) = documents.read(file, text, diagnostics) {
+                    spread(News::File(file, table));
+                }
+            };
+            read(main, text, &mut documents, &mut diagnostics);
+            let included = include(documents.includes(), &mut sources, reader, &mut diagnostics);
+            for (file, text) in texts.included.get_or_init(|| included) {
+                read(*file, text, &mut documents, &mut diagnostics);
+            }
             attach(&mut sources, reader, &mut diagnostics);
             let globs: Vec<At<String>> = documents.programs().cloned().collect();
             for glob in globs {
@@ -129,12 +146,6 @@ fn read_all<'l>(
         }
     }
     (documents, sources, diagnostics)
-}
-
-fn spread_file<'l>(file: FileId, sources: &Sources, spread: &impl Fn(News<'l>)) {
-    if let Some(source) = sources.get(file) {
-        spread(News::File(file, Arc::clone(&source.text)));
-    }
 }
 
 /// Reads what the listeners' TLS is made of. A listener that could not start is found now, and not at
@@ -178,9 +189,8 @@ fn read_client_tls(settings: &mut Settings, reader: &mut Reader<'_>, diagnostics
 pub fn recall(mut sources: Sources, now: Timestamp) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let mut documents = Documents::default();
-    let files: Vec<FileId> = sources.policy_files().map(|(id, _)| id).collect();
-    for file in files {
-        documents.read(file, &sources, &mut diagnostics);
+    for (file, source) in sources.policy_files() {
+        documents.read(file, &source.text, &mut diagnostics);
     }
     let mut reader = Reader { inputs: Inputs::default(), large: 0, tell: &mut |_| {} };
     attach(&mut sources, &mut reader, &mut diagnostics);
@@ -209,15 +219,14 @@ pub fn log_file(path: &Path) -> Result<Option<PathBuf>, String> {
     Ok(super::log_file(&Sources::single(path.to_string_lossy(), text)))
 }
 
-fn include<'l>(
-    documents: &mut Documents,
+/// Reads the files that globs stand for.
+fn include(
+    globs: &[At<String>],
     sources: &mut Sources,
     reader: &mut Reader<'_>,
     diagnostics: &mut Diagnostics,
-    spread: &impl Fn(News<'l>),
-) {
-    let mut seen: Vec<PathBuf> = Vec::new();
-    let globs: Vec<At<String>> = documents.includes().to_vec();
+) -> Vec<(FileId, Arc<str>)> {
+    let (mut seen, mut texts): (Vec<PathBuf>, Vec<(FileId, Arc<str>)>) = Default::default();
     for pattern in globs {
         let resolved = sources.resolve(pattern.place.file, &pattern.value);
         reader.inputs.globs.push(resolved.clone());
@@ -252,7 +261,7 @@ fn include<'l>(
                     pattern.place,
                     format!("more than {MAX_INCLUDES} included files"),
                 );
-                return;
+                return texts;
             }
             // A file reached twice, by two globs or a link, would define every rule twice.
             let identity = path.canonicalize().unwrap_or_else(|_| path.clone());
@@ -266,9 +275,8 @@ fn include<'l>(
             seen.push(identity);
             match reader.read(&path, MAX_POLICY) {
                 Ok(text) => {
-                    let file = sources.add_policy(path.to_string_lossy(), text);
-                    spread_file(file, sources, spread);
-                    documents.read(file, sources, diagnostics);
+                    let text: Arc<str> = text.into();
+                    texts.push((sources.add_policy(path.to_string_lossy(), Arc::clone(&text)), text));
                 }
                 Err(failure) => {
                     let place = failure.place(sources, &path).unwrap_or(pattern.place);
@@ -285,6 +293,7 @@ fn include<'l>(
                 .help("an include that matches nothing is probably a mistake; remove it if it is not");
         }
     }
+    texts
 }
 
 fn attach(sources: &mut Sources, reader: &mut Reader<'_>, diagnostics: &mut Diagnostics) {

@@ -113,9 +113,8 @@ struct Compiled {
 pub fn compile(sources: Sources, now: Timestamp) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let mut documents = Documents::default();
-    let files: Vec<FileId> = sources.policy_files().map(|(id, _)| id).collect();
-    for file in files {
-        documents.read(file, &sources, &mut diagnostics);
+    for (file, source) in sources.policy_files() {
+        documents.read(file, &source.text, &mut diagnostics);
     }
     documents.compile(sources, now, diagnostics).settled()
 }
@@ -156,9 +155,13 @@ impl Default for Documents {
 }
 
 impl Documents {
-    /// Reads one policy file: the first is the main one.
-    pub(crate) fn read(&mut self, file: FileId, sources: &Sources, diagnostics: &mut Diagnostics) {
-        let text = sources.get(file).map_or("", |source| &*source.text);
+    /// Reads one policy file: the first is the main one. Gives what stands in it, unless that is no TOML.
+    pub(crate) fn read<'t>(
+        &mut self,
+        file: FileId,
+        text: &'t str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<DeTable<'t>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         self.complete &= errors.is_empty();
         for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
@@ -167,7 +170,7 @@ impl Documents {
         }
         if !errors.is_empty() {
             diagnostics.lose_file();
-            return;
+            return None;
         }
         self.digest.table(table.get_ref());
         // The place of a whole document is its beginning, not all of its text.
@@ -180,6 +183,10 @@ impl Documents {
             let included = Included::decode(node, diagnostics);
             self.complete &= included.is_some();
             self.included.extend(included);
+        }
+        match value.into_inner() {
+            DeValue::Table(table) => Some(table),
+            _ => None,
         }
     }
 

@@ -93,7 +93,7 @@ impl Chronicle {
         let mut draft = Draft::default();
         loop {
             match news.recv().ok()? {
-                News::File(file, text) => draft.read(file, &text),
+                News::File(file, table) => draft.read(file, table),
                 News::All(sources) => draft.complete(&sources),
                 News::Compiled(policy, sources) => {
                     let meaning = draft.finish(sources, &policy.rules);

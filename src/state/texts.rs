@@ -42,7 +42,7 @@ impl Texts {
         let name = name_of(text);
         let path = self.folder.join(&name);
         if !holds(&path, text) {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
             encoder.write_all(text.as_bytes())?;
             replace(&path, &encoder.finish()?)?;
         }

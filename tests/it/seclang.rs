@@ -75,6 +75,27 @@ fn a_program_of_several_files_refuses_and_records() {
     assert_eq!(upstream.received().len(), 1);
 }
 
+const TWICE: &str = "SecRule ARGS \"@rx ^(\\w+)+=\\1;$\" \"id:7,phase:2,deny,msg:'twice'\"\n";
+
+#[test]
+fn a_value_on_which_an_expression_gives_up_is_refused_and_said_why() {
+    let upstream = Upstream::start();
+    let log = "[log]\nsink = { file = \"decisions.jsonl\" }\n";
+    let gateway = start(&upstream, &[("rules/a.conf", TWICE)], log);
+    let matches = get(gateway.address, "/?q=ab=ab;");
+    assert_eq!((matches.status, matches.rule()), (403, "waf/7"));
+    let hostile = get(gateway.address, &format!("/?q={}=;", "a".repeat(4000)));
+    assert_eq!((hostile.status, hostile.rule()), (403, "waf/budget"));
+    assert_eq!(get(gateway.address, "/?q=ab=abc;").status, 200);
+    let records = gateway.records(3);
+    let refusal = records.iter().find(|record| record["rule"] == "waf/budget").expect("a record");
+    assert_eq!(refusal["reason"], "waf_budget");
+    let matched = &refusal["waf"]["matched"];
+    assert_eq!((&matched[0]["id"], &matched[0]["target"]), (&"7".into(), &"ARGS:q".into()));
+    assert_eq!(matched[0]["msg"], "the expression took more steps than one text may take");
+    assert_eq!(upstream.received().len(), 1);
+}
+
 const ANSWERS: &str = "SecResponseBodyLimit 4096\n\
     SecRule RESPONSE_HEADERS:X-Secret \"@rx .\" \"id:1,phase:3,deny,msg:'a header'\"\n\
     SecRule RESPONSE_BODY \"@rx ORA-\\d+\" \"id:2,phase:4,deny,msg:'a database'\"\n\

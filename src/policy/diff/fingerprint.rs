@@ -1,37 +1,36 @@
 //! A fingerprint of what a value of a policy says, however it is spelled.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use smallvec::SmallVec;
-use toml::{Table, Value};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// Equal for equal meanings, and for no others that anybody will meet: half of a SHA-256.
 pub type Fingerprint = u128;
 
 /// The table of a rule, spelled in one way: `path` is `paths` with one entry, the order of what is
 /// ORed does not count, `mode = "enforce"` is said by silence, and the words for people are left out.
-pub(super) fn encode_plain(table: &Table, out: &mut Vec<u8>) {
+pub(super) fn encode_plain(table: &DeTable<'_>, out: &mut Vec<u8>) {
     let mut plain: SmallVec<[(&str, Plain<'_>); 12]> = SmallVec::new();
     for (key, value) in table {
-        let key = match key.as_str() {
+        let key = match &**key.get_ref() {
             "reason" | "remediation" | "contact" | "public_id" => continue,
-            "mode" if value.as_str() == Some("enforce") => continue,
+            "mode" if value.get_ref().as_str() == Some("enforce") => continue,
             "path" => "paths",
             "host" => "hosts",
             key => key,
         };
         if !SETS.contains(&key) {
-            plain.push((key, Plain::One(value)));
+            plain.push((key, Plain::One(value.get_ref())));
             continue;
         }
-        let more = match value {
-            Value::Array(items) => items.as_slice(),
-            one => std::slice::from_ref(one),
-        };
+        let more = several(value);
         match plain.iter_mut().find(|(known, _)| *known == key) {
             Some((_, Plain::Set(items))) => items.extend(more),
-            _ => plain.push((key, Plain::Set(more.iter().collect()))),
+            _ => plain.push((key, Plain::Set(more.collect()))),
         }
     }
     plain.sort_unstable_by_key(|(key, _)| *key);
@@ -47,17 +46,26 @@ pub(super) fn encode_plain(table: &Table, out: &mut Vec<u8>) {
 
 /// A value of such a table.
 enum Plain<'t> {
-    One(&'t Value),
+    One(&'t DeValue<'t>),
     /// Whose order does not count.
-    Set(SmallVec<[&'t Value; 4]>),
+    Set(SmallVec<[&'t DeValue<'t>; 4]>),
 }
 
-fn encode_set(items: &[&Value], out: &mut Vec<u8>) {
+/// The items of a list, or the one value that stands for a list of it.
+pub(super) fn several<'t>(value: &'t Spanned<DeValue<'t>>) -> impl Iterator<Item = &'t DeValue<'t>> {
+    let items = match value.get_ref() {
+        DeValue::Array(items) => &**items,
+        _ => std::slice::from_ref(value),
+    };
+    items.iter().map(Spanned::get_ref)
+}
+
+fn encode_set(items: &[&DeValue<'_>], out: &mut Vec<u8>) {
     if let [one] = items {
         count(b'[', 1, out);
         return encode(one, out);
     }
-    let encoded = |item: &&Value| {
+    let encoded = |item: &&DeValue<'_>| {
         let mut bytes = Vec::new();
         encode(item, &mut bytes);
         bytes
@@ -85,28 +93,44 @@ const SETS: &[&str] = &[
 ];
 
 /// A value in a form in which no two differ that mean the same.
-pub(super) fn encode(value: &Value, out: &mut Vec<u8>) {
+pub(super) fn encode(value: &DeValue<'_>, out: &mut Vec<u8>) {
     let mut text = |kind: u8, text: &str| put(kind, text, out);
     match value {
-        Value::String(value) => text(b's', value),
-        Value::Integer(value) => text(b'i', &value.to_string()),
-        Value::Float(value) => text(b'f', &value.to_string()),
-        Value::Boolean(value) => text(b'b', if *value { "1" } else { "0" }),
-        Value::Datetime(value) => text(b'd', &value.to_string()),
-        Value::Array(items) => {
+        DeValue::String(value) => text(b's', value),
+        DeValue::Integer(value) => match i64::from_str_radix(value.as_str(), value.radix()) {
+            Ok(number) => text(b'i', &number.to_string()),
+            Err(_) => text(b'i', value.as_str()),
+        },
+        DeValue::Float(value) => match value.as_str().parse::<f64>() {
+            Ok(number) => text(b'f', &number.to_string()),
+            Err(_) => text(b'f', value.as_str()),
+        },
+        DeValue::Boolean(value) => text(b'b', if *value { "1" } else { "0" }),
+        DeValue::Datetime(value) => text(b'd', &value.to_string()),
+        DeValue::Array(items) => {
             count(b'[', items.len(), out);
-            items.iter().for_each(|item| encode(item, out));
+            items.iter().for_each(|item| encode(item.get_ref(), out));
         }
-        Value::Table(table) => {
-            count(b'{', table.len(), out);
-            let mut sorted: Vec<_> = table.iter().collect();
-            sorted.sort_unstable_by_key(|(key, _)| *key);
-            for (key, value) in sorted {
-                string(key, out);
-                encode(value, out);
-            }
-        }
+        DeValue::Table(table) => encode_table(table.iter().map(entry), out),
     }
+}
+
+/// A table of these entries.
+pub(super) fn encode_table<'t>(entries: impl Iterator<Item = (&'t str, &'t DeValue<'t>)>, out: &mut Vec<u8>) {
+    let mut sorted: SmallVec<[_; 8]> = entries.collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    count(b'{', sorted.len(), out);
+    for (key, value) in sorted {
+        string(key, out);
+        encode(value, out);
+    }
+}
+
+/// An entry of a table, without its places.
+pub(super) fn entry<'t>(
+    (key, value): (&'t Spanned<Cow<'_, str>>, &'t Spanned<DeValue<'t>>),
+) -> (&'t str, &'t DeValue<'t>) {
+    (key.get_ref(), value.get_ref())
 }
 
 /// A string in that form.
@@ -125,14 +149,22 @@ fn count(kind: u8, count: usize, out: &mut Vec<u8>) {
 }
 
 /// The fingerprint of a value.
-pub(super) fn of(value: &Value) -> Fingerprint {
+pub(super) fn of(value: &DeValue<'_>) -> Fingerprint {
     let mut bytes = Vec::new();
     encode(value, &mut bytes);
     fingerprint(&bytes)
 }
 
+/// The fingerprint of a list of texts.
+pub(super) fn of_texts<'t>(texts: impl ExactSizeIterator<Item = &'t str>) -> Fingerprint {
+    let mut bytes = Vec::new();
+    count(b'[', texts.len(), &mut bytes);
+    texts.for_each(|text| string(text, &mut bytes));
+    fingerprint(&bytes)
+}
+
 /// The fingerprint of a table as [`encode_plain`] spells it.
-pub(super) fn of_plain(table: &Table) -> Fingerprint {
+pub(super) fn of_plain(table: &DeTable<'_>) -> Fingerprint {
     let mut bytes = Vec::new();
     encode_plain(table, &mut bytes);
     fingerprint(&bytes)

@@ -8,9 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use toml::{Table, Value};
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue};
 
-use super::fingerprint::{Fingerprint, encode, encode_plain, fingerprint, of, of_plain, string};
+use super::fingerprint::{
+    Fingerprint, encode, encode_plain, encode_table, entry, fingerprint, of, of_plain, of_texts, several,
+    string,
+};
 use crate::policy::diagnostic::FileId;
 use crate::policy::rules::Rules;
 use crate::policy::source::{Attached, Sources};
@@ -51,8 +55,8 @@ pub struct RuleMeaning {
 
 /// What is known of a configuration from its texts alone, while they are still being compiled.
 #[derive(Debug, Default)]
-pub struct Draft {
-    tables: Tables,
+pub struct Draft<'t> {
+    tables: Tables<'t>,
     meaning: Meaning,
 }
 
@@ -73,23 +77,21 @@ struct Prints {
 
 /// The tables of all files, put together.
 #[derive(Debug, Default)]
-struct Tables {
+struct Tables<'t> {
     /// The tables of rules with their stage, and of `[rbac]` which list they stand in.
-    rules: Vec<(&'static str, Table)>,
-    networks: BTreeMap<String, (FileId, Value)>,
+    rules: Vec<(&'static str, DeTable<'t>)>,
+    networks: BTreeMap<String, (FileId, DeValue<'t>)>,
     roles: BTreeMap<String, BTreeSet<String>>,
-    routes: BTreeMap<String, Table>,
-    excludes: BTreeMap<String, Table>,
+    routes: BTreeMap<String, DeTable<'t>>,
+    excludes: BTreeMap<String, DeTable<'t>>,
     /// Further definitions: a name and its value.
-    others: Vec<(String, Value)>,
+    others: Vec<(String, DeValue<'t>)>,
 }
 
-impl Draft {
-    /// Reads a policy file. What there is to say of one with errors is of no use.
-    pub fn read(&mut self, file: FileId, text: &str) {
-        if let Ok(table) = text.parse::<Table>() {
-            self.tables.take(file, table);
-        }
+impl<'t> Draft<'t> {
+    /// Takes what stands in a policy file.
+    pub fn read(&mut self, file: FileId, table: DeTable<'t>) {
+        self.tables.take(file, table);
     }
 
     /// All files are read; among them lists that rules refer to.
@@ -119,7 +121,7 @@ impl Draft {
         let networks = tables
             .networks
             .values()
-            .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.as_str()?)));
+            .filter_map(|(file, value)| Some(sources.resolve(*file, value.get("file")?.get_ref().as_str()?)));
         let networks: BTreeSet<String> = networks.collect();
         // Named from the folder of the main file on, however that is spelled.
         let main = sources.policy_files().next().and_then(|(_, main)| main.name.rsplit_once('/'));
@@ -140,15 +142,18 @@ impl Meaning {
     pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
         let mut draft = Draft::default();
         for (file, source) in sources.policy_files() {
-            draft.read(file, &source.text);
+            // What there is to say of one with errors is of no use.
+            if let Ok(table) = DeTable::parse(&source.text) {
+                draft.read(file, table.into_inner());
+            }
         }
         draft.complete(sources);
         draft.finish(sources, rules)
     }
 
     /// `text`: room for what a rule says.
-    fn add_rule(&mut self, kind: &'static str, table: &Table, prints: &Prints, text: &mut Vec<u8>) {
-        let Some(Value::String(id)) = table.get("id") else { return };
+    fn add_rule(&mut self, kind: &'static str, table: &DeTable<'_>, prints: &Prints, text: &mut Vec<u8>) {
+        let Some(DeValue::String(id)) = table.get("id").map(Spanned::get_ref) else { return };
         let stage = kind.split('.').next().unwrap_or(kind);
         let name = [stage, "/", id].concat().into_boxed_str();
         text.clear();
@@ -159,12 +164,14 @@ impl Meaning {
         // A condition may look at what a pattern names.
         let of_paths = table.contains_key("when");
         let asks = |key: &str| DEPENDS.contains(&key) || (of_paths && matches!(key, "path" | "paths"));
-        let depends: Table = table
-            .iter()
-            .filter(|(key, _)| asks(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        let depends = if depends.is_empty() { 0 } else { of_plain(&depends) };
+        let depends = match table.iter().map(entry).any(|(key, _)| asks(key)) {
+            true => {
+                text.clear();
+                encode_table(table.iter().map(entry).filter(|(key, _)| asks(key)), text);
+                fingerprint(text)
+            }
+            false => 0,
+        };
         self.rules.insert(name, RuleMeaning { own, depends, refers });
     }
 
@@ -173,10 +180,11 @@ impl Meaning {
         self.exclusions.get(name)
     }
 
-    fn define(&mut self, tables: &Tables, prints: &Prints) {
+    fn define(&mut self, tables: &Tables<'_>, prints: &Prints) {
         for (name, table) in &tables.excludes {
             self.exclusions.insert(format!("waf.exclude {name}").into(), RuleScope::of(table));
         }
+        let mut text = Vec::new();
         let mut put = |name: String, print: Fingerprint| {
             self.definitions.insert(name.into(), print);
         };
@@ -184,11 +192,12 @@ impl Meaning {
             put(name.to_string(), *print);
         }
         for (name, inherits) in &tables.roles {
-            let inherits = inherits.iter().cloned().map(Value::String).collect();
-            put(format!("role {name}"), of(&Value::Array(inherits)));
+            put(format!("role {name}"), of_texts(inherits.iter().map(String::as_str)));
         }
         for (name, table) in &tables.routes {
-            put(format!("route {name}"), of(&Value::Table(table.clone())));
+            text.clear();
+            encode_table(table.iter().map(entry), &mut text);
+            put(format!("route {name}"), fingerprint(&text));
         }
         for (name, table) in &tables.excludes {
             put(format!("waf.exclude {name}"), of_plain(table));
@@ -200,7 +209,7 @@ impl Meaning {
 }
 
 impl RuleScope {
-    fn of(table: &Table) -> RuleScope {
+    fn of(table: &DeTable<'_>) -> RuleScope {
         let texts =
             |keys: [&str; 2]| keys.iter().flat_map(|key| strings(table, key)).map(str::to_owned).collect();
         RuleScope {
@@ -213,13 +222,13 @@ impl RuleScope {
 
 impl Prints {
     /// What a rule refers to.
-    fn references(&self, name: &str, table: &Table) -> Vec<Named> {
+    fn references(&self, name: &str, table: &DeTable<'_>) -> Vec<Named> {
         let mut refers: SmallVec<[&Named; 8]> = SmallVec::new();
         let networks = ["allow", "deny", "except", "networks"];
         refers.extend(
             networks.iter().flat_map(|key| strings(table, key)).filter_map(|name| self.networks.get(name)),
         );
-        if let Some(Value::String(when)) = table.get("when") {
+        if let Some(DeValue::String(when)) = table.get("when").map(Spanned::get_ref) {
             let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             refers.extend(when.split(|c: char| !is_name(c)).filter_map(|name| self.networks.get(name)));
         }
@@ -268,35 +277,34 @@ impl RuleMeaning {
     }
 }
 
-impl Tables {
-    fn take(&mut self, file: FileId, table: Table) {
+impl<'t> Tables<'t> {
+    fn take(&mut self, file: FileId, table: DeTable<'t>) {
         for (key, value) in table {
-            match (key.as_str(), value) {
+            match (&**key.get_ref(), value.into_inner()) {
                 ("version" | "include", _) => {}
-                ("network", Value::Table(networks)) => {
-                    self.networks.extend(networks.into_iter().map(|(name, value)| (name, (file, value))));
+                ("network", DeValue::Table(networks)) => {
+                    self.networks.extend(named(networks).map(|(name, value)| (name, (file, value))));
                 }
-                ("route", Value::Array(routes)) => self.routes.extend(by_id(routes)),
-                ("upstream", Value::Table(upstreams)) => {
-                    let named =
-                        upstreams.into_iter().map(|(name, value)| (format!("upstream {name}"), value));
+                ("route", DeValue::Array(routes)) => self.routes.extend(by_id(routes)),
+                ("upstream", DeValue::Table(upstreams)) => {
+                    let named = named(upstreams).map(|(name, value)| (format!("upstream {name}"), value));
                     self.others.extend(named);
                 }
-                ("ip", Value::Table(mut ip)) => {
+                ("ip", DeValue::Table(mut ip)) => {
                     self.take_rules("ip", &mut ip, "rule");
                     self.rest("[ip]", ip);
                 }
-                ("limit", Value::Table(mut limit)) => {
+                ("limit", DeValue::Table(mut limit)) => {
                     self.take_rules("limit", &mut limit, "rule");
                     self.rest("[limit]", limit);
                 }
-                ("waf", Value::Table(mut waf)) => {
+                ("waf", DeValue::Table(mut waf)) => {
                     self.take_waf(&mut waf);
                     self.rest("[waf]", waf);
                 }
-                ("rbac", Value::Table(mut rbac)) => {
-                    if let Some(Value::Table(roles)) = rbac.remove("role") {
-                        for (name, role) in roles {
+                ("rbac", DeValue::Table(mut rbac)) => {
+                    if let Some(DeValue::Table(roles)) = rbac.remove("role").map(Spanned::into_inner) {
+                        for (name, role) in named(roles) {
                             let inherits = role
                                 .as_table()
                                 .map(|role| strings(role, "inherits").map(str::to_owned).collect());
@@ -307,53 +315,55 @@ impl Tables {
                     self.take_rules("rbac.deny", &mut rbac, "deny");
                     self.rest("[rbac]", rbac);
                 }
-                ("authn", Value::Table(authn)) => self.take_authn(authn),
+                ("authn", DeValue::Table(authn)) => self.take_authn(authn),
                 (key, value) => self.others.push((format!("[{key}]"), value)),
             }
         }
     }
 
-    fn take_rules(&mut self, kind: &'static str, table: &mut Table, key: &str) {
-        if let Some(Value::Array(rules)) = table.remove(key) {
-            let tables = rules.into_iter().filter_map(|rule| match rule {
-                Value::Table(table) => Some((kind, table)),
+    fn take_rules(&mut self, kind: &'static str, table: &mut DeTable<'t>, key: &str) {
+        if let Some(DeValue::Array(rules)) = table.remove(key).map(Spanned::into_inner) {
+            let tables = rules.into_iter().filter_map(|rule| match rule.into_inner() {
+                DeValue::Table(table) => Some((kind, table)),
                 _ => None,
             });
             self.rules.extend(tables);
         }
     }
 
-    fn take_waf(&mut self, waf: &mut Table) {
+    fn take_waf(&mut self, waf: &mut DeTable<'t>) {
         let packs: Vec<String> = strings(waf, "packs").map(str::to_owned).collect();
         for text in packs.iter().filter_map(|name| waf::pack_text(name)) {
-            let pack = text.parse::<Table>().ok().and_then(|mut pack| pack.remove("waf"));
-            if let Some(Value::Table(mut pack)) = pack {
+            let pack = DeTable::parse(text).ok().and_then(|pack| pack.into_inner().remove("waf"));
+            if let Some(DeValue::Table(mut pack)) = pack.map(Spanned::into_inner) {
                 self.take_rules("waf", &mut pack, "rule");
             }
         }
         self.take_rules("waf", waf, "rule");
-        if let Some(Value::Array(excludes)) = waf.remove("exclude") {
+        if let Some(DeValue::Array(excludes)) = waf.remove("exclude").map(Spanned::into_inner) {
             self.excludes.extend(by_id(excludes));
         }
     }
 
-    fn take_authn(&mut self, authn: Table) {
-        let mut rest = Table::new();
+    fn take_authn(&mut self, authn: DeTable<'t>) {
+        let mut rest = DeTable::new();
         for (key, value) in authn {
-            match value {
-                Value::Array(sources) if sources.iter().all(Value::is_table) => {
-                    let named = by_id(sources).map(|(id, table)| (format!("authn.{key} {id}"), table.into()));
+            match value.get_ref() {
+                DeValue::Array(sources) if sources.iter().all(|source| source.get_ref().is_table()) => {
+                    let DeValue::Array(sources) = value.into_inner() else { continue };
+                    let named = by_id(sources)
+                        .map(|(id, table)| (format!("authn.{} {id}", key.get_ref()), DeValue::Table(table)));
                     self.others.extend(named);
                 }
-                value => drop(rest.insert(key, value)),
+                _ => drop(rest.insert(key, value)),
             }
         }
         self.rest("[authn]", rest);
     }
 
-    fn rest(&mut self, name: &str, table: Table) {
+    fn rest(&mut self, name: &str, table: DeTable<'t>) {
         if !table.is_empty() {
-            self.others.push((name.to_owned(), Value::Table(table)));
+            self.others.push((name.to_owned(), DeValue::Table(table)));
         }
     }
 
@@ -365,14 +375,14 @@ impl Tables {
             prints.networks.insert(name.clone(), (format!("network {name}").into(), print));
         }
         for role in self.roles.keys().map(String::as_str).chain(["anyone", "authenticated"]) {
-            let holders = self.holders(role).into_iter().map(Value::String).collect();
-            let print = of(&Value::Array(holders));
+            let print = of_texts(self.holders(role).iter().map(String::as_str));
             prints.roles.insert(role.to_owned(), (format!("role {role}").into(), print));
         }
         for (name, table) in &self.routes {
-            let about = table.iter().filter(|(key, _)| ROUTE_SCOPE.contains(&key.as_str()));
-            let about: Table = about.map(|(key, value)| (key.clone(), value.clone())).collect();
-            let print = of(&Value::Table(about));
+            let about = table.iter().map(entry).filter(|(key, _)| ROUTE_SCOPE.contains(key));
+            let mut text = Vec::new();
+            encode_table(about, &mut text);
+            let print = fingerprint(&text);
             prints.routes.insert(name.clone(), (format!("route {name}").into(), print));
         }
         for (id, exclude) in &self.excludes {
@@ -409,8 +419,8 @@ impl Tables {
         }
         let mut bytes = Vec::new();
         match value {
-            Value::Array(items) => {
-                let mut items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            DeValue::Array(items) => {
+                let mut items: Vec<&str> = items.iter().filter_map(|item| item.get_ref().as_str()).collect();
                 items.sort_unstable();
                 items.dedup();
                 for item in items {
@@ -422,7 +432,7 @@ impl Tables {
             }
             value => {
                 encode(value, &mut bytes);
-                let path = value.get("file").and_then(Value::as_str);
+                let path = value.get("file").and_then(|file| file.get_ref().as_str());
                 if let Some(Attached::Text(id)) = path.and_then(|path| sources.attached(*file, path)) {
                     let text = sources.get(*id).map_or("", |source| &*source.text);
                     bytes.extend(fingerprint(text.as_bytes()).to_le_bytes());
@@ -434,22 +444,22 @@ impl Tables {
     }
 }
 
+/// The entries of a table, by their names.
+fn named<'t>(table: DeTable<'t>) -> impl Iterator<Item = (String, DeValue<'t>)> {
+    table.into_iter().map(|(name, value)| (name.into_inner().into_owned(), value.into_inner()))
+}
+
 /// The tables of a list, by their ids.
-fn by_id(list: Vec<Value>) -> impl Iterator<Item = (String, Table)> {
-    list.into_iter().filter_map(|value| match value {
-        Value::Table(table) => Some((table.get("id")?.as_str()?.to_owned(), table)),
+fn by_id<'t>(list: DeArray<'t>) -> impl Iterator<Item = (String, DeTable<'t>)> {
+    list.into_iter().filter_map(|value| match value.into_inner() {
+        DeValue::Table(table) => Some((table.get("id")?.get_ref().as_str()?.to_owned(), table)),
         _ => None,
     })
 }
 
 /// The texts under a key that has one, or a list of them.
-fn strings<'t>(table: &'t Table, key: &str) -> impl Iterator<Item = &'t str> {
-    let values = match table.get(key) {
-        Some(Value::Array(items)) => items.as_slice(),
-        Some(value) => std::slice::from_ref(value),
-        None => &[],
-    };
-    values.iter().filter_map(Value::as_str)
+fn strings<'t>(table: &'t DeTable<'_>, key: &str) -> impl Iterator<Item = &'t str> {
+    table.get(key).into_iter().flat_map(several).filter_map(DeValue::as_str)
 }
 
 /// What of a grant or deny makes it depend on more than who asks for what.

@@ -17,6 +17,7 @@ pub use fingerprint::Fingerprint;
 pub use meaning::{Draft, Meaning, RuleMeaning, RuleScope};
 pub use side::Side;
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -120,15 +121,24 @@ fn compare<T: PartialEq>(
     new: &Names<T>,
     because: impl Fn(&T, &T) -> Vec<Box<str>>,
 ) -> Vec<ChangedName> {
-    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let found = names.into_iter().filter_map(|name| {
-        let (kind, because) = match (old.get(name), new.get(name)) {
-            (Some(_), None) => (Kind::Removed, Vec::new()),
-            (None, Some(_)) => (Kind::Added, Vec::new()),
-            (Some(was), Some(is)) if was != is => (Kind::Changed, because(was, is)),
-            _ => return None,
+    // Both are in the order of their names.
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    let mut found = Vec::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some((was, _)), Some((is, _))) => was.cmp(is),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return found,
         };
-        Some(ChangedName { name: name.clone(), kind, because })
-    });
-    found.collect()
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        let (name, kind, because) = match (was, is) {
+            (Some((name, _)), None) => (name, Kind::Removed, Vec::new()),
+            (None, Some((name, _))) => (name, Kind::Added, Vec::new()),
+            (Some((name, was)), Some((_, is))) if was != is => (name, Kind::Changed, because(was, is)),
+            _ => continue,
+        };
+        found.push(ChangedName { name: name.clone(), kind, because });
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use super::body::Bounds;
+use super::budget::Budget;
 use super::collect::Wanted;
 use super::ir::{Action, Exclusion, Input, Link, Operand, Phase, Rule, Test, unsupported};
 use super::matcher::{CompiledCondition, CompiledTest, Matcher, Unit};
@@ -166,7 +167,7 @@ fn report(problem: OperatorProblem, place: Place, diagnostics: &mut Diagnostics)
 
 /// An expression that matches the empty text matches everywhere in every text.
 fn refuse_empty_match(operator: &Operator, place: Place, diagnostics: &mut Diagnostics) -> Option<()> {
-    if !matches!(operator, Operator::Regex(_)) || !operator.matches(b"") {
+    if !matches!(operator, Operator::Regex(_)) || operator.judge(b"", &mut Budget(u64::MAX)) == Ok(false) {
         return Some(());
     }
     diagnostics
@@ -349,6 +350,12 @@ impl Gate {
     /// The link that a unit is of.
     pub(super) fn link_of(&self, unit: usize) -> usize {
         self.link_of.get(unit).copied().unwrap_or_default()
+    }
+
+    /// The rule that a link is of.
+    pub(super) fn rule_of(&self, link: usize) -> Option<&GateRule> {
+        let at = self.rules.partition_point(|rule| rule.first <= link).checked_sub(1)?;
+        self.rules.get(at)
     }
 
     /// The units of a link.

@@ -12,6 +12,7 @@
 
 mod bits;
 mod body;
+mod budget;
 pub mod bytes;
 mod collect;
 mod compile;
@@ -39,6 +40,8 @@ mod weigh;
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod expressions;
 #[cfg(test)]
 mod tests;
 

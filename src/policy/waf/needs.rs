@@ -206,7 +206,7 @@ fn anchored(hir: &Hir) -> bool {
 }
 
 /// The bytes that a match may begin with (`None`: any), and whether it may be empty.
-fn first(hir: &Hir) -> (Option<ByteSet>, bool) {
+pub(super) fn first(hir: &Hir) -> (Option<ByteSet>, bool) {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => (Some(ByteSet::EMPTY), true),
         HirKind::Literal(Literal(bytes)) => (bytes.first().map(|byte| ByteSet::of(&[*byte])), false),

@@ -17,9 +17,10 @@ use smallvec::SmallVec;
 
 use super::bits::Bits;
 use super::body;
+use super::budget::{Budget, Exhausted, GAVE_UP};
 use super::compile::{Active, Engine, Gate, GateRule};
 use super::ir::Action;
-use super::matcher::{Budget, Exhausted, Scratch};
+use super::matcher::Scratch;
 use super::memory::Memory;
 use super::program::Transaction;
 use super::record::Recorder;
@@ -27,7 +28,7 @@ use super::targets::Collection;
 use super::values::Values;
 use crate::decision::{
     BodyInspection, Builtin, Denial, Notes, Reason, RuleRef, ShadowHit, Stage, StepOutcome, Trace, Verdict,
-    Written,
+    WafMatch, Written,
 };
 use crate::facts::{Body, Facts};
 
@@ -127,14 +128,16 @@ impl Run<'_, '_> {
         self.notes.waf.threshold = self.engine.settings.threshold;
         gate.wanted.collect(self.facts, &mut carried.has, &mut carried.values);
         let mut hits = Vec::new();
-        let exhausted = self.find(gate, &active, carried, &mut hits).is_err();
+        let exhausted = self.find(gate, &active, carried, &mut hits).err();
         hits.sort_unstable();
         let verdict = self.weigh(gate, &hits, carried);
-        match (exhausted, &verdict) {
-            (true, Verdict::Pass(_)) => {
-                self.refuse(Builtin::WafBudget, "the budget is used up").unwrap_or(verdict)
-            }
-            _ => verdict,
+        let Some(exhausted) = exhausted else { return verdict };
+        if let Exhausted::Expression { whose, text: Some(text) } = exhausted {
+            self.gave_up(gate, whose, text, &carried.values);
+        }
+        match verdict {
+            Verdict::Pass(_) => self.refuse(Builtin::WafBudget, exhausted.why()).unwrap_or(verdict),
+            Verdict::Deny(_) | Verdict::Answer(_) => verdict,
         }
     }
 
@@ -162,7 +165,7 @@ impl Run<'_, '_> {
         hits: &mut Vec<Hit>,
     ) -> Result<(), Exhausted> {
         let Carried { values, scratch, spent, .. } = carried;
-        let mut budget = Budget(self.engine.settings.budget.checked_sub(*spent).ok_or(Exhausted)?);
+        let mut budget = Budget(self.engine.settings.budget.checked_sub(*spent).ok_or(Exhausted::Budget)?);
         let mut wanted = Bits::default();
         for at in 0..values.len() {
             let Some(value) = values.get(at) else { break };
@@ -174,7 +177,7 @@ impl Run<'_, '_> {
             if wanted.is_empty() {
                 continue;
             }
-            gate.matcher.run(values.text(value), &wanted, scratch, &mut budget, |unit| {
+            let done = gate.matcher.run(values.text(value), &wanted, scratch, &mut budget, |unit| {
                 if left.contains(unit)
                     && gate.sight.sees(unit, value, values)
                     && !active.excludes(unit, value, values)
@@ -183,9 +186,10 @@ impl Run<'_, '_> {
                     gate.units_of(link).for_each(|unit| left.take(unit));
                     hits.push(Hit { link, unit, text: at });
                 }
-            })?;
+            });
+            *spent = self.engine.settings.budget - budget.0;
+            done.map_err(|exhausted| exhausted.on(at))?;
         }
-        *spent = self.engine.settings.budget - budget.0;
         Ok(())
     }
 
@@ -250,6 +254,19 @@ impl Run<'_, '_> {
         });
     }
 
+    /// Records the rule whose expression gave up, so that it is known which one, and on what.
+    fn gave_up(&mut self, gate: &Gate, unit: usize, text: usize, values: &Values) {
+        let rule = gate.rule_of(gate.link_of(unit));
+        let (Some(rule), Some(value)) = (rule, values.get(text)) else { return };
+        let shadow = self.shadow || rule.mode.in_shadow(self.facts.now);
+        let entry = self.recorder.entry(rule, None, value, values, shadow);
+        self.notes.waf.matched.push(WafMatch { score: 0, msg: GAVE_UP.to_owned(), ..entry });
+        if let Some(trace) = self.trace.as_deref_mut() {
+            let note = format!("{}: {GAVE_UP}", values.show(value));
+            trace.rule(self.stage, rule.written, StepOutcome::Note, note);
+        }
+    }
+
     /// A refusal by a built-in rule; in shadow only recorded.
     fn refuse(&mut self, rule: Builtin, why: &str) -> Option<Verdict> {
         let denial = Denial::builtin(self.stage, rule);
@@ -300,8 +317,7 @@ fn matched_rules<'a>(gate: &'a Gate, hits: &'a [Hit]) -> impl Iterator<Item = Ma
     std::iter::from_fn(move || {
         loop {
             let link = rest.first()?.link;
-            let at = gate.rules.partition_point(|rule| rule.first <= link).checked_sub(1)?;
-            let rule = gate.rules.get(at)?;
+            let rule = gate.rule_of(link)?;
             let end = rest.partition_point(|hit| hit.link < rule.first + rule.links);
             let hits;
             (hits, rest) = rest.split_at(end);

@@ -75,8 +75,8 @@ impl Weigh<'_> {
             }
             self.notes.shadow.push(ShadowHit { rule: rule.into(), reason });
         }
-        if judged.exhausted
-            && let Some(verdict) = self.refuse(Builtin::WafBudget, "the budget is used up")
+        if let Some(exhausted) = judged.exhausted
+            && let Some(verdict) = self.refuse(Builtin::WafBudget, exhausted.why())
         {
             return verdict;
         }

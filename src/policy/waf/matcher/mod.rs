@@ -13,6 +13,7 @@ use self::chains::{Chains, Node};
 use self::features::{FeatureTable, Features};
 use self::prefilter::Prefilter;
 use super::bits::Bits;
+use super::budget::{Budget, Exhausted, GaveUp};
 use super::bytes::ByteSet;
 use super::needs::{MARKS, Needs};
 use super::operators::Operator;
@@ -108,41 +109,17 @@ struct Haystack {
     units: Bits,
 }
 
-/// The work that one request may still cause, in steps of a byte looked at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Budget(pub(super) u64);
-
-/// The budget is used up.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Exhausted;
-
-impl Budget {
-    /// Takes the work on a text of this length, which is at least a few steps.
-    #[inline]
-    pub(super) fn take(&mut self, length: usize) -> Result<(), Exhausted> {
-        self.take_times(length, 1)
-    }
-
-    /// Takes the work of a test that costs several steps a byte.
-    #[inline]
-    pub(super) fn take_times(&mut self, length: usize, weight: u64) -> Result<(), Exhausted> {
-        let work = (length as u64).saturating_mul(weight).saturating_add(FIXED_COST);
-        self.0 = self.0.checked_sub(work).ok_or(Exhausted)?;
-        Ok(())
-    }
-}
-
-/// What looking at even an empty text costs.
-const FIXED_COST: u64 = 16;
-
 impl CompiledTest {
+    /// Whether a text is what it must be; what that takes beyond its weight is taken from the budget.
     #[inline]
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
-        let holds = |condition: &CompiledCondition| condition.operator.matches(text) != condition.negated;
-        match self.any {
-            true => self.conditions.iter().any(holds),
-            false => self.conditions.iter().all(holds),
+    pub(super) fn judge(&self, text: &[u8], budget: &mut Budget) -> Result<bool, GaveUp> {
+        for condition in &self.conditions {
+            let holds = condition.operator.judge(text, budget)? != condition.negated;
+            if holds == self.any {
+                return Ok(holds);
+            }
         }
+        Ok(!self.any)
     }
 
     /// The part of a matching text that made it match; the whole, where no part stands out.
@@ -313,7 +290,8 @@ impl Matcher {
             hits.keep(units);
             for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text)) {
                 budget.take_times(text.len(), self.weight[unit])?;
-                if self.units[unit].test.matches(text) {
+                let judged = self.units[unit].test.judge(text, budget);
+                if judged.map_err(|GaveUp| Exhausted::Expression { whose: unit, text: None })? {
                     found(unit);
                 }
             }

@@ -12,7 +12,9 @@ fn operator(kind: OperatorKind, argument: Argument, tables: usize) -> Option<Ope
 fn naive(matcher: &Matcher, text: &[u8], wanted: &Bits) -> Vec<usize> {
     let units = matcher.units().iter().enumerate();
     units
-        .filter(|(at, unit)| wanted.contains(*at) && unit.test.matches(&unit.transform(text)))
+        .filter(|(at, unit)| {
+            wanted.contains(*at) && unit.test.judge(&unit.transform(text), &mut Budget(u64::MAX)) == Ok(true)
+        })
         .map(|(at, _)| at)
         .collect()
 }

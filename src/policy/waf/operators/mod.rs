@@ -33,11 +33,12 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
+use super::budget::{Budget, GaveUp};
 use super::bytes::ByteSet;
 use super::needs::Needs;
 use crate::policy::code::Code;
 
-pub(super) use self::regex::parse;
+pub(super) use self::regex::{is_anchored, parse};
 
 /// An entry of the table of operators.
 #[derive(Debug)]
@@ -107,6 +108,13 @@ trait Operate: Sized {
     /// Whether a value matches.
     fn matches(&self, value: &[u8]) -> bool;
 
+    /// The same where it may take more steps than its weight says: they are taken from the budget, and
+    /// where they do not suffice it is not known whether the value matches.
+    #[inline]
+    fn judge(&self, value: &[u8], _: &mut Budget) -> Result<bool, GaveUp> {
+        Ok(self.matches(value))
+    }
+
     /// Where a value matches; called only for the record. The whole value, where no part stands out.
     fn find(&self, value: &[u8]) -> Option<Range<usize>> {
         self.matches(value).then_some(0..value.len())
@@ -161,10 +169,10 @@ macro_rules! operators {
         pub(super) enum Operator { $($variant($file::Op),)+ }
 
         impl Operator {
-            /// Whether a value matches.
+            /// Whether a value matches; what that takes beyond its weight is taken from the budget.
             #[inline]
-            pub(super) fn matches(&self, value: &[u8]) -> bool {
-                match self { $(Operator::$variant(op) => op.matches(value),)+ }
+            pub(super) fn judge(&self, value: &[u8], budget: &mut Budget) -> Result<bool, GaveUp> {
+                match self { $(Operator::$variant(op) => op.judge(value, budget),)+ }
             }
 
             /// Where a value matches.

@@ -9,7 +9,7 @@ use super::expand::{Shown, scalar};
 use super::parts::{Asked, Link, LinkTest, Number};
 use super::run::{Course, Hit, Judge};
 use super::state::{Held, MatchedText, Name, Transaction};
-use crate::policy::waf::matcher::Exhausted;
+use crate::policy::waf::budget::{Budget, Exhausted, GaveUp};
 use crate::policy::waf::operators::OperatorKind;
 use crate::policy::waf::values::Value;
 
@@ -43,7 +43,12 @@ impl Judge<'_, '_> {
                 }
                 let text = values.text(&value);
                 course.budget.take_times(text.len(), link.weight())?;
-                let Some(found) = self.judge(link, text, course.transaction) else { continue };
+                let judged = self.judge(link, text, course.transaction, &mut course.budget);
+                let found = match judged {
+                    Ok(Some(found)) => found,
+                    Ok(None) => continue,
+                    Err(GaveUp) => return Err(course.gave_up(number, Name::Value(at))),
+                };
                 let secret = self.recorder.is_secret(&value, values);
                 matched = true;
                 let found = MatchedText { name: Name::Value(at), text: found, secret };
@@ -145,7 +150,9 @@ impl Judge<'_, '_> {
         let mut matched = false;
         for text in texts {
             course.budget.take_times(text.text.len(), link.weight())?;
-            let Some(found) = self.judge(link, &text.text, course.transaction) else { continue };
+            let judged = self.judge(link, &text.text, course.transaction, &mut course.budget);
+            let judged = judged.map_err(|GaveUp| course.gave_up(number, text.name))?;
+            let Some(found) = judged else { continue };
             matched = true;
             self.note(link, number, MatchedText { text: found, ..text }, score, course);
         }
@@ -185,26 +192,39 @@ impl Judge<'_, '_> {
     }
 
     /// The text behind the transformations, if it is what the link demands.
-    fn judge(&self, link: &Link, text: &[u8], transaction: &Transaction) -> Option<Vec<u8>> {
+    fn judge(
+        &self,
+        link: &Link,
+        text: &[u8],
+        transaction: &Transaction,
+        budget: &mut Budget,
+    ) -> Result<Option<Vec<u8>>, GaveUp> {
         let mut now = Cow::Borrowed(text);
-        if link.multi_match && self.holds(link, &now, transaction) {
-            return Some(now.into_owned());
+        if link.multi_match && self.holds(link, &now, transaction, budget)? {
+            return Ok(Some(now.into_owned()));
         }
         for transform in &link.transforms {
             if let Some(changed) = transform.apply(&now) {
                 now = changed.into();
-                if link.multi_match && self.holds(link, &now, transaction) {
-                    return Some(now.into_owned());
+                if link.multi_match && self.holds(link, &now, transaction, budget)? {
+                    return Ok(Some(now.into_owned()));
                 }
             }
         }
-        (!link.multi_match && self.holds(link, &now, transaction)).then(|| now.into_owned())
+        let holds = !link.multi_match && self.holds(link, &now, transaction, budget)?;
+        Ok(holds.then(|| now.into_owned()))
     }
 
-    fn holds(&self, link: &Link, text: &[u8], transaction: &Transaction) -> bool {
-        match &link.test {
+    fn holds(
+        &self,
+        link: &Link,
+        text: &[u8],
+        transaction: &Transaction,
+        budget: &mut Budget,
+    ) -> Result<bool, GaveUp> {
+        Ok(match &link.test {
             LinkTest::Always => true,
-            LinkTest::Fixed(test) => test.matches(text),
+            LinkTest::Fixed(test) => test.judge(text, budget)?,
             LinkTest::Number { kind, with, negated } => {
                 compare(*kind, super::state::number(text), self.number(with, transaction)) != *negated
             }
@@ -212,7 +232,7 @@ impl Judge<'_, '_> {
                 let with = self.scene(transaction, Shown::Whole).text(with);
                 contains(*kind, text, &with) != *negated
             }
-        }
+        })
     }
 
     pub(super) fn number(&self, number: &Number, transaction: &Transaction) -> i64 {

@@ -11,9 +11,9 @@ use crate::decision::{Builtin, Written};
 use crate::facts::{Body, Facts};
 use crate::policy::waf::bits::Bits;
 use crate::policy::waf::body::{Bounds, Unreadable};
+use crate::policy::waf::budget::{Budget, Exhausted, GAVE_UP};
 use crate::policy::waf::bytes::legible;
 use crate::policy::waf::ir::{Action, Allowed, Phase};
-use crate::policy::waf::matcher::{Budget, Exhausted};
 use crate::policy::waf::operators::OperatorKind;
 use crate::policy::waf::record::Recorder;
 use crate::policy::waf::seclang::EngineMode;
@@ -35,8 +35,8 @@ pub(in crate::policy::waf) struct Judged {
     pub(in crate::policy::waf) fired: Vec<Fired>,
     /// The rule to name, where the request is to be refused, and whether by its score.
     pub(in crate::policy::waf) refused: Option<(Written, bool)>,
-    /// Whether the budget is used up.
-    pub(in crate::policy::waf) exhausted: bool,
+    /// Why not everything was looked at, where it was not.
+    pub(in crate::policy::waf) exhausted: Option<Exhausted>,
 }
 
 /// What judging a phase needs.
@@ -57,6 +57,16 @@ pub(super) struct Course<'t> {
     pub(super) judged: Judged,
     /// The exclusions of TOML that count for this request.
     pub(super) exclusions: Vec<usize>,
+    /// On what an expression gave up.
+    pub(super) gave_up_on: Name,
+}
+
+impl Course<'_> {
+    /// An expression of a rule gave up.
+    pub(super) fn gave_up(&mut self, rule: usize, on: Name) -> Exhausted {
+        self.gave_up_on = on;
+        Exhausted::Expression { whose: rule, text: None }
+    }
 }
 
 impl Program {
@@ -74,6 +84,7 @@ impl Program {
                     budget: Budget(u64::MAX),
                     judged: Judged::default(),
                     exclusions: Vec::new(),
+                    gave_up_on: Name::None,
                 };
                 let mut at = 0;
                 while at < phase.rules.len() {
@@ -144,19 +155,32 @@ impl Judge<'_, '_> {
             return Judged::default();
         }
         let Some(left) = self.budget.checked_sub(transaction.spent) else {
-            return Judged { exhausted: true, ..Judged::default() };
+            return Judged { exhausted: Some(Exhausted::Budget), ..Judged::default() };
         };
         let exclusions = self.exclusions();
-        let mut course = Course { transaction, budget: Budget(left), judged: Judged::default(), exclusions };
-        let done = self.run(program, &mut course);
-        let left = course.budget.0;
+        let (budget, judged, gave_up_on) = (Budget(left), Judged::default(), Name::None);
+        let mut course = Course { transaction, budget, judged, exclusions, gave_up_on };
+        let exhausted = self.run(program, &mut course).err();
+        let (left, gave_up_on) = (course.budget.0, course.gave_up_on);
         let mut judged = course.judged;
-        judged.exhausted = done.is_err();
+        judged.exhausted = exhausted;
+        if let Some(Exhausted::Expression { whose, .. }) = exhausted {
+            judged.fired.extend(self.gave_up(whose, gave_up_on, transaction));
+        }
         transaction.spent = self.budget - left;
         if transaction.allowed == Some(Allowed::Phase) {
             transaction.allowed = None;
         }
         judged
+    }
+
+    /// What the record says of a rule whose expression gave up.
+    fn gave_up(&self, rule: usize, on: Name, transaction: &Transaction) -> Option<Fired> {
+        let rule = self.program.rules.get(rule)?.written;
+        let mut target = Vec::new();
+        self.scene(transaction, Shown::Record(self.recorder.data_limit)).name(on, &mut target);
+        let (target, msg) = (legible(&target), GAVE_UP.to_owned());
+        Some(Fired { rule, target, score: 0, msg, data: String::new() })
     }
 
     fn exclusions(&self) -> Vec<usize> {
@@ -214,11 +238,20 @@ impl Judge<'_, '_> {
             if wanted.is_empty() {
                 continue;
             }
-            matcher.run(values.text(value), &wanted, scratch, &mut course.budget, |unit| {
+            let position_of = |unit: usize| program.position_of.get(unit).copied().unwrap_or(usize::MAX);
+            let done = matcher.run(values.text(value), &wanted, scratch, &mut course.budget, |unit| {
                 if sight.sees(unit, value, values) {
-                    hits.push((program.position_of.get(unit).copied().unwrap_or(usize::MAX), at));
+                    hits.push((position_of(unit), at));
                 }
-            })?;
+            });
+            match done {
+                Ok(()) => {}
+                Err(Exhausted::Budget) => return Err(Exhausted::Budget),
+                Err(Exhausted::Expression { whose, .. }) => {
+                    let rule = program.rules.get(position_of(whose)).copied().unwrap_or(usize::MAX);
+                    return Err(course.gave_up(rule, Name::Value(at)));
+                }
+            }
         }
         hits.sort_unstable();
         hits.dedup();

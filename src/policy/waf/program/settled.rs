@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::Program;
 use super::parts::{Asked, Assigned, Changed, Done, Link, LinkTest, Number, ProgramRule, Text, TextPiece};
 use super::run::{Course, Judge, Judged};
-use super::state::{CAPTURES, Held, Transaction};
+use super::state::{CAPTURES, Held, Name, Transaction};
 use crate::policy::waf::bits::Bits;
+use crate::policy::waf::budget::Budget;
 use crate::policy::waf::ir::Action;
-use crate::policy::waf::matcher::Budget;
 use crate::policy::waf::memory::Kept;
 use crate::policy::waf::record::Recorder;
 
@@ -174,6 +174,7 @@ impl Program {
             budget: Budget(u64::MAX),
             judged: Judged::default(),
             exclusions: Vec::new(),
+            gave_up_on: Name::None,
         };
         let mut effects = false;
         for link in &rule.links {

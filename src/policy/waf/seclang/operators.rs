@@ -1,7 +1,5 @@
 //! `!@rx …`: the operator of a rule, lowered to a test.
 
-use regex_syntax::hir::Look;
-
 use super::Report;
 use super::lex::Word;
 use super::template::template;
@@ -9,7 +7,7 @@ use crate::policy::diagnostic::suggest;
 use crate::policy::source::{Attached, Sources};
 use crate::policy::waf::bytes::ByteSet;
 use crate::policy::waf::ir::{Condition, Operand, Test};
-use crate::policy::waf::operators::{Argument, OperatorKind, parse};
+use crate::policy::waf::operators::{Argument, OperatorKind, is_anchored};
 
 /// How the argument of an operator is written.
 #[derive(Clone, Copy)]
@@ -105,11 +103,7 @@ pub(super) fn test(word: &Word, sources: &Sources, report: &mut Report<'_>) -> O
 /// looked for in every line, and what is demanded is demanded of the whole text.
 fn pattern(text: &str, negated: bool) -> String {
     let pattern = super::pattern::translate(text);
-    let anchored = parse(&pattern).is_ok_and(|hir| {
-        let looks = hir.properties().look_set();
-        looks.contains(Look::Start) || looks.contains(Look::End)
-    });
-    if anchored && !negated { format!("(?m){pattern}") } else { pattern }
+    if !negated && is_anchored(&pattern) { format!("(?m){pattern}") } else { pattern }
 }
 
 fn fixed(form: Form, word: &Word, sources: &Sources, report: &mut Report<'_>) -> Option<Argument> {

@@ -1,8 +1,8 @@
 //! The dialect of expressions: from PCRE over bytes to that of `regex-syntax`.
 //!
 //! What both know means the same in both, `$` before a final line feed aside. What only PCRE knows
-//! and can be said otherwise is rewritten here; the rest (look-around, back-references, possessive
-//! repetition) is left for the compiler to refuse.
+//! and can be said otherwise is rewritten here; look-around, back-references, atomic groups and possessive
+//! repetition stay, and the operator runs them; the rest is left for it to refuse.
 
 /// An expression as `regex-syntax` understands it.
 pub(super) fn translate(pattern: &str) -> String {

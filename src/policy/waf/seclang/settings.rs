@@ -49,8 +49,14 @@ const IGNORED: &[(&str, &str)] = &[
     ("secrequestbodylimit", "the largest body that is read is `waf.body.limit`"),
     ("secrequestbodylimitaction", "a body beyond `waf.body.limit` is refused"),
     ("secrequestbodynofileslimit", "the largest body that is read is `waf.body.limit`"),
-    ("secpcrematchlimit", "expressions take linear time; the limit of all work is `waf.budget`"),
-    ("secpcrematchlimitrecursion", "expressions take linear time; the limit of all work is `waf.budget`"),
+    (
+        "secpcrematchlimit",
+        "how many steps an expression may take is fixed, and the limit of all work is `waf.budget`",
+    ),
+    (
+        "secpcrematchlimitrecursion",
+        "how many steps an expression may take is fixed, and the limit of all work is `waf.budget`",
+    ),
     ("secunicodemapfile", "the map of look-alike characters is built in"),
     ("secunicodecodepage", "the map of look-alike characters is built in"),
     ("secresponsebodylimitaction", "of a longer body the first part is read, and all of it is passed on"),

@@ -409,6 +409,11 @@ const TWINS: &[(&str, &str)] = &[
         "SecRule ARGS_NAMES \"@validateByteRange 32-126\" \"id:1,phase:2,deny,chain\"\n\
          SecRule REQUEST_FILENAME \"@contains /api\"",
     ),
+    (
+        "targets = [\"query.values\", \"form.values\", \"json.values\"]\n\
+         match = { regex = '''\\b(\\w+)\\b\\s*+=\\s*+(?!x)\\1\\b''' }",
+        "SecRule ARGS \"@rx \\b(\\w+)\\b\\s*+=\\s*+(?!x)\\1\\b\" \"id:1,phase:2,deny\"",
+    ),
 ];
 
 #[test]
@@ -432,6 +437,8 @@ fn a_rule_and_its_twin_match_the_same_requests() {
             Request::get("/").with("user-agent", "SqlMap/1"),
             Request::get("/").with("cookie", "a=O:1; b=O:2"),
             Request::get("/").with("cookie", "b=1"),
+            Request::get("/?q=or+11%20=+11"),
+            Request::get("/?q=11=1&r=x=x"),
             Request::get("/api?%01=1"),
             Request::get("/?%01=1"),
             Request { peer: [10, 0, 0, 1], ..Request::get("/") },
@@ -451,7 +458,8 @@ fn a_rule_and_its_twin_match_the_same_requests() {
 
 #[test]
 fn a_rule_that_cannot_run_may_be_taken_out_behind_it() {
-    let text = "SecRule ARGS \"a(?=b)\" \"id:8,deny\"\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"";
+    let text =
+        "SecRule ARGS \"a(?<=b+)\" \"id:8,deny\"\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"";
     check(&program(text), Request::get("/?q=ab"), "waf (body): 9 waf_match", &["9 ARGS:q 0"]);
 }
 
@@ -461,7 +469,7 @@ fn what_cannot_be_run_is_told_with_its_place() {
         "SecRule ARGS \"a\" \"id:1\"\nSecRool ARGS\nSecRule ARGZ \"a\" \"id:2\"\nSecRule ARGS \"@rxx a\" \"id:3\"\n\
          SecRule ARGS \"a\" \"id:4,t:lowercas\"\nSecRule ARGS \"a\" \"id:5,denny\"\n\
          SecRule ARGS \"a\" \\\n  \"id:6,\\\n  skipAfter:NOWHERE\"\nSecRule ARGS \"(a\" \"id:7\"\n\
-         SecRule ARGS \"a\" \"phase:1\"\nSecRule ARGS \"a(?=b)\" \"id:8\"\nSecRule ARGS \"a\" \"id:1\"\n\
+         SecRule ARGS \"a\" \"phase:1\"\nSecRule ARGS \"a(?<=b+)\" \"id:8\"\nSecRule ARGS \"a\" \"id:1\"\n\
          SecRule ARGS \"@rx ^%{tx.a}$\" \"id:10\"\nSecRule ARGS \"a\" \"id:9,chain\"",
         &[
             "a.conf:2 seclang: `SecRool` is no directive that this version knows",
@@ -472,7 +480,7 @@ fn what_cannot_be_run_is_told_with_its_place() {
             "a.conf:7 seclang: no `SecMarker NOWHERE` stands behind this rule",
             "a.conf:10 seclang: this is not a regular expression: unclosed group, at byte 0",
             "a.conf:11 seclang: this rule has no `id`",
-            "a.conf:12 seclang: this is not a regular expression: look-around, including look-ahead and look-behind, is not supported, at byte 1",
+            "a.conf:12 seclang: a look-behind of this expression looks back by more than 255 bytes",
             "a.conf:13 duplicate-id: the id `1` is taken",
             "a.conf:14 seclang: the argument of `@rx` cannot be a macro",
             "a.conf:15 seclang: the chain of this rule has no end",
@@ -489,7 +497,7 @@ fn settings_of_another_engine_are_told_once() {
         &[
             "a.conf:2 seclang-ignored: `SecAuditLog` has no effect: what is recorded is said in `[log]`",
             "a.conf:3 seclang-ignored: `SecRequestBodyLimit` has no effect: the largest body that is read is `waf.body.limit`",
-            "a.conf:4 seclang-ignored: `SecPcreMatchLimit` has no effect: expressions take linear time; the limit of all work is `waf.budget`",
+            "a.conf:4 seclang-ignored: `SecPcreMatchLimit` has no effect: how many steps an expression may take is fixed, and the limit of all work is `waf.budget`",
             "a.conf:5 seclang-ignored: `status:500`: a refusal's status follows from its reason, and is 403 here",
             "a.conf:7 seclang: `Maybe` is no value of `SecRuleEngine` that this version can do",
             "a.conf:8 seclang-ignored: `SecRuleRemoveById` is about no rule that stands before it",

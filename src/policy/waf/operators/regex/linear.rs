@@ -1,4 +1,4 @@
-//! `regex`
+//! The engines that take time linear in the length of a text.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,31 +6,16 @@ use std::sync::Arc;
 use regex_automata::dfa::{Automaton, StartKind, dense};
 use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Input, meta};
-use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Hir, HirKind};
 
-use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget};
+use super::super::{OperatorProblem, TableBudget};
+use super::MAX_GROUPS;
 use crate::policy::code::Code;
-use crate::policy::waf::documented::documented;
 use crate::policy::waf::needs::Needs;
 
-documented! {
-    /// A regular expression.
-    ///
-    /// *Matches*: values in which it matches anywhere, in time linear in the value's length.
-    /// *Argument*: the expression, in the syntax of Rust's `regex`, over bytes: `\w`, `\b` and `(?i)` are
-    /// about ASCII, and `.` matches a line feed too. No look-around, no back-references.
-    /// *Example*: `{ regex = '''(?i)\bunion\s+select\b''' }`
-    pub(super) const INFO: OperatorInfo = |DOC| OperatorInfo {
-        name: "regex",
-        doc: DOC,
-        argument: ArgumentKind::Text,
-    };
-}
-
-/// A compiled expression.
+/// An expression without look-around and the like.
 #[derive(Clone, Debug)]
-pub(in crate::policy::waf) struct Op {
+pub(super) struct Linear {
     /// Tables of all states, for expressions whose tables are small: one, or one for each of several
     /// groups of alternatives. They say yes or no without building anything while a request waits.
     tables: Option<Arc<[Alternative]>>,
@@ -62,44 +47,8 @@ const MAX_STATES: usize = 240;
 /// for 128 KiB instead of 0.25.
 const MAX_CACHE: usize = 1 << 20;
 
-/// Reads an expression over bytes.
-pub(in crate::policy::waf) fn parse(pattern: &str) -> Result<Hir, OperatorProblem> {
-    let mut parser = ParserBuilder::new().utf8(false).unicode(false).dot_matches_new_line(true).build();
-    parser.parse(pattern).map_err(|error| {
-        let (what, at) = match &error {
-            regex_syntax::Error::Parse(error) => (error.kind().to_string(), error.span().start.offset),
-            regex_syntax::Error::Translate(error) => (error.kind().to_string(), error.span().start.offset),
-            _ => ("it cannot be read".to_owned(), 0),
-        };
-        OperatorProblem::bad(
-            format!("this is not a regular expression: {what}, at byte {at}"),
-            "the syntax is that of Rust's `regex`; write it between ''' so that TOML leaves `\\` alone",
-        )
-    })
-}
-
-impl Op {
-    /// Operators that together match what this one matches, each with needs of its own: a value that
-    /// has what one group of alternatives needs is not asked about the others.
-    pub(in crate::policy::waf) fn alternatives(&self) -> Vec<Op> {
-        match &self.tables {
-            Some(tables) if tables.len() > 1 => tables
-                .iter()
-                .map(|one| Op {
-                    needs: one.needs.clone(),
-                    tables: Some([one.clone()].into()),
-                    engine: self.engine.clone(),
-                })
-                .collect(),
-            _ => vec![self.clone()],
-        }
-    }
-}
-
-impl Operate for Op {
-    fn build(argument: &Argument, tables: &mut TableBudget) -> Result<Op, OperatorProblem> {
-        let Argument::Text(pattern) = argument else { return Err(OperatorProblem::wrong_argument()) };
-        let hir = parse(pattern)?;
+impl Linear {
+    pub(super) fn new(hir: &Hir, tables: &mut TableBudget) -> Result<Linear, OperatorProblem> {
         if hir.properties().minimum_len().is_none() {
             return Err(OperatorProblem::bad("this expression matches nothing", ""));
         }
@@ -112,18 +61,34 @@ impl Operate for Op {
             .dfa(false)
             .auto_prefilter(false);
         let engine =
-            meta::Builder::new().configure(config).build_from_hir(&hir).map_err(|_| OperatorProblem {
+            meta::Builder::new().configure(config).build_from_hir(hir).map_err(|_| OperatorProblem {
                 code: Code::Limit,
                 message: "this expression is too large once it is compiled".to_owned(),
                 help: "make its counted repetitions smaller, or split it",
             })?;
         let mut made = Vec::new();
-        let tables = make_tables(&hir, tables, &mut made).then(|| made.into());
-        Ok(Op { tables, engine, needs: Needs::of(&hir) })
+        let tables = make_tables(hir, tables, &mut made).then(|| made.into());
+        Ok(Linear { tables, engine, needs: Needs::of(hir) })
+    }
+
+    /// Expressions that together match what this one matches, each with needs of its own: a value that
+    /// has what one group of alternatives needs is not asked about the others.
+    pub(super) fn alternatives(&self) -> Vec<Linear> {
+        match &self.tables {
+            Some(tables) if tables.len() > 1 => tables
+                .iter()
+                .map(|one| Linear {
+                    needs: one.needs.clone(),
+                    tables: Some([one.clone()].into()),
+                    engine: self.engine.clone(),
+                })
+                .collect(),
+            _ => vec![self.clone()],
+        }
     }
 
     #[inline]
-    fn matches(&self, value: &[u8]) -> bool {
+    pub(super) fn matches(&self, value: &[u8]) -> bool {
         let input = Input::new(value).earliest(true);
         // A table gives up only where Unicode word boundaries are asked for, and then none is made;
         // should one give up all the same, the engine answers.
@@ -136,24 +101,21 @@ impl Operate for Op {
         }
     }
 
-    fn find(&self, value: &[u8]) -> Option<Range<usize>> {
+    pub(super) fn find(&self, value: &[u8]) -> Option<Range<usize>> {
         self.engine.find(value).map(|found| found.range())
     }
 
-    fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
+    pub(super) fn groups(&self, value: &[u8]) -> Vec<Option<Vec<u8>>> {
         let mut found = self.engine.create_captures();
         self.engine.captures(value, &mut found);
         let group = |number| value.get(found.get_group(number)?.range()).map(<[u8]>::to_vec);
         (0..found.group_len().min(MAX_GROUPS)).map(group).collect()
     }
 
-    fn needs(&self) -> Needs {
-        self.needs.clone()
+    pub(super) fn needs(&self) -> &Needs {
+        &self.needs
     }
 }
-
-/// How many groups are ever asked for.
-const MAX_GROUPS: usize = 10;
 
 /// Makes the tables of an expression; false where they would be too large or too many.
 fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Alternative>) -> bool {
