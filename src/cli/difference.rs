@@ -148,19 +148,24 @@ fn whom(what: &CellLine, roles: &[&str]) -> String {
         })
         .collect();
     let mut whom = list(&roles, " and ");
-    if !what.subjects.is_empty() {
-        let mut subjects: Vec<String> =
-            what.subjects.iter().map(|name| printable(name).into_owned()).collect();
-        if what.more_subjects > 0 {
-            subjects.push(format!("{} more", what.more_subjects));
+    let named = |names: &[Box<str>], more: usize| {
+        let mut subjects: Vec<String> = names.iter().map(|name| printable(name).into_owned()).collect();
+        if more > 0 {
+            subjects.push(format!("{more} more"));
         }
         let word = if subjects.len() == 1 { "subject" } else { "subjects" };
+        format!("the {word} {}", list(&subjects, " and "))
+    };
+    if !what.except_subjects.is_empty() {
+        whom = format!("{whom} but for {}", named(&what.except_subjects, what.more_except_subjects));
+    }
+    if !what.subjects.is_empty() {
         // Every subject is an authenticated caller.
         let with = match roles[..] {
             ["authenticated callers" | "some authenticated callers"] => String::new(),
             _ => format!(" with {whom}"),
         };
-        whom = format!("the {word} {}{with}", list(&subjects, " and "));
+        whom = format!("{}{with}", named(&what.subjects, what.more_subjects));
     }
     whom
 }

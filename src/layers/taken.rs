@@ -2,11 +2,13 @@
 //! is told with, since it has no text of its own that could change.
 //!
 //! Made of the history when a policy is put in force: what roles lost, by method, host and path. A refusal
-//! looks up its own path among these, and nothing else pays for it. It speaks of roles, as the history does:
-//! of a grant to one subject, or with a condition, it says when what some holder of the role might do was
-//! taken. `portcullis why` asks the policies themselves.
+//! looks up its own path among these, and nothing else pays for it. It speaks of roles and subjects, as the
+//! history does: of a grant with a condition, it says when what some holder of the role might do was taken.
+//! Where the history names too few subjects to tell, nothing is said. `portcullis why` asks the policies
+//! themselves.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::decision::{Change, Version};
 use crate::facts::{Identity, RoleId, RoleSet, Target};
@@ -25,12 +27,14 @@ pub(crate) struct Taken {
     ends: HashSet<Box<str>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Loss {
     role: RoleId,
     change: Change,
     /// Only on hosts that nothing names.
     unnamed: bool,
+    /// Where it is not about every holder of the role: the line, for its subjects.
+    some: Option<Arc<CellLine>>,
 }
 
 /// Older losses are forgotten. So many are found and kept without being felt.
@@ -63,14 +67,17 @@ impl Taken {
                 break;
             }
             // Of the same cell only the last loss matters.
-            if !known.insert((&cell.role, &cell.path, &cell.methods, &cell.hosts)) {
+            let whose = (&cell.subjects, &cell.except_subjects);
+            if !known.insert((&cell.role, &cell.path, &cell.methods, &cell.hosts, whose)) {
                 continue;
             }
             let (Some(role), Some(scope)) = (policy.roles.get(&cell.role), scope(cell)) else { continue };
             let unnamed = cell.hosts.iter().any(|host| **host == *EVERY_OTHER);
+            let some = !cell.subjects.is_empty() || !cell.except_subjects.is_empty();
+            let some = some.then(|| Arc::new(cell.clone()));
             let mut add = |scope: Scope, unnamed| {
                 scopes.push((scope, u32::try_from(losses.len()).unwrap_or(u32::MAX)));
-                losses.push(Loss { role, change, unnamed });
+                losses.push(Loss { role, change, unnamed, some: some.clone() });
             };
             if unnamed {
                 add(Scope { hosts: Vec::new(), ..scope.clone() }, true);
@@ -100,14 +107,18 @@ impl Taken {
     pub(crate) fn from(&self, target: &Target, identity: &Identity) -> Option<Change> {
         let nobody = RoleSet::anyone();
         let roles = identity.who().map_or(&nobody, |who| &who.roles);
+        let subject = identity.who().map(|who| &*who.holder.subject);
+        let about = |loss: &Loss| loss.some.as_ref().map_or(Some(true), |line| line.is_about(subject));
         let mut newest = u32::MAX;
         self.index.visit(target, None, |&at| {
             let Some(loss) = self.losses.get(at as usize).filter(|_| at < newest) else { return };
-            if roles.contains(loss.role) && !(loss.unnamed && self.is_named(target.host())) {
+            let here = !(loss.unnamed && self.is_named(target.host()));
+            if roles.contains(loss.role) && here && about(loss) != Some(false) {
                 newest = at;
             }
         });
-        self.losses.get(newest as usize).map(|loss| loss.change)
+        // Where nobody can tell whether it is about this caller, it may be or an older one.
+        self.losses.get(newest as usize).filter(|loss| about(loss).is_some()).map(|loss| loss.change)
     }
 
     /// Whether the policy has a name for a host.
@@ -168,6 +179,8 @@ mod tests {
             ("d", "roles = [\"authenticated\"]\npath = \"/b/{id}\"\nhost = \"api.test\""),
             ("e", "roles = [\"r2\"]\nhosts = [\"*.test\"]\npath = \"/a/x/{*rest}\"\nmethods = [\"DELETE\"]"),
             ("f", "roles = [\"r1\"]\npath = \"/{*rest}\"\nmethods = [\"GET\"]\nhost = \"www.test\""),
+            ("g", "subjects = [\"ann\"]\npath = \"/b/{id}\""),
+            ("h", "subjects = [\"ann\", \"bob\"]\nroles = [\"r1\"]\npath = \"/a/{*rest}\""),
         ];
         text.push_str("[[rbac.grant]]\nid = \"z\"\nroles = [\"r0\"]\npath = \"/z\"\n");
         for (at, (id, rest)) in grants.iter().enumerate() {
@@ -183,7 +196,7 @@ mod tests {
         method: &Method,
         host: &str,
         path: &str,
-        role: Option<&str>,
+        (role, subject): (Option<&str>, &str),
     ) -> (bool, Target, Identity) {
         let mut headers = HeaderMap::new();
         headers.insert(http::header::HOST, host.parse().unwrap());
@@ -191,7 +204,7 @@ mod tests {
         let peer = [192, 0, 2, 7].into();
         let admitted = policy.admit(method, Scheme::Https, &uri, HttpVersion::HTTP_11, &headers, peer);
         let identity = role.map_or(Identity::Nobody, |role| {
-            let holder = Holder { roles: vec![role.into()], ..Holder::default() };
+            let holder = Holder { subject: subject.into(), roles: vec![role.into()], ..Holder::default() };
             Identity::Valid(Arc::new(policy.roles.who(Arc::new(holder))))
         });
         let facts = policy.facts(&admitted, &headers, &identity, &Body::Absent, jiff::Timestamp::UNIX_EPOCH);
@@ -234,7 +247,9 @@ mod tests {
             let mut asked = 0;
             for method in &METHODS {
                 for (host, path) in HOSTS.iter().flat_map(|host| PATHS.iter().map(move |path| (host, path))) {
-                    for role in [None].into_iter().chain(ROLES.map(Some)) {
+                    let named = |subject| ROLES.map(|role| (Some(role), subject));
+                    let who = ["", "ann", "bob", "cid"].into_iter().flat_map(named);
+                    for role in [(None, "")].into_iter().chain(who) {
                         let (passes, target, identity) = ask(current, method, host, path, role);
                         if passes {
                             continue;

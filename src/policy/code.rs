@@ -72,7 +72,7 @@ codes! {
     UnusedName = "unused-name" Warning, "A role, network, upstream or source is defined and used nowhere. It is harmless, but often a sign of a typing error elsewhere.";
     ShadowRuleWithoutEnd = "shadow-rule-without-end" Warning, "A rule is in shadow without `shadow_until`, so it may be forgotten there. Say until when it is to be watched.";
     ShadowEnded = "shadow-ended" Warning, "The `shadow_until` of a rule, stage or route has passed: it enforces now, whatever `mode` says. Remove both keys, or give it a new end.";
-    NeverValid = "never-valid" Warning, "The validity window of a rule has ended, or ends before it begins: the rule does nothing.";
+    NeverValid = "never-valid" Warning, "The validity window of a rule has ended, or ends before it begins, or its `when` asks for a time that is over: the rule does nothing.";
     ExpiredCertificate = "expired-certificate" Warning, "The certificate of a listener has ended: every client that looks at it will refuse the connection.";
     TrustsTheWorld = "trusts-the-world" Deny, "`trusted_proxies`, or `proxy_protocol.from` of a listener, contains the whole address space. Every client could then choose its own address by sending the forwarding header.";
     DemoKey = "demo-key" Deny, "A key that ships with portcullis for demonstrations is configured on a listener that others can reach. Everybody knows it. Make your own with `portcullis hash-key`.";
@@ -84,7 +84,7 @@ codes! {
     RolesNotAllowed = "roles-not-allowed" Warning, "A JWT source reads roles and may bring none: there are several issuers, and this one has no `roles_allowed`. Otherwise each issuer could hand out the roles that were meant for another's tokens.";
     KeySkipped = "key-skipped" Warning, "A key of a key set cannot be used and is left out: it is for encryption, of an unknown kind, too weak, or broken. Tokens signed with it are refused as `authn/key-unknown`.";
     ShadowedRule = "shadowed-rule" Warning, "A rule never decides anything, because rules before it decide every request that it is about. The message says which.";
-    NeverMatches = "never-matches" Warning, "A rule never matches: it is about requests that no route serves, or that the routes it names do not serve; it looks at bodies that are not read; or its condition asks for text that its transformations never leave.";
+    NeverMatches = "never-matches" Warning, "A rule never matches: it is about requests that no route serves, or that the routes it names do not serve; it looks at bodies that are not read; its condition asks for text that its transformations never leave; or its `when` contradicts itself.";
     RedundantGrant = "redundant-grant" Warning, "A grant allows nothing that other grants do not allow. The message says which they are.";
     OverbroadDeny = "overbroad-deny" Warning, "A deny forbids all that a grant allows, to everybody whom the grant allows it. A deny beats every grant, so the grant gives nothing.";
     AllowAll = "allow-all" Warning, "A grant allows everything to everybody: `roles = [\"anyone\"]` without path, method, host, route or condition.";

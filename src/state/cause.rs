@@ -204,7 +204,7 @@ fn lost(difference: &DifferenceLine, refused: &Refusal<'_>) -> Vec<CellLine> {
         line.change == "lost"
             && line.methods.iter().any(|known| **known == *refused.method)
             && refused.roles.iter().any(|role| **role == *line.role)
-            && concerns(line, refused.subject)
+            && line.is_about(refused.subject) == Some(true)
             && host(line, refused.host).is_some()
     });
     let mut lost: Vec<&CellLine> = lost.filter(of_path).collect();
@@ -221,11 +221,6 @@ fn lost(difference: &DifferenceLine, refused: &Refusal<'_>) -> Vec<CellLine> {
         }
     }
     kept
-}
-
-/// Whether a line is about who asked. Of more subjects than it names nothing is known.
-fn concerns(line: &CellLine, subject: Option<&str>) -> bool {
-    line.subjects.is_empty() || line.subjects.iter().any(|known| Some(&**known) == subject)
 }
 
 /// Whether a line is about a host, and if so whether it says it by name.

@@ -145,6 +145,12 @@ pub struct CellLine {
     /// How many more such subjects there are.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub more_subjects: usize,
+    /// Where it is whoever: but for these subjects, of whom something else is to be told, or nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except_subjects: Vec<Box<str>>,
+    /// How many more such subjects there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_except_subjects: usize,
     /// `gained`, `lost`, or `depends` for what depends on other things than before.
     pub change: String,
     /// The methods.
@@ -255,6 +261,8 @@ impl From<&CellChange> for CellLine {
             role: cell.role.clone(),
             subjects: cell.subjects.iter().take(MAX_SUBJECTS).cloned().collect(),
             more_subjects: cell.subjects.len().saturating_sub(MAX_SUBJECTS),
+            except_subjects: cell.except.iter().take(MAX_SUBJECTS).cloned().collect(),
+            more_except_subjects: cell.except.len().saturating_sub(MAX_SUBJECTS),
             change: change.to_owned(),
             methods: cell.methods.clone(),
             hosts: cell.hosts.clone(),
@@ -262,6 +270,23 @@ impl From<&CellChange> for CellLine {
             from: word(cell.from).to_owned(),
             to: word(cell.to).to_owned(),
             rules: cell.rules.clone(),
+        }
+    }
+}
+
+impl CellLine {
+    /// Whether it is about who asks, as far as that goes by the subject; none if it names too few subjects
+    /// to tell.
+    pub(crate) fn is_about(&self, subject: Option<&str>) -> Option<bool> {
+        let among = |list: &[Box<str>]| list.iter().any(|known| Some(&**known) == subject);
+        let (list, more, listed) = match self.subjects.is_empty() {
+            true => (&self.except_subjects, self.more_except_subjects, false),
+            false => (&self.subjects, self.more_subjects, true),
+        };
+        match subject {
+            _ if among(list) => Some(listed),
+            Some(_) if more > 0 => None,
+            _ => Some(!listed),
         }
     }
 }

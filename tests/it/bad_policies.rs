@@ -187,6 +187,7 @@ const EDITS: &[(&str, &str)] = &[
     ("union\\s+select", "union("),
     ("union\\s+select", "x*"),
     ("union\\s+select", "(?<=x+)y"),
+    ("union\\s+select", "(?=x"),
     ("union\\s+select", "((a{1000}){1000}){1000}"),
     ("union\\s+select", "(a+)\\2"),
     ("union\\s+select", "\\xZZ"),

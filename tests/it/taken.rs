@@ -119,3 +119,30 @@ fn why_asks_the_policies_where_the_record_cannot_say() {
     assert_eq!(told["change"]["allowed_by"], "rbac/all", "{told}");
     assert!(told["change"]["policy"].as_str().is_some_and(|policy| policy.starts_with("3-")), "{told}");
 }
+
+#[test]
+fn what_another_subject_lost_is_not_told_of_this_caller() {
+    let hers = grant("hers", "subjects = [\"alice\"]\npath = \"/hers\"");
+    let gateway = Gateway::start(&config(&format!("{ROUTE}{hers}")));
+    become_generation(&gateway, &config(ROUTE), 2);
+    let (body, id) = refused(&gateway, "GET", "/hers");
+    assert_eq!((&body["rule_changed"], &body["changed_in"]), (&Value::Null, &Value::Null), "{body}");
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    assert_eq!((&told["change"], &told["refused_since"]["since_the_first"]), (&Value::Null, &true.into()));
+    // The role loses it, and this caller does not, who has a grant of its own; then that goes as well.
+    let team = grant("team", "roles = [\"reader\"]\npath = \"/team\"");
+    let own = grant("own", "subjects = [\"batch\"]\npath = \"/team\"");
+    become_generation(&gateway, &config(&format!("{ROUTE}{team}{own}")), 3);
+    become_generation(&gateway, &config(&format!("{ROUTE}{own}")), 4);
+    become_generation(&gateway, &config(ROUTE), 5);
+    let (body, id) = refused(&gateway, "GET", "/team");
+    let changed = body["changed_in"].as_str().expect("a change");
+    assert!(changed.starts_with("4-") && changed.contains("→5-"), "{changed}");
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let lost = told["change"]["lost"].as_array().expect("a list");
+    assert_eq!((lost.len(), &lost[0]["subjects"][0]), (1, &"batch".into()), "{told}");
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    assert!(ran.words().contains("the subject batch lost GET"), "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["history", "4"]);
+    assert!(ran.words().contains("for reader but for the subject batch, by rbac/team"), "{}", ran.show());
+}

@@ -173,7 +173,8 @@ impl Form {
         // Without a folder no text is kept that could be asked.
         let kept = state.installer.current().load().settings.state_dir.is_some();
         let current = state.installer.status().version;
-        let older = kept.then(|| explain::kept(state)).unwrap_or_default().into_iter().rev();
+        let older = if kept { explain::kept(state) } else { Vec::new() };
+        let older = older.into_iter().rev();
         let older = older.filter(|kept| kept.version() != current).take(MOST_POLICIES);
         let older: Vec<Value> =
             older.map(|kept| json!({ "policy": kept.version().to_string(), "at": kept.at })).collect();

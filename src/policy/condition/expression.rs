@@ -92,7 +92,7 @@ impl Order {
         matches!(self, Order::Equal | Order::NotEqual)
     }
 
-    fn holds(self, ordering: Ordering) -> bool {
+    pub(super) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Order::Equal => ordering.is_eq(),
             Order::NotEqual => ordering.is_ne(),
@@ -219,7 +219,7 @@ impl Value<'_> {
     }
 
     /// Whether both are equal; none if they are of different types, or of one that is not compared.
-    fn equals(&self, other: &Value<'_>) -> Option<bool> {
+    pub(super) fn equals(&self, other: &Value<'_>) -> Option<bool> {
         match (self, other) {
             (Value::Text(a), Value::Text(b)) => Some(a == b),
             (Value::Bool(a), Value::Bool(b)) => Some(a == b),
@@ -229,7 +229,7 @@ impl Value<'_> {
 
     /// The order of numbers and times. A claim beside a time is read as tokens write times: in
     /// seconds since 1970, or as text.
-    fn compare(&self, other: &Value<'_>) -> Option<Ordering> {
+    pub(super) fn compare(&self, other: &Value<'_>) -> Option<Ordering> {
         match (self, other) {
             (Value::Number(a), Value::Number(b)) => Some(a.compare(*b)),
             (Value::Time(a), b) => Some(a.cmp(&b.as_time()?)),

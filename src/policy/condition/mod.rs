@@ -6,6 +6,7 @@
 //! it as unmet and a rule that forbids as met, so that nothing is gained by withholding a value.
 
 mod check;
+mod contradiction;
 mod expression;
 mod fact;
 mod lexer;
@@ -16,6 +17,7 @@ mod query;
 mod tests;
 mod unheld;
 
+pub use contradiction::Never;
 pub use expression::Truth;
 pub use fact::{Fact, Seen};
 pub use unheld::{Part, Unheld};

@@ -494,3 +494,144 @@ fn what_does_not_hold_is_told_with_what_it_saw() {
         assert_eq!(unheld(when).as_deref(), want, "{when}");
     }
 }
+
+// === conditions that never hold ===
+
+fn never(when: &str) -> (bool, bool) {
+    let condition = compile(when, &[PATTERN]).unwrap_or_else(|problems| panic!("{when}: {problems:?}"));
+    (condition.never_true(time(NOW)).is_some(), condition.always_false(time(NOW)).is_some())
+}
+
+#[test]
+fn what_can_never_be_is_found() {
+    for when in [
+        "claims.a == 'x' and claims.a == 'y'",
+        "claims.a == 'x' and claims.b == 1 and not (claims.a == 'x')",
+        "claims.a in ['x', 'y'] and (claims.b == 1 and claims.a in ['z'])",
+        "claims.a == 'x' and claims.a > 3",
+        "'x' == header.b and header.b != 'x'",
+        "path.id == 'a' and path.id startsWith 'b'",
+        "query.c startsWith 'ab' and query.c startsWith 'b'",
+        "query.c endsWith 'ab' and query.c endsWith 'xb'",
+        "claims.a > 5 and claims.a < 5.0",
+        "3 >= claims.a and 4 <= claims.a",
+        "not (claims.a > 3) and not (claims.a <= 3)",
+        "has claims.a and not has claims.a",
+        "not has header.b and header.b == 'x'",
+        "claims.a == true and (claims.b == 'x' and claims.b == 'y' or claims.c < 1 and claims.c > 2)",
+    ] {
+        // Withheld, it is an error, by which a deny counts.
+        assert_eq!(never(when), (true, false), "{when}");
+    }
+    for when in [
+        "method == 'GET' and method == 'PUT'",
+        "claims.a == 'x' and method in ['GET', 'HEAD'] and not (method in ['GET', 'HEAD', 'PUT'])",
+        "now > '2100-01-02T00:00:00Z' and now < '2100-01-01T00:00:00Z'",
+        "now < '2020-01-01T00:00:00Z'",
+        "host == 'a.test' and (claims.a == 1 or host == 'b.test') and host endsWith '.example'",
+    ] {
+        assert_eq!(never(when), (true, true), "{when}");
+    }
+}
+
+#[test]
+fn what_may_be_is_not_accused() {
+    for when in [
+        "claims.a == 'x' and claims.b == 'y'",
+        "claims.a == 'x' or claims.a == 'y'",
+        "claims.a == 1 and claims.a == 1.0",
+        "claims.a >= 5 and claims.a <= 5",
+        "claims.a != 'x' and claims.a != 'y'",
+        "query.c startsWith 'a' and query.c startsWith 'ab' and query.c endsWith 'b'",
+        "'x' in claims.a and 'y' in claims.a",
+        "not has claims.a or claims.a == 'x'",
+        "not (claims.a == 'x' and claims.a == 'y')",
+        "now > '2020-01-01T00:00:00Z'",
+        "now < '2020-01-01T00:00:00Z' or method == 'GET'",
+        "client.ip in office and not (client.ip in ['192.0.2.1'])",
+        "claims.a == claims.b and claims.a != claims.c",
+    ] {
+        assert_eq!(never(when), (false, false), "{when}");
+    }
+}
+
+/// A condition of comparisons with constants, as text.
+fn comparisons() -> impl Strategy<Value = String> {
+    let texts = prop::sample::select(vec!["claims.a", "header.b", "query.c", "method", "claims.n"]);
+    let values = prop::sample::select(vec!["'A'", "'AB'", "'B'"]);
+    let relation = prop::sample::select(vec!["==", "!=", "startsWith", "endsWith"]);
+    let text = (texts.clone(), relation, values.clone(), any::<bool>()).prop_map(
+        |(fact, relation, value, turned)| match turned && relation.ends_with('=') {
+            true => format!("{value} {relation} {fact}"),
+            false => format!("{fact} {relation} {value}"),
+        },
+    );
+    let list = (texts, prop::collection::vec(values, 1..3))
+        .prop_map(|(fact, values)| format!("{fact} in [{}]", values.join(", ")));
+    let numbers = prop::sample::select(vec!["1", "2", "2.0", "3"]);
+    let order = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let number = (order.clone(), numbers, any::<bool>()).prop_map(|(order, number, turned)| match turned {
+        true => format!("{number} {order} claims.n"),
+        false => format!("claims.n {order} {number}"),
+    });
+    let times =
+        prop::sample::select(vec!["2026-11-24T12:00:00Z", "2026-11-24T13:00:00Z", "2020-01-01T00:00:00Z"]);
+    let moment = (order, times).prop_map(|(order, time)| format!("now {order} '{time}'"));
+    let has = prop::sample::select(vec!["has claims.a", "has header.b", "has query.c", "has claims.n"])
+        .prop_map(str::to_owned);
+    let leaf = prop_oneof![4 => text, 2 => list, 3 => number, 2 => moment, 1 => has];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            1 => inner.clone().prop_map(|a| format!("not ({a})")),
+            3 => prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| {
+                parts.iter().map(|part| format!("({part})")).collect::<Vec<_>>().join(" and ")
+            }),
+            1 => (inner.clone(), inner).prop_map(|(a, b)| format!("({a}) or ({b})")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_request_proves_that_it_holds_after_all(when in comparisons()) {
+        let condition = compile(&when, &[PATTERN]).unwrap_or_else(|problems| panic!("{when}: {problems:?}"));
+        let never_true = condition.never_true(time(NOW)).is_some();
+        let always_false = condition.always_false(time(NOW)).is_some();
+        prop_assert!(never_true || !always_false, "{}", when);
+        if !never_true {
+            return Ok(());
+        }
+        let positions = condition.positions(Some(&PathPattern::parse(PATTERN).unwrap()));
+        // What it does not look at need not vary.
+        fn of<'a, T>(when: &str, word: &str, all: &'a [T]) -> &'a [T] {
+            if when.contains(word) { all } else { &all[..1] }
+        }
+        let claims = [json!(null), json!("A"), json!("AB"), json!("ABB"), json!("BA"), json!(true)];
+        let numbers = [json!(null), json!("A"), json!(0), json!(1), json!(1.5), json!(2), json!(2.5), json!(3), json!(4)];
+        let texts = [None, Some("A"), Some("AB"), Some("BAB"), Some("C")];
+        let times = [NOW, "2026-11-24T12:30:00Z", "2026-11-24T13:00:00Z", "2126-01-01T00:00:00Z"];
+        let (claims, numbers) = (of(&when, "claims.a", &claims), of(&when, "claims.n", &numbers));
+        let (headers, queries) = (of(&when, "header.b", &texts), of(&when, "query.c", &texts));
+        let (methods, times) = (of(&when, "method", &["GET", "A", "AB"]), of(&when, "now", &times));
+        let policy = empty();
+        let given = methods.iter().flat_map(|method| times.iter().map(move |now| (*method, *now)));
+        for (method, now) in given {
+            let sent = headers.iter().flat_map(|header| queries.iter().map(move |query| (header, query)));
+            for (header, query) in sent {
+                for (claim, number) in claims.iter().flat_map(|claim| numbers.iter().map(move |number| (claim, number))) {
+                    let query = query.map(|value| format!("?c={value}")).unwrap_or_default();
+                    let mut ask = ask(method, &format!("/users/alice/x{query}")).at(now);
+                    ask = ask.claims(json!({ "a": claim, "n": number }));
+                    if let Some(header) = header {
+                        ask = ask.header("b", header);
+                    }
+                    let truth = ask.with(&policy, |facts| condition.evaluate(facts, &positions));
+                    prop_assert_ne!(truth, True, "{} {:?}", &when, &ask);
+                    prop_assert!(!always_false || truth == False, "{} {:?}", &when, &ask);
+                }
+            }
+        }
+    }
+}

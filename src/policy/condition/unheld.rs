@@ -78,7 +78,7 @@ pub(super) enum Sight<'a> {
 
 impl Expression {
     /// What it joins by `and`: itself, if it joins nothing.
-    fn joined<'a>(&'a self, into: &mut Vec<&'a Expression>) {
+    pub(super) fn joined<'a>(&'a self, into: &mut Vec<&'a Expression>) {
         match self {
             Expression::All(parts) => parts.iter().for_each(|part| part.joined(into)),
             other => into.push(other),

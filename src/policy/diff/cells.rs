@@ -25,8 +25,10 @@ use crate::policy::scope::{HostPattern, PathPattern, Segment};
 pub struct CellChange {
     /// Whoever has this role and no other.
     pub role: Box<str>,
-    /// Of those, only who is one of these; none listed: whoever, but for the subjects that are told apart.
+    /// Of those, only who is one of these; none listed: whoever.
     pub subjects: Vec<Box<str>>,
+    /// Where it is whoever: but for these, of whom something else is to be told, or nothing.
+    pub except: Vec<Box<str>>,
     /// The hosts; `*` stands for all that neither policy names. None listed: any.
     pub hosts: Vec<Box<str>>,
     /// The paths: what this pattern covers, and no other of [`Cells::patterns`] that is more exact.
@@ -110,7 +112,7 @@ pub(super) fn compare(
             // By method and group, what changes with no further role.
             let mut plain: BTreeMap<(usize, usize), Option<Found>> = BTreeMap::new();
             for role in &roles {
-                let mut found: BTreeMap<(Option<usize>, Found), Vec<Box<str>>> = BTreeMap::new();
+                let mut found: BTreeMap<(Whose, Found), Vec<Box<str>>> = BTreeMap::new();
                 for (at, method) in methods.iter().enumerate() {
                     let mut ask = |subject: &str| {
                         asked += 1;
@@ -119,9 +121,13 @@ pub(super) fn compare(
                         Found::between(&before, &after, old, new)
                     };
                     let whoever = ask("");
+                    let mut apart = Vec::new();
                     for number in request.groups(&groups, old, new, method, role, now) {
                         let Some(group) = groups.list.get(number) else { continue };
                         let own = group.first().and_then(|subject| ask(subject));
+                        if own != whoever {
+                            apart.push(number);
+                        }
                         let told = match *role {
                             "authenticated" => {
                                 plain.insert((at, number), own.clone());
@@ -130,20 +136,24 @@ pub(super) fn compare(
                             _ => own == whoever || plain.get(&(at, number)) == Some(&own),
                         };
                         if let Some(own) = own.filter(|_| !told) {
-                            found.entry((Some(number), own)).or_default().push(method.as_str().into());
+                            found
+                                .entry((Whose::Group(number), own))
+                                .or_default()
+                                .push(method.as_str().into());
                         }
                     }
                     if let Some(change) = whoever {
-                        found.entry((None, change)).or_default().push(method.as_str().into());
+                        found.entry((Whose::AllBut(apart), change)).or_default().push(method.as_str().into());
                     }
                     if asked > MAX_QUESTIONS {
                         space.complete = false;
                         break 'all;
                     }
                 }
-                changes.extend(found.into_iter().map(|((group, found), methods)| CellChange {
+                changes.extend(found.into_iter().map(|((whose, found), methods)| CellChange {
                     role: (*role).into(),
-                    subjects: group.and_then(|at| groups.list.get(at)).cloned().unwrap_or_default(),
+                    subjects: whose.subjects(&groups),
+                    except: whose.except(&groups),
                     hosts: vec![host.as_ref().map_or_else(|| "*".into(), |host| host.to_string().into())],
                     path: path.clone(),
                     methods,
@@ -161,6 +171,30 @@ pub(super) fn compare(
     }
     changes.sort();
     Cells { changes, patterns: patterns.into_iter().map(written).collect(), complete: space.complete }
+}
+
+/// Whom of a role's holders a change is about, by the numbers of groups.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    AllBut(Vec<usize>),
+    Group(usize),
+}
+
+impl Whose {
+    fn subjects(&self, groups: &Groups) -> Vec<Box<str>> {
+        match self {
+            Whose::Group(number) => groups.list.get(*number).cloned().unwrap_or_default(),
+            Whose::AllBut(_) => Vec::new(),
+        }
+    }
+
+    fn except(&self, groups: &Groups) -> Vec<Box<str>> {
+        let Whose::AllBut(apart) = self else { return Vec::new() };
+        let mut except: Vec<Box<str>> =
+            apart.iter().filter_map(|number| groups.list.get(*number)).flatten().cloned().collect();
+        except.sort_unstable();
+        except
+    }
 }
 
 /// What changed alike on several hosts, said once.

@@ -49,6 +49,25 @@ fn every_lint_has_a_page_and_fires_on_its_example() {
 }
 
 #[test]
+fn a_when_that_never_holds_is_told() {
+    let grant = |when: &str| {
+        format!("[[rbac.grant]]\nid = \"g\"\nroles = [\"anyone\"]\npath = \"/a\"\nwhen = \"{when}\"\n")
+    };
+    let deny = |when: &str, more: &str| {
+        let rest = "[[rbac.grant]]\nid = \"g\"\nroles = [\"anyone\"]\npath = \"/a\"\n";
+        format!("{rest}[[rbac.deny]]\nid = \"d\"\npath = \"/a/{{*rest}}\"\nwhen = \"{when}\"\n{more}")
+    };
+    let both = "header.x == 'a' and header.x == 'b'";
+    check(&grant(both), &[(Code::NeverMatches, "rbac/g")]);
+    check(&grant("now < '2026-01-01T00:00:00Z'"), &[(Code::NeverValid, "rbac/g")]);
+    check(&grant("header.x == 'a' or header.x == 'b'"), &[]);
+    // What is withheld is met in a deny, so this one refuses whoever sends nothing.
+    check(&deny(both, ""), &[]);
+    check(&deny("method == 'GET' and method == 'PUT'", ""), &[(Code::NeverMatches, "rbac/d")]);
+    check(&deny("method == 'GET' and method == 'PUT'", "mode = \"off\"\n"), &[]);
+}
+
+#[test]
 fn a_grant_is_redundant_where_others_allow_all_of_it() {
     use Code::RedundantGrant as Redundant;
     let roles = "[[authn.api_key]]\nid = \"k\"\nheader = \"x-api-key\"\nhash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n\

@@ -32,6 +32,7 @@ impl Rbac {
     pub(in crate::policy) fn lint(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
         for rule in self.numbered() {
             single::never_matches(rule, look, diagnostics);
+            single::never_holds(rule, look, diagnostics);
             single::allow_all(rule, look, diagnostics);
             single::expires_soon(rule, look, diagnostics);
         }

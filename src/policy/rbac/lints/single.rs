@@ -2,6 +2,7 @@
 
 use super::Numbered;
 use crate::policy::code::Code;
+use crate::policy::condition::Never;
 use crate::policy::diagnostic::Diagnostics;
 use crate::policy::lint::Look;
 use crate::policy::mode::Mode;
@@ -24,6 +25,36 @@ pub(super) fn never_matches(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &m
         .about(name)
         .label("never judged")
         .help("compare its `path`, `host`, `methods` and `routes` with the [[route]]s");
+}
+
+/// A condition that contradicts itself. Of a deny it has to be false whatever is sent: a value that is
+/// withheld counts as met.
+pub(super) fn never_holds(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+    let Some(condition) = &rule.rule.condition else { return };
+    let never = match rule.rule.kind {
+        Kind::Deny(Mode::Off) => None,
+        Kind::Deny(_) => condition.always_false(look.now),
+        Kind::Grant => condition.never_true(look.now),
+    };
+    let Some(never) = never else { return };
+    let name = look.name(rule.rule.written);
+    let (code, message, help) = match never {
+        Never::Contradiction(thing) => (
+            Code::NeverMatches,
+            format!("`{name}` never applies: what its `when` says of `{thing}` is never all true"),
+            "join what may be so or so by `or`, or list it: `method in [\"GET\", \"HEAD\"]`",
+        ),
+        Never::Over(end) => (
+            Code::NeverValid,
+            format!("`{name}` applies no more: its `when` asks for a time up to {end}, which is over"),
+            "remove the rule, or correct the time; `from` and `until` say it better",
+        ),
+    };
+    diagnostics
+        .push(code, look.place(rule.rule.written), message)
+        .about(name)
+        .label("never applies")
+        .help(help);
 }
 
 /// Everything for everybody.
