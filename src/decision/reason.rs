@@ -169,7 +169,7 @@ reasons! {
         "look at the size and shape of the body; raise `[waf] budget` only if it is legitimate";
     /// Someone is demanded, and nobody was shown.
     CredentialsMissing = "credentials_missing", 401 "Unauthorized", permanent,
-        "Nobody was identified: the request carries no credentials.",
+        "The request carries no credentials.",
         ["the client is not logged in", "a proxy or redirect dropped the Authorization field", "the token is sent in another place than this route reads"],
         "check that the Authorization field, or the API key field, reaches this gateway";
     /// A scheme that no source of this route reads.

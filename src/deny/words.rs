@@ -67,7 +67,7 @@ pub(super) fn advice(reason: Reason) -> Option<&'static str> {
         Reason::BodyCharset => "Send the body as UTF-8.",
         Reason::WafBudget => "Send less at once.",
         Reason::CredentialsMissing => "Log in, or send your credentials with the request.",
-        Reason::SchemeUnknown => "Use one of the ways to log in that the WWW-Authenticate field lists.",
+        Reason::SchemeUnknown => "Use a scheme that the WWW-Authenticate field lists.",
         Reason::CredentialsConflict => "Send exactly one credential.",
         Reason::TokenMalformed | Reason::TokenInvalid | Reason::KeyUnknown => {
             "Check that you use the credential that was issued for this service."
