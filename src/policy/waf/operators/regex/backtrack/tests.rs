@@ -276,6 +276,21 @@ fn texts() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(b"aabbAB= \n\xe9\xc3.1_".to_vec()), 0..9)
 }
 
+/// Whether a round of a repetition may match nothing. PCRE ends the repetition with it, and so does this
+/// engine; `regex`, to which `fancy-regex` leaves what is not hard, goes on with the other ways of the same
+/// round: `(?:\B|.){2,}` is two bytes of `a==` to the one, and three to the other.
+fn has_idle_rounds(hir: &Hir) -> bool {
+    match hir.kind() {
+        HirKind::Repetition(repetition) => {
+            let idle = repetition.sub.properties().minimum_len() == Some(0);
+            (idle && repetition.max.is_none_or(|max| max > 1)) || has_idle_rounds(&repetition.sub)
+        }
+        HirKind::Capture(capture) => has_idle_rounds(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => parts.iter().any(has_idle_rounds),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => false,
+    }
+}
+
 fn compare(
     hard: bool,
     cases: u32,
@@ -289,6 +304,9 @@ fn compare(
         .run(&inputs, |(flags, part, texts)| {
             let pattern = format!("{flags}{}", part.pattern());
             let Ok(both) = build(&pattern) else { return Ok(()) };
+            if has_idle_rounds(&both.tree.relaxed()) {
+                return Ok(());
+            }
             for text in &texts {
                 let Some(matched) = judge(&pattern, &both, text)? else { continue };
                 let count = if matched { &matches } else { &others };
