@@ -66,6 +66,11 @@ pub(super) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// The heading of a part of a longer answer.
+pub(super) fn heading(words: &str) -> String {
+    format!("\n{}\n", styled(STRONG, words))
+}
+
 /// JSON in which what a terminal would obey is written as an escape, which means the same: somebody may
 /// look at it. All of it stands within strings; line breaks are ours.
 fn harmless(text: String) -> String {

@@ -2,9 +2,8 @@
 
 use super::account::{Account, need, unheld_words};
 use super::exactly::Exactly;
-use super::text::heading;
 use crate::cli::layout::{fill, fill_to, printable};
-use crate::cli::reply::{STRONG, styled};
+use crate::cli::reply::{STRONG, heading, styled};
 use crate::cli::written_toml::quoted;
 use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
 use crate::policy::route::AcceptWord;

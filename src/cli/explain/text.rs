@@ -6,7 +6,7 @@ use super::help::{causes, remedies};
 use super::what_if::Said;
 use crate::cli::Common;
 use crate::cli::layout::{WIDTH, fill, fill_to, padded, printable, visible_width};
-use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
+use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, heading, styled};
 use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome};
 use crate::policy::disclosure::Level;
 
@@ -30,10 +30,6 @@ pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
     out.push_str(&shadow(account));
     out.push_str(&reproduce(account));
     out
-}
-
-pub(super) fn heading(words: &str) -> String {
-    format!("\n{}\n", styled(STRONG, words))
 }
 
 // === the verdict ===

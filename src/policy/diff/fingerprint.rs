@@ -175,3 +175,25 @@ pub(super) fn fingerprint(bytes: &[u8]) -> Fingerprint {
     let digest = digest(&SHA256, bytes);
     digest.as_ref().iter().take(16).fold(0, |print, byte| print << 8 | Fingerprint::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(value: &str) -> Fingerprint {
+        let text = format!("v = {value}");
+        let table = DeTable::parse(&text).expect("valid TOML");
+        of(&DeValue::Table(table.into_inner()))
+    }
+
+    #[test]
+    fn a_number_is_the_same_however_it_is_written() {
+        for (one, other) in [("16", "0x10"), ("1000", "1_000"), ("1.5", "1.50"), ("1e3", "1000.0")] {
+            assert_eq!(print(one), print(other), "{one} {other}");
+        }
+        for (one, other) in [("16", "17"), ("1", "1.0"), ("1", "\"1\""), ("[1, 2]", "[2, 1]"), ("true", "1")]
+        {
+            assert_ne!(print(one), print(other), "{one} {other}");
+        }
+    }
+}

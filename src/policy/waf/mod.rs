@@ -41,8 +41,6 @@ mod weigh;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
-mod expressions;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

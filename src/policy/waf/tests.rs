@@ -1,5 +1,7 @@
 //! Rules as users write them, against requests: what is refused, by which rule, and what is recorded.
 
+mod expressions;
+
 use ::toml::de::DeTable;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use jiff::Timestamp;

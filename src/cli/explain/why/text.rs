@@ -8,7 +8,7 @@ use super::{Story, case};
 use crate::cli::Common;
 use crate::cli::difference;
 use crate::cli::layout::{fill, list, printable};
-use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
+use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, heading, styled};
 use crate::decision::{Builtin, Reason, RuleRef, Stage};
 
 /// The whole story, or with `--quiet` its beginning.
@@ -70,10 +70,6 @@ fn told(decision: &str) -> std::borrow::Cow<'_, str> {
         "error" => "failed".into(),
         other => printable(other),
     }
-}
-
-fn heading(words: &str) -> String {
-    format!("\n{}\n", styled(STRONG, words))
 }
 
 fn happened(story: &Story<'_>) -> String {

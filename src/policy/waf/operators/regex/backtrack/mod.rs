@@ -11,6 +11,7 @@
 
 mod machine;
 mod program;
+mod read;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -1,7 +1,7 @@
 //! Expressions with look-around and back-references in rules of both languages, and what becomes of a
 //! request on which one gives up.
 
-use super::tests::{Bench, Request, check, compile_with};
+use super::{Bench, Request, check, compile_with};
 
 /// On this, `(a+)+\1;` and what is like it tries more ways than there are atoms.
 const HOSTILE: &str = "/?q=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaax;";
