@@ -52,8 +52,6 @@ impl Needs {
     /// What a match of a pattern needs.
     pub(super) fn of(hir: &Hir) -> Needs {
         let min_len = hir.properties().minimum_len().unwrap_or(0);
-        let worth =
-            |hir: &Hir| required(hir).filter(|found| found.cost <= MAX_COST).map(|found| found.literals);
         let literals = worth(hir);
         let unmarked = match literals {
             Some(_) => None,
@@ -109,6 +107,15 @@ impl Needs {
         };
         parts.into_iter().reduce(either).unwrap_or_default()
     }
+}
+
+/// Whether every match of a pattern has one of some literals that are worth looking for.
+pub(super) fn has_literals(hir: &Hir) -> bool {
+    worth(hir).is_some()
+}
+
+fn worth(hir: &Hir) -> Option<Vec<Vec<u8>>> {
+    required(hir).filter(|found| found.cost <= MAX_COST).map(|found| found.literals)
 }
 
 fn rarer(mine: Option<Vec<Vec<u8>>>, theirs: Option<Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {

@@ -11,7 +11,7 @@ use regex_syntax::hir::{Hir, HirKind};
 use super::super::{OperatorProblem, TableBudget};
 use super::MAX_GROUPS;
 use crate::policy::code::Code;
-use crate::policy::waf::needs::Needs;
+use crate::policy::waf::needs::{Needs, has_literals};
 
 /// An expression without look-around and the like.
 #[derive(Clone, Debug)]
@@ -37,6 +37,10 @@ type Table = dense::DFA<Vec<u32>>;
 const MAX_PROGRAM: usize = 4 << 20;
 /// The largest table.
 const MAX_TABLE: usize = 256 << 10;
+/// The largest one of an expression that can be divided. Making a table that turns out to be too large
+/// takes as long as making the largest one does, and what is asked about its part of the alternatives
+/// alone is asked less often.
+const MAX_DIVISIBLE: usize = 64 << 10;
 /// How many tables one expression may have; each is a pass over the text.
 const MAX_TABLES: usize = 10;
 /// Programs of more states are divided without trying, where they can be: their tables are nearly
@@ -122,13 +126,30 @@ fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Alternative>)
     if made.len() == MAX_TABLES {
         return false;
     }
+    if let Some(parts) = by_literals(hir) {
+        return parts.iter().all(|part| make_tables(part, budget, made));
+    }
     let halves = halves(hir);
-    if let Some(table) = table(hir, halves.is_some(), budget.0.min(MAX_TABLE)) {
+    let limit = if halves.is_some() { MAX_DIVISIBLE } else { MAX_TABLE };
+    if let Some(table) = table(hir, halves.is_some(), budget.0.min(limit)) {
         budget.0 -= table.memory_usage().min(budget.0);
         made.push(Alternative { table, needs: Needs::of(hir) });
         return true;
     }
     halves.is_some_and(|halves| halves.iter().all(|half| make_tables(half, budget, made)))
+}
+
+/// The alternatives that are looked for by literals, and the others: together they would be asked about
+/// every value.
+fn by_literals(hir: &Hir) -> Option<[Hir; 2]> {
+    match hir.kind() {
+        HirKind::Alternation(branches) => {
+            let (known, others): (Vec<_>, Vec<_>) = branches.iter().cloned().partition(has_literals);
+            (!known.is_empty() && !others.is_empty()).then(|| [known, others].map(Hir::alternation))
+        }
+        HirKind::Capture(capture) => by_literals(&capture.sub),
+        _ => None,
+    }
 }
 
 /// Two expressions that together match what this one matches: its alternatives, or those of its part
