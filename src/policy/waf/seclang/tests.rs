@@ -461,6 +461,52 @@ fn a_rule_that_cannot_run_may_be_taken_out_behind_it() {
     let text =
         "SecRule ARGS \"a(?<=b+)\" \"id:8,deny\"\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"";
     check(&program(text), Request::get("/?q=ab"), "waf (body): 9 waf_match", &["9 ARGS:q 0"]);
+    // Whatever it is that cannot run.
+    for broken in [
+        "SecRule ARGS \"a(?R)\" \"id:8,deny\"",
+        "SecRule ARGS \"@rx %{tx.a}\" \"id:8,deny\"",
+        "SecRule ARGS \"a\" \"id:8,deny,exec:/bin/x\"",
+        "SecRule GEO \"a\" \"id:8,deny\"",
+        "SecRule ARGS \"a\" \"id:8,deny,chain\"\nSecRule ARGS \"@rbl x\" \"t:none\"",
+        "SecRule ARGS \"a\" \"id:8,deny,chain\"",
+    ] {
+        let text = format!("{broken}\nSecMarker X\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"");
+        check(&program(&text), Request::get("/?q=ab"), "waf (body): 9 waf_match", &["9 ARGS:q 0"]);
+    }
+}
+
+/// What stands in a program and would not be done is an error, however small the slip.
+#[test]
+fn nothing_is_passed_over_in_silence() {
+    problems(
+        "SecRule ARGS \"a\" \"id:1,msg:'oops,deny,t:none\"\nSecRule ARGS \"a\" \"id:2,allow:all\"\n\
+         SecDefaultAction \"phase:2,deny,setvar:tx.a=1,multiMatch,tag:x\"\nSecRuleEngine On Off\n\
+         SecRule !ARGS:x \"a\" \"id:5,deny\"\nSecRule ARGS \"@ipMatch\" \"id:6,deny\"\n\
+         SecRule ARGS \"@eq %{tx.x\" \"id:7,deny\"\nSecRule ARGS \"a(?:b|(?R))\" \"id:8,deny\"\n\
+         SecRule ARGS:/a(?=b)/ \"a\" \"id:9,deny\"\nSecRule TX:/a(?1)/ \"a\" \"id:10,deny\"\n\
+         SecRule ARGS 'a b \"id:11,deny\"",
+        &[
+            "a.conf:1 seclang: the quote that opens here is never closed",
+            "a.conf:2 seclang: `allow:all` is neither `allow:phase` nor `allow:request`",
+            "a.conf:3 seclang: `multiMatch` is not for `SecDefaultAction`, but for a rule",
+            "a.conf:3 seclang: a change of variables or of the engine is not for `SecDefaultAction`, but for a rule",
+            "a.conf:3 seclang-ignored: tags, texts and severities stand on rules, and not in `SecDefaultAction`",
+            "a.conf:4 seclang: `On Off` is no value of `SecRuleEngine` that this version can do",
+            "a.conf:5 seclang: this rule looks at nothing: its variables are all left out by `!`",
+            "a.conf:6 seclang: the list is empty, so no address would match",
+            "a.conf:7 seclang: the macro that opens here is never closed",
+            "a.conf:8 seclang: this is not a regular expression that is run here: recursion is not run",
+            "a.conf:9 seclang: an expression that chooses by name has no look-around, back-references, atomic groups or possessive repetition",
+            "a.conf:10 seclang: this is not a regular expression that is run here: recursion is not run",
+            "a.conf:11 seclang: the quote that opens here is never closed",
+        ],
+    );
+}
+
+#[test]
+fn words_stand_between_quotes_of_either_kind() {
+    let bench = program("SecRule ARGS '@rx a \"b' 'id:1,phase:2,deny'");
+    check(&bench, Request::get("/?q=a%20%22b"), "waf (body): 1 waf_match", &["1 ARGS:q 0"]);
 }
 
 #[test]

@@ -10,7 +10,6 @@ use regex_syntax::hir::{Hir, HirKind};
 
 use super::super::{OperatorProblem, TableBudget};
 use super::MAX_GROUPS;
-use crate::policy::code::Code;
 use crate::policy::waf::needs::Needs;
 
 /// An expression without look-around and the like.
@@ -61,11 +60,7 @@ impl Linear {
             .dfa(false)
             .auto_prefilter(false);
         let engine =
-            meta::Builder::new().configure(config).build_from_hir(hir).map_err(|_| OperatorProblem {
-                code: Code::Limit,
-                message: "this expression is too large once it is compiled".to_owned(),
-                help: "make its counted repetitions smaller, or split it",
-            })?;
+            meta::Builder::new().configure(config).build_from_hir(hir).map_err(OperatorProblem::too_large)?;
         let mut made = Vec::new();
         let tables = make_tables(hir, tables, &mut made).then(|| made.into());
         Ok(Linear { tables, engine, needs: Needs::of(hir) })
