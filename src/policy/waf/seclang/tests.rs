@@ -357,6 +357,36 @@ fn exclusions_of_toml_count_for_programs_too() {
     check(&whole, Request::get("/free/?a=xy"), "clean", &["2 ARGS:a 0"]);
 }
 
+/// A rule that does not look at a text, or is removed, or from which it is kept, does not refuse on it.
+#[test]
+fn an_expression_that_gives_up_counts_only_where_its_rule_asks() {
+    const HARD: &str = "SecRule ARGS:n|ARGS:m|!ARGS:/^x/ \"@rx ^(a+)+\\1=b$\" \"id:1,deny\"";
+    let hostile = format!("{}%3Dc%3Db", "a".repeat(200));
+    let refused = ("waf (body): budget waf_budget", ["1 ARGS:n 0"].as_slice());
+    let passed = ("clean", [].as_slice());
+    let exclude = "[[waf.exclude]]\nid = \"e\"\nrules = [\"waf/1\"]\ntargets = [\"query:n\"]";
+    let after = |what: &str| format!("SecAction \"id:9,phase:1,pass,nolog,{what}\"\n{HARD}\nSecMarker X");
+    for (toml, text, name, (verdict, matched)) in [
+        ("", HARD.to_owned(), "n", refused),
+        ("", HARD.to_owned(), "other", passed),
+        ("", after("ctl:ruleRemoveById=1"), "n", passed),
+        ("", after("ctl:ruleRemoveTargetById=1;ARGS:n"), "n", passed),
+        ("", after("ctl:ruleRemoveTargetById=1;ARGS:m"), "n", refused),
+        ("", format!("SecAction \"id:9,pass,nolog,skipAfter:X\"\n{HARD}\nSecMarker X"), "n", passed),
+        (exclude, HARD.to_owned(), "n", passed),
+        // The same expression behind another rule is that rule's.
+        ("", format!("SecRule ARGS:x \"@rx ^(a+)+\\1=b$\" \"id:2,deny\"\n{HARD}"), "n", refused),
+    ] {
+        let bench = program_with(toml, &text);
+        check(&bench, Request::get(&format!("/?{name}={hostile}")), verdict, matched);
+    }
+    let rule = "[[waf.rule]]\nid = \"1\"\naction = \"deny\"\ntargets = [\"query.values:n\"]\n\
+                match = { regex = '''^(a+)+\\1=b$''' }";
+    let bench = compile_with(rule, &[]);
+    check(&bench, Request::get(&format!("/?n={hostile}")), "waf: budget waf_budget", &["1 query:n 0"]);
+    check(&bench, Request::get(&format!("/?other={hostile}")), "clean", &[]);
+}
+
 #[test]
 fn work_beyond_the_budget_is_refused() {
     let bench = program_with("budget = 3000", "SecRule ARGS \"a.*b.*c.*d\" \"id:1,deny\"");
