@@ -120,6 +120,16 @@ impl Diagnostics {
         &mut self.list[last]
     }
 
+    /// Takes back what was noted from the so-manieth problem on, to be told later or not at all.
+    pub fn take_from(&mut self, first: usize) -> Vec<Diagnostic> {
+        self.list.split_off(first.min(self.list.len()))
+    }
+
+    /// Notes problems that were taken back.
+    pub fn give_back(&mut self, problems: Vec<Diagnostic>) {
+        self.list.extend(problems);
+    }
+
     /// Says what the problem is about that was noted last.
     pub fn last_is_about(&mut self, name: &str) {
         if let Some(last) = self.list.last_mut() {

@@ -177,15 +177,17 @@ impl Run<'_, '_> {
             if wanted.is_empty() {
                 continue;
             }
-            let done = gate.matcher.run(values.text(value), &wanted, scratch, &mut budget, |unit| {
+            let done = gate.matcher.run(values.text(value), &wanted, scratch, &mut budget, |unit, judged| {
                 if left.contains(unit)
                     && gate.sight.sees(unit, value, values)
                     && !active.excludes(unit, value, values)
                 {
+                    judged?;
                     let link = gate.link_of(unit);
                     gate.units_of(link).for_each(|unit| left.take(unit));
                     hits.push(Hit { link, unit, text: at });
                 }
+                Ok(())
             });
             *spent = self.engine.settings.budget - budget.0;
             done.map_err(|exhausted| exhausted.on(at))?;

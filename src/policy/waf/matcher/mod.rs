@@ -259,7 +259,8 @@ impl Matcher {
         self.unfiltered.iter().map(|unit| (unit, self.plain[1].units.contains(unit)))
     }
 
-    /// Calls `found` with every unit of `wanted` that matches on a text.
+    /// Calls `found` with every unit of `wanted` that matches on a text, and with those whose expressions gave
+    /// up on it. Whether that counts is for the caller to say: a rule may look at other texts.
     #[inline]
     pub(super) fn run(
         &self,
@@ -267,7 +268,7 @@ impl Matcher {
         wanted: &Bits,
         scratch: &mut Scratch,
         budget: &mut Budget,
-        mut found: impl FnMut(usize),
+        mut found: impl FnMut(usize, Result<(), GaveUp>) -> Result<(), GaveUp>,
     ) -> Result<(), Exhausted> {
         let count = self.transform(text, wanted, scratch, budget)?;
         let Scratch { haystacks, hits, .. } = scratch;
@@ -290,10 +291,12 @@ impl Matcher {
             hits.keep(units);
             for unit in hits.iter().filter(|unit| self.may_match(*unit, features, text)) {
                 budget.take_times(text.len(), self.weight[unit])?;
-                let judged = self.units[unit].test.judge(text, budget);
-                if judged.map_err(|GaveUp| Exhausted::Expression { whose: unit, text: None })? {
-                    found(unit);
-                }
+                let judged = match self.units[unit].test.judge(text, budget) {
+                    Ok(false) => continue,
+                    Ok(true) => Ok(()),
+                    Err(GaveUp) => Err(GaveUp),
+                };
+                found(unit, judged).map_err(|GaveUp| Exhausted::Expression { whose: unit, text: None })?;
             }
         }
         Ok(())

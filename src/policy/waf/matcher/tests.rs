@@ -22,7 +22,10 @@ fn naive(matcher: &Matcher, text: &[u8], wanted: &Bits) -> Vec<usize> {
 fn fast(matcher: &Matcher, text: &[u8], wanted: &Bits, scratch: &mut Scratch) -> Vec<usize> {
     let mut found = Vec::new();
     let mut budget = Budget(u64::MAX);
-    let done = matcher.run(text, wanted, scratch, &mut budget, |unit| found.push(unit));
+    let done = matcher.run(text, wanted, scratch, &mut budget, |unit, judged| {
+        found.push(unit);
+        judged
+    });
     assert!(done.is_ok(), "the budget is used up");
     found.sort_unstable();
     found
@@ -142,6 +145,8 @@ fn work_is_counted_and_stops_at_the_budget() {
     let unit = Unit { transforms: Box::new([]), test: CompiledTest { conditions, any: false }, echo: false };
     let matcher = Matcher::new(vec![unit]);
     let text = b"aab".repeat(1000);
-    let run = |steps| matcher.run(&text, &Bits::all(1), &mut Scratch::default(), &mut Budget(steps), |_| {});
+    let run = |steps| {
+        matcher.run(&text, &Bits::all(1), &mut Scratch::default(), &mut Budget(steps), |_, judged| judged)
+    };
     assert!(run(100_000).is_ok() && run(4000).is_err());
 }

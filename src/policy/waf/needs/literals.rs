@@ -15,7 +15,7 @@ const MAX_LENGTH: usize = 6;
 pub(super) const MAX_COST: f64 = 0.02;
 /// A byte class with more members makes a part inexact.
 const MAX_CLASS: usize = 6;
-/// A text is told apart by the byte that follows it where that is one of no more than these.
+/// A text that is rare by itself is told apart by the byte behind it where that is one of these few.
 const MAX_FOLLOWERS: usize = 12;
 
 pub(super) struct Found {
@@ -78,7 +78,7 @@ fn exact(hir: &Hir) -> Option<Vec<Vec<u8>>> {
 fn followed(texts: Vec<Vec<u8>>, rest: &[Hir]) -> Vec<Vec<u8>> {
     let (next, empty) = first(&Hir::concat(rest.to_vec()));
     let next: Option<ByteSet> = next.filter(|_| !empty).map(|set| set.iter().map(fold).collect());
-    let few = if texts.len() == 1 { MAX_FOLLOWERS } else { MAX_CLASS };
+    let few = if cost(&texts) <= MAX_COST && texts.len() == 1 { MAX_FOLLOWERS } else { MAX_CLASS };
     let next = next.filter(|set| (1..=few).contains(&(set.len() as usize)));
     let longer = next.and_then(|set| product(&texts, &set.iter().map(|byte| vec![byte]).collect::<Vec<_>>()));
     longer.unwrap_or(texts)

@@ -38,7 +38,8 @@ use super::bytes::ByteSet;
 use super::needs::Needs;
 use crate::policy::code::Code;
 
-pub(super) use self::regex::{is_anchored, parse};
+pub(super) use self::regex::{SYNTAX_OF_TOML, is_anchored, parse};
+pub use self::regex::{Trial, Tried};
 
 /// An entry of the table of operators.
 #[derive(Debug)]
@@ -226,6 +227,15 @@ operators! {
 impl OperatorProblem {
     fn bad(message: impl Into<String>, help: &'static str) -> OperatorProblem {
         OperatorProblem { code: Code::BadValue, message: message.into(), help }
+    }
+
+    /// An expression becomes too large.
+    pub(super) fn too_large(_: impl std::error::Error) -> OperatorProblem {
+        OperatorProblem {
+            code: Code::Limit,
+            message: "this expression is too large once it is compiled".to_owned(),
+            help: "make its counted repetitions smaller, or split it",
+        }
     }
 
     /// The argument is of another kind than the operator takes: the front end must have let it pass.

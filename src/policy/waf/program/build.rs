@@ -17,7 +17,8 @@ use crate::policy::waf::ir::{
     Change, Control, Effect, Input, Operand, Piece, RuleSet, Template, Test, Variable, VariableKind,
 };
 use crate::policy::waf::matcher::{CompiledCondition, CompiledTest};
-use crate::policy::waf::operators::{OperatorKind, OperatorProblem, TableBudget, parse};
+use crate::policy::waf::operators::{OperatorKind, OperatorProblem, SYNTAX_OF_TOML, TableBudget, parse};
+use crate::policy::waf::seclang::SYNTAX;
 use crate::policy::waf::seclang::{Script, ScriptItem, ScriptRule, meets, plain};
 use crate::policy::waf::sight::View;
 use crate::policy::waf::targets::{Selector, Target};
@@ -213,7 +214,12 @@ impl Builder<'_, '_> {
     }
 
     fn problem(&mut self, problem: OperatorProblem, place: Place) {
-        self.diagnostics.push(Code::Seclang, place, problem.message);
+        let diagnostic = self.diagnostics.push(Code::Seclang, place, problem.message);
+        match problem.help {
+            "" => {}
+            SYNTAX_OF_TOML => drop(diagnostic.help(SYNTAX)),
+            help => drop(diagnostic.help(help)),
+        }
     }
 
     fn asked(&mut self, variable: &Variable, place: Place) -> Option<Asked> {
@@ -238,14 +244,13 @@ impl Builder<'_, '_> {
             Selector::Name(name) => return Some(Asked::Slot(self.slots.number(collection, name))),
             Selector::All => None,
             Selector::Pattern(pattern) => {
-                let made =
-                    parse(&format!("(?i){pattern}")).map_err(|problem| problem.message).and_then(|hir| {
-                        meta::Builder::new().build_from_hir(&hir).map_err(|error| error.to_string())
-                    });
+                let made = parse(&format!("(?i){pattern}")).and_then(|hir| {
+                    meta::Builder::new().build_from_hir(&hir).map_err(OperatorProblem::too_large)
+                });
                 match made {
                     Ok(expression) => Some(Box::new(expression)),
-                    Err(why) => {
-                        self.diagnostics.push(Code::Seclang, place, why);
+                    Err(problem) => {
+                        self.problem(problem, place);
                         return None;
                     }
                 }

@@ -225,6 +225,7 @@ impl Judge<'_, '_> {
     /// Finds the heads that the matcher looks for, on every text on which they match.
     fn find(&self, program: &PhaseProgram, course: &mut Course<'_>) -> Result<Vec<Hit>, Exhausted> {
         let mut hits: Vec<Hit> = Vec::new();
+        let mut gave_up: Option<Hit> = None;
         let Some((matcher, sight)) = &program.matcher else { return Ok(hits) };
         let Transaction { values, scratch, .. } = &mut *course.transaction;
         let mut wanted = Bits::default();
@@ -239,18 +240,21 @@ impl Judge<'_, '_> {
                 continue;
             }
             let position_of = |unit: usize| program.position_of.get(unit).copied().unwrap_or(usize::MAX);
-            let done = matcher.run(values.text(value), &wanted, scratch, &mut course.budget, |unit| {
-                if sight.sees(unit, value, values) {
-                    hits.push((position_of(unit), at));
-                }
-            });
-            match done {
-                Ok(()) => {}
-                Err(Exhausted::Budget) => return Err(Exhausted::Budget),
-                Err(Exhausted::Expression { whose, .. }) => {
-                    let rule = program.rules.get(position_of(whose)).copied().unwrap_or(usize::MAX);
-                    return Err(course.gave_up(rule, Name::Value(at)));
-                }
+            let done =
+                matcher.run(values.text(value), &wanted, scratch, &mut course.budget, |unit, judged| {
+                    if sight.sees(unit, value, values) {
+                        let hit = (position_of(unit), at);
+                        hits.push(hit);
+                        // The rule may be removed or its text kept from it: it is asked again in its turn.
+                        gave_up = gave_up.or(judged.is_err().then_some(hit));
+                    }
+                    Ok(())
+                });
+            if let Err(exhausted) = done {
+                // What has used up most of it is worth more than that it is used up.
+                let Some((position, at)) = gave_up else { return Err(exhausted) };
+                let rule = program.rules.get(position).copied().unwrap_or(usize::MAX);
+                return Err(course.gave_up(rule, Name::Value(at)));
             }
         }
         hits.sort_unstable();

@@ -1,5 +1,6 @@
 //! `id:1,phase:2,t:none,msg:'a, b',setvar:'tx.x=+1'`: the actions of a rule, taken apart.
 
+use super::Report;
 use super::lex::Word;
 
 /// An action as written.
@@ -13,23 +14,33 @@ pub(super) struct Action {
     pub(super) word: Word,
 }
 
-/// Takes a list of actions apart. Commas between single quotes do not separate.
-pub(super) fn actions(list: &Word) -> Vec<Action> {
+/// Takes a list of actions apart.
+pub(super) fn actions(list: &Word, report: &mut Report<'_>) -> Vec<Action> {
+    let (found, open) = cut(list);
+    if let Some(open) = open {
+        // What stands behind it would be text, and not done.
+        report.error(list.place(open, open + 1), "the quote that opens here is never closed");
+    }
+    found
+}
+
+/// The actions, and a quote that stays open. Commas between single quotes do not separate.
+fn cut(list: &Word) -> (Vec<Action>, Option<usize>) {
     let bytes = list.text.as_bytes();
     let mut found = Vec::new();
-    let (mut start, mut at, mut quoted) = (0, 0, false);
+    let (mut start, mut at, mut quoted) = (0, 0, None);
     loop {
         match bytes.get(at) {
-            Some(b'\\') if quoted => at += 1,
-            Some(b'\'') => quoted = !quoted,
-            Some(b',') if !quoted => {
+            Some(b'\\') if quoted.is_some() => at += 1,
+            Some(b'\'') => quoted = quoted.xor(Some(at)),
+            Some(b',') if quoted.is_none() => {
                 found.extend(action(&list.part(start, at).trimmed()));
                 start = at + 1;
             }
             Some(_) => {}
             None => {
                 found.extend(action(&list.part(start, bytes.len()).trimmed()));
-                return found;
+                return (found, quoted);
             }
         }
         at += 1;
@@ -68,7 +79,8 @@ mod tests {
         let Some(Ok(directive)) = directives(FileId(0), text).into_iter().next() else {
             panic!("a directive")
         };
-        let shown: Vec<String> = actions(&directive.words[0])
+        let shown: Vec<String> = cut(&directive.words[0])
+            .0
             .iter()
             .map(|action| {
                 format!("{}={}", action.name, action.value.as_ref().map_or("", |value| &value.text))

@@ -1,8 +1,8 @@
 //! Text → directives: logical lines, comments, and the words of a line.
 //!
 //! A backslash at the end of a line joins it with the next, whose leading blanks are dropped. `#`
-//! begins a comment only where a line begins. A word stands between double quotes or blanks; `\"` is
-//! a quote, and nothing else is unescaped, since backslashes are the expressions' own.
+//! begins a comment only where a line begins. A word stands between quotes or blanks; between double
+//! quotes `\"` is a quote, and nothing else is unescaped, since backslashes are the expressions' own.
 
 use crate::policy::diagnostic::{FileId, Place};
 
@@ -126,7 +126,8 @@ fn directive(file: FileId, line: &Line) -> Result<Directive, Unread> {
         }
         let Some(first) = bytes.get(at) else { break };
         let start = at;
-        if *first != b'"' {
+        let quote = *first;
+        if quote != b'"' && quote != b'\'' {
             while bytes.get(at).is_some_and(|byte| !byte.is_ascii_whitespace()) {
                 at += 1;
             }
@@ -142,19 +143,19 @@ fn directive(file: FileId, line: &Line) -> Result<Directive, Unread> {
                     let why = "the quote that opens here is never closed";
                     return Err(Unread { place: whole.place(start, start + 1), why });
                 }
-                Some(b'\\') if bytes.get(at + 1) == Some(&b'"') => {
+                Some(b'\\') if bytes.get(at + 1) == Some(&quote) => {
                     text.push_str(&line.text[piece..at]);
                     piece = at + 1;
                     at += 2;
                 }
                 // A backslash before a backslash does not hide a quote that follows both.
                 Some(b'\\') if bytes.get(at + 1) == Some(&b'\\') => at += 2,
-                Some(b'"') => break,
+                Some(byte) if *byte == quote => break,
                 Some(_) => at += 1,
             }
         }
         text.push_str(&line.text[piece..at]);
-        words.push(Word { text, file, joints: rejoin(&whole, start + 1, at) });
+        words.push(Word { text, file, joints: rejoin(&whole, start + 1, at, quote) });
         at += 1;
     }
     let place = whole.place(0, line.text.len());
@@ -169,12 +170,12 @@ fn directive(file: FileId, line: &Line) -> Result<Directive, Unread> {
 
 /// The joints of a quoted word that stands at `start..end` of the line: those of the line, and one
 /// behind each backslash that was dropped.
-fn rejoin(whole: &Word, start: usize, end: usize) -> Vec<(u32, u32)> {
+fn rejoin(whole: &Word, start: usize, end: usize, quote: u8) -> Vec<(u32, u32)> {
     let bytes = whole.text.as_bytes();
     let mut joints = vec![(0, whole.place(start, start + 1).start)];
     let (mut at, mut length) = (start, 0u32);
     while at < end {
-        let escaped = bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'"');
+        let escaped = bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&quote);
         let double = bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'\\');
         if escaped {
             at += 1;

@@ -23,6 +23,7 @@ pub(super) mod variables;
 use std::collections::BTreeSet;
 
 use self::lex::Directive;
+pub(super) use self::pattern::SYNTAX;
 use self::rule::{Defaults, Open};
 pub(super) use self::settings::{EngineMode, ScriptSettings};
 pub(super) use self::template::plain;
@@ -66,6 +67,10 @@ pub(super) struct ScriptRule {
     pub(super) id: u32,
     pub(super) written: Written,
     pub(super) rule: Rule,
+    /// What is wrong with it. Told once it is known that it stays: what removes it may stand behind it.
+    problems: Vec<Diagnostic>,
+    /// Whether all of it could be lowered.
+    whole: bool,
 }
 
 /// Where problems of a program go.
@@ -160,7 +165,15 @@ pub(super) fn read(globs: &[At<String>], cx: &mut Compile<'_>) -> Script {
         }
     }
     reader.close();
-    reader.script
+    let Reader { mut script, cx, .. } = reader;
+    script.items.retain_mut(|item| match item {
+        ScriptItem::Rule(rule) => {
+            cx.diagnostics.give_back(std::mem::take(&mut rule.problems));
+            rule.whole
+        }
+        ScriptItem::Marker(_) => true,
+    });
+    script
 }
 
 impl Reader<'_, '_> {
@@ -222,14 +235,21 @@ impl Reader<'_, '_> {
 
     /// Ends the chain that is open, and adds its rule.
     fn close(&mut self) {
-        let Some(open) = self.open.take() else { return };
+        let Some(mut open) = self.open.take() else { return };
         if open.chained {
+            let before = self.cx.diagnostics.len();
             self.report().error(open.rule.place, "the chain of this rule has no end");
+            open.problems.extend(self.cx.diagnostics.take_from(before));
+            open.whole = false;
         }
-        if let (true, Some(id)) = (open.whole, open.id) {
-            let written = self.written(&open, id);
-            self.script.items.push(ScriptItem::Rule(Box::new(ScriptRule { id, written, rule: open.rule })));
-        }
+        let Some(id) = open.id else {
+            self.cx.diagnostics.give_back(open.problems);
+            return;
+        };
+        let written = self.written(&open, id);
+        let Open { rule, problems, whole, .. } = open;
+        let rule = ScriptRule { id, written, rule, problems, whole };
+        self.script.items.push(ScriptItem::Rule(Box::new(rule)));
     }
 
     /// Adds a rule to the policy's table.

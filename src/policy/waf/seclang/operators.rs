@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::lex::Word;
+use super::pattern::{SYNTAX, UNREADABLE, Untranslated, translate};
 use super::template::template;
 use crate::policy::diagnostic::suggest;
 use crate::policy::source::{Attached, Sources};
@@ -92,7 +93,7 @@ pub(super) fn test(word: &Word, sources: &Sources, report: &mut Report<'_>) -> O
         Form::Text | Form::Number if argument.text.contains("%{") => {
             Operand::Macro(template(&argument, report)?)
         }
-        Form::Pattern => Operand::Fixed(Argument::Text(pattern(&argument.text, negated).into())),
+        Form::Pattern => Operand::Fixed(Argument::Text(pattern(&argument, negated, report)?.into())),
         _ => Operand::Fixed(fixed(*form, &argument, sources, report)?),
     };
     Some(Test::All(vec![Condition { place: word.whole(), operator, argument, negated }]))
@@ -101,9 +102,16 @@ pub(super) fn test(word: &Word, sources: &Sources, report: &mut Report<'_>) -> O
 /// An expression. ModSecurity 2 reads `^` and `$` as the ends of the text, ModSecurity 3 and Coraza as those
 /// of its lines, and the Core Rule Set is made for all of them. Here it is what refuses more: an attack is
 /// looked for in every line, and what is demanded is demanded of the whole text.
-fn pattern(text: &str, negated: bool) -> String {
-    let pattern = super::pattern::translate(text);
-    if !negated && is_anchored(&pattern) { format!("(?m){pattern}") } else { pattern }
+fn pattern(word: &Word, negated: bool, report: &mut Report<'_>) -> Option<String> {
+    match translate(&word.text) {
+        Ok(pattern) if !negated && is_anchored(&pattern) => Some(format!("(?m){pattern}")),
+        Ok(pattern) => Some(pattern),
+        Err(Untranslated { why, at }) => {
+            let message = format!("{UNREADABLE}: {why}");
+            report.error(word.place(at, at + 1), message).help(SYNTAX);
+            None
+        }
+    }
 }
 
 fn fixed(form: Form, word: &Word, sources: &Sources, report: &mut Report<'_>) -> Option<Argument> {
@@ -130,6 +138,10 @@ fn fixed(form: Form, word: &Word, sources: &Sources, report: &mut Report<'_>) ->
                 return None;
             };
             Argument::Bytes(ranges.into_iter().fold(ByteSet::EMPTY, ByteSet::union))
+        }
+        Form::Networks if text.is_empty() => {
+            report.error(word.whole(), "the list is empty, so no address would match");
+            return None;
         }
         Form::Networks => networks(text.split(','), word, report)?,
         Form::NetworkFiles => {

@@ -4,10 +4,10 @@ use super::actions::actions;
 use super::lex::Directive;
 use super::said::{Disruption, Said};
 use super::{Reader, operators, variables};
-use crate::policy::diagnostic::Place;
+use crate::policy::diagnostic::{Diagnostic, Place};
 use crate::policy::mode::Mode;
 use crate::policy::scope::Scope;
-use crate::policy::waf::ir::{Action, Effect, Link, Phase, Rule, Test};
+use crate::policy::waf::ir::{Action, Effect, Input, Link, Phase, Rule, Test};
 use crate::policy::waf::transforms::Transform;
 
 /// A rule that is being read, with the links of its chain so far.
@@ -17,8 +17,9 @@ pub(super) struct Open {
     pub(super) rule: Rule,
     /// Whether its chain goes on.
     pub(super) chained: bool,
-    /// Whether all of it could be lowered.
+    /// Whether all of it could be lowered, and what is wrong with it.
     pub(super) whole: bool,
+    pub(super) problems: Vec<Diagnostic>,
 }
 
 /// What `SecDefaultAction` says for each phase.
@@ -46,7 +47,7 @@ impl Reader<'_, '_> {
         let (sources, mut report) = self.parts();
         let before = report.diagnostics.len();
         let mut said = Said::default();
-        for action in list.map(actions).unwrap_or_default() {
+        for action in list.map(|list| actions(list, &mut report)).unwrap_or_default() {
             said.take(&action, &mut report);
         }
         let (inputs, test) = match directive.words.as_slice() {
@@ -55,6 +56,16 @@ impl Reader<'_, '_> {
             }
             _ => (Some(Vec::new()), Some(Test::Always)),
         };
+        let looks = |input: &Input| match input {
+            Input::Texts(target) => !target.excluded,
+            Input::Without(_) => false,
+            Input::Variable(_) | Input::Count(_) => true,
+        };
+        if tested && inputs.as_ref().is_some_and(|inputs| !inputs.iter().any(looks)) {
+            report
+                .error(place, "this rule looks at nothing: its variables are all left out by `!`")
+                .help("name what they are left out of, as in `ARGS|!ARGS:x`");
+        }
         let whole = inputs.is_some() && test.is_some() && said.is_whole(before, &report);
         let link = Link {
             inputs: inputs.unwrap_or_default(),
@@ -64,13 +75,19 @@ impl Reader<'_, '_> {
             capture: said.capture,
             effects: std::mem::take(&mut said.effects),
         };
-        match self.open.take() {
+        let chained = said.chain;
+        let mut open = match self.open.take() {
             Some(open) => self.follow(open, link, said, whole, place),
             None => self.head(link, said, whole, place),
+        };
+        open.problems.extend(self.cx.diagnostics.take_from(before));
+        self.open = Some(open);
+        if !chained {
+            self.close();
         }
     }
 
-    fn head(&mut self, mut link: Link, said: Said, whole: bool, place: Place) {
+    fn head(&mut self, mut link: Link, said: Said, whole: bool, place: Place) -> Open {
         let phase = said.phase.unwrap_or(Phase::RequestBody);
         let default = self.defaults.of(phase);
         link.transforms = said.transforms_over(&default.transforms);
@@ -108,13 +125,10 @@ impl Reader<'_, '_> {
             self.report().error(place, "this rule has no `id`");
             whole = false;
         }
-        self.open = Some(Open { id: said.id, rule, chained: said.chain, whole });
-        if !said.chain {
-            self.close();
-        }
+        Open { id: said.id, rule, chained: said.chain, whole, problems: Vec::new() }
     }
 
-    fn follow(&mut self, mut open: Open, mut link: Link, said: Said, whole: bool, place: Place) {
+    fn follow(&mut self, mut open: Open, mut link: Link, said: Said, whole: bool, place: Place) -> Open {
         let default = self.defaults.of(open.rule.phase);
         link.transforms = said.transforms_over(&default.transforms);
         for (odd, what) in [
@@ -136,10 +150,7 @@ impl Reader<'_, '_> {
         open.rule.data = open.rule.data.or(said.data);
         open.chained = said.chain;
         open.whole &= whole;
-        self.open = Some(open);
-        if !said.chain {
-            self.close();
-        }
+        open
     }
 
     pub(super) fn default_action(&mut self, directive: &Directive) {
@@ -149,8 +160,15 @@ impl Reader<'_, '_> {
         };
         let mut report = self.report();
         let mut said = Said::default();
-        for action in actions(list) {
+        for action in actions(list, &mut report) {
             said.take(&action, &mut report);
+        }
+        for what in said.beyond_defaults() {
+            report.error(directive.place, format!("{what} is not for `SecDefaultAction`, but for a rule"));
+        }
+        if said.is_described() {
+            let message = "tags, texts and severities stand on rules, and not in `SecDefaultAction`";
+            report.ignored("described defaults", directive.place, message);
         }
         let refuses = matches!(said.disruption, Some(Disruption::Deny));
         let default =

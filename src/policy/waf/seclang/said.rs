@@ -51,6 +51,27 @@ impl Said {
         !report.diagnostics.iter().skip(before).any(|problem| problem.severity == Severity::Error)
     }
 
+    /// What it says that defaults cannot say.
+    pub(super) fn beyond_defaults(&self) -> impl Iterator<Item = &'static str> + use<> {
+        [
+            (self.id.is_some(), "an `id`"),
+            (matches!(self.disruption, Some(Disruption::Allow(_))), "`allow`"),
+            (self.multi_match, "`multiMatch`"),
+            (self.capture, "`capture`"),
+            (self.chain, "`chain`"),
+            (!self.effects.is_empty(), "a change of variables or of the engine"),
+            (!self.flow.is_empty(), "`skipAfter`"),
+        ]
+        .into_iter()
+        .filter_map(|(said, what)| said.then_some(what))
+    }
+
+    /// Whether it says something about a rule.
+    pub(super) fn is_described(&self) -> bool {
+        let texts = !self.msg.pieces.is_empty() || self.data.is_some();
+        texts || self.severity.is_some() || !self.tags.is_empty()
+    }
+
     pub(super) fn transforms_over(&self, defaults: &[Transform]) -> Vec<Transform> {
         let inherited = if self.from_none { &[] } else { defaults };
         inherited.iter().chain(&self.transforms).copied().collect()
@@ -80,7 +101,14 @@ impl Said {
                 self.disruption = Some(Disruption::Allow(match text.to_ascii_lowercase().as_str() {
                     "phase" => Allowed::Phase,
                     "request" => Allowed::Request,
-                    _ => Allowed::Everything,
+                    "" => Allowed::Everything,
+                    _ => {
+                        report.error(
+                            place,
+                            format!("`allow:{text}` is neither `allow:phase` nor `allow:request`"),
+                        );
+                        return;
+                    }
                 }));
             }
             "log" => self.logged = Some(true),

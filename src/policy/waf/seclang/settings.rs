@@ -87,6 +87,7 @@ impl Reader<'_, '_> {
             _ => None,
         };
         let settings = &mut self.script.settings;
+        let alone = words.len() == 1;
         let limit = lower.parse().ok().filter(|limit| *limit <= MAX_RESPONSE);
         let engine = match lower.as_str() {
             "on" => Some(EngineMode::On),
@@ -145,7 +146,8 @@ impl Reader<'_, '_> {
                 return;
             }
         };
-        if !understood {
+        let list = ["secresponsebodymimetype", "secresponsebodymimetypesclear"].contains(&name);
+        if !understood || !(alone || list) {
             let shown = words.join(" ");
             let message =
                 format!("`{shown}` is no value of `{}` that this version can do", directive.name.text);

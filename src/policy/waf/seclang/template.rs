@@ -11,7 +11,10 @@ pub(super) fn template(word: &Word, report: &mut Report<'_>) -> Option<Template>
     let mut pieces = Vec::new();
     let (mut done, mut at) = (0, 0);
     while let Some(open) = text[at..].find("%{").map(|open| at + open) {
-        let Some(close) = text[open..].find('}').map(|close| open + close) else { break };
+        let Some(close) = text[open..].find('}').map(|close| open + close) else {
+            report.error(word.place(open, open + 2), "the macro that opens here is never closed");
+            return None;
+        };
         at = close + 1;
         let inside = &text[open + 2..close];
         let (name, member) = match inside.find(['.', ':']) {

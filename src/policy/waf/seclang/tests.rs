@@ -357,6 +357,36 @@ fn exclusions_of_toml_count_for_programs_too() {
     check(&whole, Request::get("/free/?a=xy"), "clean", &["2 ARGS:a 0"]);
 }
 
+/// A rule that does not look at a text, or is removed, or from which it is kept, does not refuse on it.
+#[test]
+fn an_expression_that_gives_up_counts_only_where_its_rule_asks() {
+    const HARD: &str = "SecRule ARGS:n|ARGS:m|!ARGS:/^x/ \"@rx ^(a+)+\\1=b$\" \"id:1,deny\"";
+    let hostile = format!("{}%3Dc%3Db", "a".repeat(200));
+    let refused = ("waf (body): budget waf_budget", ["1 ARGS:n 0"].as_slice());
+    let passed = ("clean", [].as_slice());
+    let exclude = "[[waf.exclude]]\nid = \"e\"\nrules = [\"waf/1\"]\ntargets = [\"query:n\"]";
+    let after = |what: &str| format!("SecAction \"id:9,phase:1,pass,nolog,{what}\"\n{HARD}\nSecMarker X");
+    for (toml, text, name, (verdict, matched)) in [
+        ("", HARD.to_owned(), "n", refused),
+        ("", HARD.to_owned(), "other", passed),
+        ("", after("ctl:ruleRemoveById=1"), "n", passed),
+        ("", after("ctl:ruleRemoveTargetById=1;ARGS:n"), "n", passed),
+        ("", after("ctl:ruleRemoveTargetById=1;ARGS:m"), "n", refused),
+        ("", format!("SecAction \"id:9,pass,nolog,skipAfter:X\"\n{HARD}\nSecMarker X"), "n", passed),
+        (exclude, HARD.to_owned(), "n", passed),
+        // The same expression behind another rule is that rule's.
+        ("", format!("SecRule ARGS:x \"@rx ^(a+)+\\1=b$\" \"id:2,deny\"\n{HARD}"), "n", refused),
+    ] {
+        let bench = program_with(toml, &text);
+        check(&bench, Request::get(&format!("/?{name}={hostile}")), verdict, matched);
+    }
+    let rule = "[[waf.rule]]\nid = \"1\"\naction = \"deny\"\ntargets = [\"query.values:n\"]\n\
+                match = { regex = '''^(a+)+\\1=b$''' }";
+    let bench = compile_with(rule, &[]);
+    check(&bench, Request::get(&format!("/?n={hostile}")), "waf: budget waf_budget", &["1 query:n 0"]);
+    check(&bench, Request::get(&format!("/?other={hostile}")), "clean", &[]);
+}
+
 #[test]
 fn work_beyond_the_budget_is_refused() {
     let bench = program_with("budget = 3000", "SecRule ARGS \"a.*b.*c.*d\" \"id:1,deny\"");
@@ -461,6 +491,52 @@ fn a_rule_that_cannot_run_may_be_taken_out_behind_it() {
     let text =
         "SecRule ARGS \"a(?<=b+)\" \"id:8,deny\"\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"";
     check(&program(text), Request::get("/?q=ab"), "waf (body): 9 waf_match", &["9 ARGS:q 0"]);
+    // Whatever it is that cannot run.
+    for broken in [
+        "SecRule ARGS \"a(?R)\" \"id:8,deny\"",
+        "SecRule ARGS \"@rx %{tx.a}\" \"id:8,deny\"",
+        "SecRule ARGS \"a\" \"id:8,deny,exec:/bin/x\"",
+        "SecRule GEO \"a\" \"id:8,deny\"",
+        "SecRule ARGS \"a\" \"id:8,deny,chain\"\nSecRule ARGS \"@rbl x\" \"t:none\"",
+        "SecRule ARGS \"a\" \"id:8,deny,chain\"",
+    ] {
+        let text = format!("{broken}\nSecMarker X\nSecRuleRemoveById 8\nSecRule ARGS \"b\" \"id:9,deny\"");
+        check(&program(&text), Request::get("/?q=ab"), "waf (body): 9 waf_match", &["9 ARGS:q 0"]);
+    }
+}
+
+/// What stands in a program and would not be done is an error, however small the slip.
+#[test]
+fn nothing_is_passed_over_in_silence() {
+    problems(
+        "SecRule ARGS \"a\" \"id:1,msg:'oops,deny,t:none\"\nSecRule ARGS \"a\" \"id:2,allow:all\"\n\
+         SecDefaultAction \"phase:2,deny,setvar:tx.a=1,multiMatch,tag:x\"\nSecRuleEngine On Off\n\
+         SecRule !ARGS:x \"a\" \"id:5,deny\"\nSecRule ARGS \"@ipMatch\" \"id:6,deny\"\n\
+         SecRule ARGS \"@eq %{tx.x\" \"id:7,deny\"\nSecRule ARGS \"a(?:b|(?R))\" \"id:8,deny\"\n\
+         SecRule ARGS:/a(?=b)/ \"a\" \"id:9,deny\"\nSecRule TX:/a(?1)/ \"a\" \"id:10,deny\"\n\
+         SecRule ARGS 'a b \"id:11,deny\"",
+        &[
+            "a.conf:1 seclang: the quote that opens here is never closed",
+            "a.conf:2 seclang: `allow:all` is neither `allow:phase` nor `allow:request`",
+            "a.conf:3 seclang: `multiMatch` is not for `SecDefaultAction`, but for a rule",
+            "a.conf:3 seclang: a change of variables or of the engine is not for `SecDefaultAction`, but for a rule",
+            "a.conf:3 seclang-ignored: tags, texts and severities stand on rules, and not in `SecDefaultAction`",
+            "a.conf:4 seclang: `On Off` is no value of `SecRuleEngine` that this version can do",
+            "a.conf:5 seclang: this rule looks at nothing: its variables are all left out by `!`",
+            "a.conf:6 seclang: the list is empty, so no address would match",
+            "a.conf:7 seclang: the macro that opens here is never closed",
+            "a.conf:8 seclang: this is not a regular expression that is run here: recursion is not run",
+            "a.conf:9 seclang: an expression that chooses by name has no look-around, back-references, atomic groups or possessive repetition",
+            "a.conf:10 seclang: this is not a regular expression that is run here: recursion is not run",
+            "a.conf:11 seclang: the quote that opens here is never closed",
+        ],
+    );
+}
+
+#[test]
+fn words_stand_between_quotes_of_either_kind() {
+    let bench = program("SecRule ARGS '@rx a \"b' 'id:1,phase:2,deny'");
+    check(&bench, Request::get("/?q=a%20%22b"), "waf (body): 1 waf_match", &["1 ARGS:q 0"]);
 }
 
 #[test]

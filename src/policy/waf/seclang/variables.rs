@@ -260,7 +260,10 @@ fn read_selector(text: &str) -> Result<Selector, String> {
     let text = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap_or(text);
     match text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
         Some("") => Err("the expression between the slashes is missing".to_owned()),
-        Some(pattern) => Ok(Selector::Pattern(super::pattern::translate(pattern).into())),
+        Some(pattern) => match super::pattern::translate(pattern) {
+            Ok(pattern) => Ok(Selector::Pattern(pattern.into())),
+            Err(untranslated) => Err(format!("{}: {}", super::pattern::UNREADABLE, untranslated.why)),
+        },
         None if text.is_empty() => Err("the name behind `:` is missing".to_owned()),
         None => Ok(Selector::Name(text.into())),
     }

@@ -10,7 +10,6 @@ use regex_syntax::hir::{Hir, HirKind};
 
 use super::super::{OperatorProblem, TableBudget};
 use super::MAX_GROUPS;
-use crate::policy::code::Code;
 use crate::policy::waf::needs::{Needs, has_literals};
 
 /// An expression without look-around and the like.
@@ -40,7 +39,7 @@ const MAX_TABLE: usize = 256 << 10;
 /// The largest one of an expression that can be divided. Making a table that turns out to be too large
 /// takes as long as making the largest one does, and what is asked about its part of the alternatives
 /// alone is asked less often.
-const MAX_DIVISIBLE: usize = 64 << 10;
+const MAX_DIVISIBLE: usize = 128 << 10;
 /// How many tables one expression may have; each is a pass over the text.
 const MAX_TABLES: usize = 10;
 /// Programs of more states are divided without trying, where they can be: their tables are nearly
@@ -65,11 +64,7 @@ impl Linear {
             .dfa(false)
             .auto_prefilter(false);
         let engine =
-            meta::Builder::new().configure(config).build_from_hir(hir).map_err(|_| OperatorProblem {
-                code: Code::Limit,
-                message: "this expression is too large once it is compiled".to_owned(),
-                help: "make its counted repetitions smaller, or split it",
-            })?;
+            meta::Builder::new().configure(config).build_from_hir(hir).map_err(OperatorProblem::too_large)?;
         let mut made = Vec::new();
         let tables = make_tables(hir, tables, &mut made).then(|| made.into());
         Ok(Linear { tables, engine, needs: Needs::of(hir) })

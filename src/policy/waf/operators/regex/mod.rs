@@ -2,6 +2,7 @@
 
 mod backtrack;
 mod linear;
+mod trial;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use regex_syntax::hir::{Hir, Look};
 
 use self::backtrack::{Backtracker, Tree, Unread};
 use self::linear::Linear;
+pub use self::trial::{Trial, Tried};
 use super::{Argument, ArgumentKind, Operate, OperatorInfo, OperatorProblem, TableBudget};
 use crate::policy::waf::budget::{Budget, GaveUp};
 use crate::policy::waf::documented::documented;
@@ -44,9 +46,20 @@ pub(in crate::policy::waf) struct Op {
 /// How many groups are ever asked for.
 const MAX_GROUPS: usize = 10;
 
+/// What to do about an expression that cannot be read.
+pub(in crate::policy::waf) const SYNTAX_OF_TOML: &str = "the syntax is that of Rust's `regex`, with look-around, back-references and possessive repetition; write it \
+     between ''' so that TOML leaves `\\` alone";
+
 /// Reads an expression over bytes that the linear engines run.
 pub(in crate::policy::waf) fn parse(pattern: &str) -> Result<Hir, OperatorProblem> {
-    linear(pattern).map_err(|(what, at)| unreadable(&what, at))
+    match read(pattern)? {
+        Expression::Linear(hir) => Ok(hir),
+        Expression::Hard(_) => Err(OperatorProblem::bad(
+            "an expression that chooses by name has no look-around, back-references, atomic groups or possessive \
+             repetition",
+            "name the texts, or choose more of them by a simpler expression",
+        )),
+    }
 }
 
 /// Whether an expression asks for the begin or the end of the text.
@@ -100,11 +113,7 @@ fn cause(error: &regex_syntax::Error) -> (String, usize) {
 }
 
 fn unreadable(what: &str, at: usize) -> OperatorProblem {
-    OperatorProblem::bad(
-        format!("this is not a regular expression: {what}, at byte {at}"),
-        "the syntax is that of Rust's `regex`, with look-around, back-references and possessive repetition; \
-         write it between ''' so that TOML leaves `\\` alone",
-    )
+    OperatorProblem::bad(format!("this is not a regular expression: {what}, at byte {at}"), SYNTAX_OF_TOML)
 }
 
 impl Op {

@@ -45,6 +45,8 @@ pub(super) struct Backtracker {
 const STEPS: u64 = 3 << 20;
 /// What a step takes of the request's budget, whose unit is a table's look at a byte.
 const COST: u64 = 4;
+/// The most that one text may take of a request's budget: twice, where it matches.
+pub(super) const MOST: u64 = STEPS * COST * 2;
 
 impl Tree {
     /// What the linear engines are asked first.

@@ -11,16 +11,20 @@ use super::tree::{Node, Tree, Unread};
 
 /// How deep groups may be nested.
 const MAX_DEPTH: usize = 64;
+/// How many repetitions may stand behind each other: each is one of the one before.
+const MAX_REPEATS: usize = 8;
 /// The largest number in a counted repetition.
 const MAX_COUNT: u32 = 100_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Flags {
     nocase: bool,
     lines: bool,
     dot_all: bool,
     crlf: bool,
     swap_greed: bool,
+    verbose: bool,
+    unicode: bool,
 }
 
 struct Reader<'p> {
@@ -33,6 +37,8 @@ struct Reader<'p> {
     /// Where groups are referred to: they may stand behind.
     references: Vec<(usize, Reference<'p>)>,
     hard: bool,
+    /// Where Unicode is asked for.
+    unicode: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +51,10 @@ type Read<T> = Result<T, (String, usize)>;
 
 impl Tree {
     pub(in super::super) fn read(pattern: &str) -> Result<Tree, Unread> {
-        let flags = Flags { nocase: false, lines: false, dot_all: true, crlf: false, swap_greed: false };
+        let flags = Flags { dot_all: true, ..Flags::default() };
         let (groups, names, references) = (1, Vec::new(), Vec::new());
-        let mut reader = Reader { pattern, at: 0, depth: 0, flags, groups, names, references, hard: false };
+        let (hard, unicode) = (false, None);
+        let mut reader = Reader { pattern, at: 0, depth: 0, flags, groups, names, references, hard, unicode };
         let root = reader.whole();
         let Reader { groups, hard, .. } = reader;
         match root {
@@ -64,7 +71,13 @@ impl<'p> Reader<'p> {
             return Err(("unopened group".to_owned(), self.at));
         }
         self.resolve(&mut root)?;
-        Ok(root)
+        match self.unicode.filter(|_| self.hard) {
+            Some(at) => {
+                let why = "this flag does not go with look-around, back-references or possessive repetition";
+                Err((why.to_owned(), at))
+            }
+            None => Ok(root),
+        }
     }
 
     fn rest(&self) -> &'p str {
@@ -83,6 +96,19 @@ impl<'p> Reader<'p> {
         found
     }
 
+    /// What means nothing with the flag `x`: blanks and comments.
+    fn skip_blanks(&mut self) {
+        while self.flags.verbose {
+            let rest = self.rest();
+            let length = match rest.chars().next() {
+                Some('#') => rest.find('\n').map_or(rest.len(), |end| end + 1),
+                Some(c) if c.is_whitespace() => c.len_utf8(),
+                _ => return,
+            };
+            self.at += length;
+        }
+    }
+
     fn fail<T>(&self, what: &str) -> Read<T> {
         Err((what.to_owned(), self.at))
     }
@@ -97,7 +123,9 @@ impl<'p> Reader<'p> {
 
     fn sequence(&mut self) -> Read<Node> {
         let mut parts = Vec::new();
-        while let Some(c) = self.rest().chars().next() {
+        loop {
+            self.skip_blanks();
+            let Some(c) = self.rest().chars().next() else { break };
             let node = match c {
                 '|' | ')' => break,
                 '(' => match self.group()? {
@@ -120,10 +148,11 @@ impl<'p> Reader<'p> {
     /// The next bytes as `regex-syntax` reads them.
     fn leaf(&mut self, length: usize) -> Read<Node> {
         let piece = self.rest().get(..length).unwrap_or_else(|| self.rest());
-        let Flags { nocase, lines, dot_all, crlf, .. } = self.flags;
+        let Flags { nocase, lines, dot_all, crlf, verbose, unicode, .. } = self.flags;
         let mut parser = ParserBuilder::new()
             .utf8(false)
-            .unicode(false)
+            .unicode(unicode)
+            .ignore_whitespace(verbose)
             .case_insensitive(nocase)
             .multi_line(lines)
             .dot_matches_new_line(dot_all)
@@ -217,9 +246,11 @@ impl<'p> Reader<'p> {
                 's' => self.flags.dot_all = on,
                 'R' => self.flags.crlf = on,
                 'U' => self.flags.swap_greed = on,
-                // Off in any case.
-                'u' | 'x' if !on => {}
-                'u' | 'x' => return self.fail("this flag does not go with look-around or back-references"),
+                'x' => self.flags.verbose = on,
+                'u' => {
+                    self.flags.unicode = on;
+                    self.unicode = self.unicode.or(on.then_some(self.at));
+                }
                 _ => return self.fail("this kind of group is unknown"),
             }
             self.at += 1;
@@ -310,7 +341,8 @@ impl<'p> Reader<'p> {
     // === repetition ===
 
     fn repeated(&mut self, mut node: Node) -> Read<Node> {
-        for _ in 0..MAX_DEPTH {
+        for _ in 0..MAX_REPEATS {
+            self.skip_blanks();
             let (min, max) = match self.rest().chars().next() {
                 Some('*') => (0, None),
                 Some('+') => (1, None),
@@ -328,6 +360,7 @@ impl<'p> Reader<'p> {
                 self.at += self.rest().find('}').unwrap_or(0);
             }
             self.at += 1;
+            self.skip_blanks();
             let lazy = self.take("?");
             let possessive = !lazy && self.take("+");
             self.hard |= possessive;

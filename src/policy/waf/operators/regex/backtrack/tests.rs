@@ -112,7 +112,10 @@ fn what_cannot_be_meant_is_refused() {
         (r"(?<=a+)b", "a look-behind of this expression looks back by more than 255 bytes"),
         (r"(a)(?<=\1)b", "a look-behind of this expression looks back by more than 255 bytes"),
         (r"(?=a)(?R1)", "this kind of group is unknown at 8"),
-        (r"(?=a)(?x) b", "this flag does not go with look-around or back-references at 7"),
+        (
+            r"(?=a)(?u) b",
+            "this flag does not go with look-around, back-references or possessive repetition at 7",
+        ),
         (r"(?=a)\pL", "Unicode not allowed here at 5"),
         (r"(?=a){2,1}", "invalid repetition count range, the start must be <= the end at 5"),
         (r"(?=a)\K", "unrecognized escape sequence at 5"),
@@ -122,7 +125,35 @@ fn what_cannot_be_meant_is_refused() {
     let deep = format!("(?=a){}a{}", "(".repeat(1000), ")".repeat(1000));
     assert_eq!(build(&deep).err().as_deref(), Some("groups are nested too deep at 69"));
     let stacked = format!("(?=a)a{}", "*".repeat(100_000));
-    assert_eq!(build(&stacked).err().as_deref(), Some("repetitions are nested too deep at 70"));
+    assert_eq!(build(&stacked).err().as_deref(), Some("repetitions are nested too deep at 14"));
+}
+
+/// Whatever is nested as deep as it may be is compiled, or refused, on the stack of a thread.
+#[test]
+fn what_is_nested_deep_is_compiled() {
+    for (open, close) in [
+        ("(?:", ")*?+?*?*"),
+        ("(?:", "){2,3}"),
+        ("(?=", ")"),
+        ("(?>x|", ")??"),
+        ("(a?", "b)++"),
+        ("(?<!", ")"),
+    ] {
+        let pattern = format!("(?=y){}y{}", open.repeat(63), close.repeat(63));
+        match build(&pattern) {
+            Ok(both) => drop(both.hard.judge(&[b'y'; 3000], &mut Budget(u64::MAX))),
+            Err(why) => assert_eq!(why, "this expression is too large once it is compiled", "{pattern}"),
+        }
+    }
+}
+
+/// Blanks and comments that mean nothing hide nothing of what is asked for.
+#[test]
+fn verbose_expressions_are_read() {
+    check("(?x) a ++ b # (a", &[("aab", Some("aab"))]);
+    check("(?x) a + + a", &[("aaa", None)]);
+    check("(?x: [a\\ ] \\  (?=b) # )\n)b", &[("a b", Some("a b")), ("ab", None)]);
+    assert!(build("(?u)a").is_ok_and(|both| !both.is_hard));
 }
 
 /// What would take for ever is given up, after no more steps than one text may take; also where nothing
