@@ -6,10 +6,11 @@
 use std::fmt::{self, Debug};
 use std::net::IpAddr;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::config::Setup;
@@ -90,8 +91,10 @@ pub(crate) struct Question {
     /// Whether the connection is encrypted.
     pub(crate) https: bool,
     /// The client's address; 127.0.0.1 by default.
+    #[serde(deserialize_with = "one")]
     pub(crate) ip: Option<IpAddr>,
     /// The other end of the connection, where it is a proxy that names the client.
+    #[serde(deserialize_with = "one")]
     pub(crate) peer: Option<IpAddr>,
     /// Who asks, as if a credential of this subject had been verified.
     pub(crate) subject: Option<String>,
@@ -106,17 +109,45 @@ pub(crate) struct Question {
     /// The body.
     pub(crate) body: Option<String>,
     /// When; now by default.
+    #[serde(deserialize_with = "one")]
     pub(crate) at: Option<Timestamp>,
     /// The same request from these addresses, side by side.
+    #[serde(deserialize_with = "many")]
     pub(crate) what_if_ip: Vec<IpAddr>,
     /// The same request by somebody who also has these roles, side by side.
     pub(crate) what_if_role: Vec<String>,
     /// The same request with each of these bearer tokens, side by side.
     pub(crate) what_if_token: Vec<Secret>,
     /// The same request at these times, side by side.
+    #[serde(deserialize_with = "many")]
     pub(crate) what_if_at: Vec<Timestamp>,
     /// The same request by these policies of the history, side by side: `7`, `7-3f9a2c1d`, `-1`.
     pub(crate) what_if_policy: Vec<String>,
+}
+
+/// A value that is written as a text, and what it is called where a text is none.
+trait Told: FromStr {
+    const WHAT: &'static str;
+}
+
+impl Told for IpAddr {
+    const WHAT: &'static str = "an address such as 203.0.113.9";
+}
+
+impl Told for Timestamp {
+    const WHAT: &'static str = "a time such as 2026-12-24T08:00:00Z";
+}
+
+fn read<T: Told, E: serde::de::Error>(text: String) -> Result<T, E> {
+    text.parse().map_err(|_| E::custom(format!("`{}` is not {}", text.escape_debug(), T::WHAT)))
+}
+
+fn one<'de, T: Told, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Option::<String>::deserialize(from)?.map(read).transpose()
+}
+
+fn many<'de, T: Told, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Vec::<String>::deserialize(from)?.into_iter().map(read).collect()
 }
 
 /// A credential. It is written nowhere.

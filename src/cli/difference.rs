@@ -20,8 +20,7 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
     if !rules.is_empty() {
         heading(&mut out, "Rules");
         for rule in rules.iter().take(MOST) {
-            let because: Vec<&str> =
-                rule.because.iter().map(|name| &**name).filter(|name| *name != "itself").collect();
+            let because = because(&rule.because);
             let because = match because.is_empty() {
                 true => String::new(),
                 false => format!(" {}", styled(FAINT, format!("through {}", list(&because, " and ")))),
@@ -53,6 +52,17 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
     }
     out
 }
+
+/// What a rule differs by, in words. That it is its own text alone goes without saying.
+pub(super) fn because(names: &[Box<str>]) -> Vec<&str> {
+    match names {
+        [only] if **only == *ITSELF => Vec::new(),
+        names => names.iter().map(|name| if **name == *ITSELF { "its own text" } else { name }).collect(),
+    }
+}
+
+/// What a difference calls the text of a rule.
+const ITSELF: &str = "itself";
 
 /// What roles gain, as lines: nothing where no role gains anything.
 pub(super) fn gains(difference: &DifferenceLine) -> String {

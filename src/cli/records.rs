@@ -52,6 +52,8 @@ pub(super) struct Record {
     pub(super) source: Source,
     /// The line that it stands in, where it stands in a file.
     place: Option<Place>,
+    /// The decisions before it that bear the same request id, the newest first.
+    pub(super) alike: Vec<String>,
 }
 
 /// A record by its id, and where it was: in the log, else, unless one was named, with a running gateway
@@ -80,8 +82,8 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
     teller.done();
     let mut notes = Vec::new();
     let missed = match found {
-        Ok(Found { record: Some((text, place)), .. }) => {
-            return Ok(Record { text, source: Source::Files(path), place: Some(place) });
+        Ok(Found { record: Some((text, place)), alike, .. }) => {
+            return Ok(Record { text, source: Source::Files(path), place: Some(place), alike });
         }
         Ok(Found { strange, torn, .. }) => {
             notes.extend(strange.iter().map(|(place, why)| {
@@ -172,10 +174,24 @@ fn ask(id: &str, whom: &Whom, common: &Common) -> Result<Record, String> {
     match answer.status.is_success() {
         true => {
             let (text, source) = (answer.body.to_vec(), Source::Gateway(Box::new(gateway)));
-            Ok(Record { text, source, place: None })
+            let told: About = serde_json::from_slice(&text).unwrap_or_default();
+            Ok(Record { text, source, place: None, alike: told.about.same_request_id })
         }
         false => Err(answer.why()),
     }
+}
+
+/// What a gateway tells besides the record, as far as it is read here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct About {
+    about: Besides,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Besides {
+    same_request_id: Vec<String>,
 }
 
 impl Source {

@@ -188,7 +188,7 @@ reasons! {
         ["a truncated or doubly encoded token", "a placeholder or an empty variable sent as a token"],
         "decode the token and check that it has three parts";
     /// The token is past its end.
-    TokenExpired = "token_expired", 401 "Unauthorized", temporary,
+    TokenExpired = "token_expired", 401 "Unauthorized", permanent,
         "The token has expired.",
         ["the session ended and the client did not renew it", "the client's or this machine's clock is wrong"],
         "obtain a new token; compare its `exp` with the time";
@@ -256,7 +256,7 @@ reasons! {
     /// A deny's condition could not be evaluated, so it counts as met.
     ConditionError = "condition_error", 403 "Forbidden", permanent,
         "A value that a rule must look at is missing or of the wrong kind.",
-        ["a claim that this issuer does not send", "a header sent twice"],
+        ["a claim that the token lacks, or a header or parameter that the request lacks", "a header sent twice", "a value of another type than the condition compares it with"],
         "`portcullis explain` shows the condition with the values it saw";
     /// No grant is near enough to say more.
     NoMatchingGrant = "no_matching_grant", 403 "Forbidden", permanent,

@@ -239,6 +239,14 @@ fn a_question_is_answered_as_the_command_answers_it() {
     assert_eq!(unknown.status, 422);
     let unknown = operator.send("POST", "/api/explain", &json!({"target": "/", "rolls": []}));
     assert_eq!(unknown.status, 400);
+    for (field, value, why) in [
+        ("at", json!("noon"), "`noon` is not a time such as"),
+        ("ip", json!("here"), "`here` is not an address such as"),
+        ("what_if_ip", json!(["192.0.2.1", "there"]), "`there` is not an address such as"),
+    ] {
+        let bad = operator.send("POST", "/api/explain", &json!({"target": "/", field: value}));
+        assert!(bad.status == 400 && bad.text().contains(why), "{field}: {}", bad.text());
+    }
     let many =
         json!({"target": "/", "what_if_ip": vec!["192.0.2.1"; 9], "what_if_role": vec!["orders-admin"; 8]});
     let many = operator.send("POST", "/api/explain", &many);

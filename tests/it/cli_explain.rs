@@ -1,5 +1,7 @@
 //! `explain`: verdicts that hold whatever the policy says, and the pages.
 
+use serde_json::json;
+
 use crate::support::command::{Bench, PLAIN};
 
 const AT: [&str; 2] = ["--at", "2026-12-24T08:00:00Z"];
@@ -130,7 +132,7 @@ fn the_same_request_is_judged_side_by_side() {
     assert_eq!(variations.len(), 5, "{}", ran.show());
     assert_eq!(
         variations[0]["conclusion"],
-        "with the address 192.0.2.7: still refused by intake/encoded-slash, so this address does not help"
+        "with the address 192.0.2.7: still refused by intake/encoded-slash, so this address alone does not help"
     );
     assert_eq!(variations[4]["roles"], serde_json::json!(["x"]));
 }
@@ -186,7 +188,7 @@ fn what_a_deny_refuses_no_grant_would_allow() {
     let arguments =
         ["explain", "/a", "-X", "DELETE", "--as", "alice", "--role", "reader", "-H", "x-emergency: no"];
     let ran = bench.run(&arguments);
-    assert!(ran.out.contains("Nothing while this rule stands"), "{}", ran.show());
+    assert!(ran.out.contains("No new grant helps, since a deny beats every grant"), "{}", ran.show());
     assert!(!ran.out.contains("needs the role"), "{}", ran.show());
     assert!(ran.out.contains("only about holders of the role reader"), "{}", ran.show());
     assert!(ran.out.contains("`header.x-emergency != 'yes'` is"), "{}", ran.show());
@@ -210,7 +212,9 @@ fn the_command_shows_a_credential_that_the_route_reads() {
         format!("[[authn.api_key]]\nid = \"k\"\nheader = \"x-key\"\nhash = \"sha256:{}\"\n", "0".repeat(64));
     assert!(!curl(RICH).contains("$TOKEN"), "{}", curl(RICH));
     assert!(curl(&format!("{RICH}{basic}")).contains("-u alice:\"$PASSWORD\""));
-    assert!(curl(&format!("{RICH}{basic}{key}")).contains("-H \"x-key: $KEY\""));
+    assert!(curl(&format!("{RICH}{key}")).contains("-H \"x-key: $KEY\""));
+    // The key is somebody else's.
+    assert!(curl(&format!("{RICH}{basic}{key}")).contains("-u alice:\"$PASSWORD\""));
     let off = RICH.replace("upstream = \"app\"", "upstream = \"app\"\nauthn = \"off\"");
     assert!(!curl(&format!("{off}{basic}{key}")).contains('$'));
 }
@@ -259,4 +263,69 @@ fn what_cannot_be_meant_is_said() {
     }
     let ran = bench.run(&["explain", "orders/1"]);
     assert!(ran.code == 2 && ran.err.contains("leading slash: write `/orders/1`"), "{}", ran.show());
+}
+
+#[test]
+fn a_token_and_an_address_are_tried_together_and_the_command_shows_what_the_subject_can_show() {
+    let bench = Bench::with(
+        "\
+version = 1
+[server]
+listen = [\"127.0.0.1:8080\"]
+[upstream.demo]
+servers = [\"builtin:echo\"]
+[[route]]
+id = \"all\"
+path = \"/{*rest}\"
+upstream = \"demo\"
+[network]
+office = [\"192.0.2.0/24\"]
+[[ip.rule]]
+id = \"office\"
+allow = [\"office\"]
+[[authn.jwt]]
+id = \"corp\"
+issuer = \"https://id.example.com\"
+audience = [\"a\"]
+algorithms = [\"HS256\"]
+secret_file = \"secret\"
+roles = \"roles\"
+roles_allowed = [\"reader\"]
+[[authn.api_key]]
+id = \"batch\"
+header = \"x-api-key\"
+hash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"
+roles = [\"reader\"]
+[rbac.role.reader]
+[[rbac.grant]]
+id = \"read\"
+roles = [\"reader\"]
+path = \"/a\"
+",
+    );
+    let secret = "not-a-secret-not-a-secret-not-a-secret-0";
+    bench.write("secret", secret);
+    let claims = json!({
+        "iss": "https://id.example.com", "aud": "a", "sub": "alice", "roles": ["reader"],
+        "exp": 4_102_444_800_u64,
+    });
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    bench.write("token", jsonwebtoken::encode(&header, &claims, &key).expect("a token"));
+    let both =
+        ["explain", "/a", "--ip", "203.0.113.9", "--what-if-ip", "192.0.2.7", "--what-if-token", "token"];
+    let ran = bench.run(&both);
+    for text in [
+        "with the token in token: still refused by ip/office, so this token alone does not help",
+        "with the address 192.0.2.7 and the token in token: allowed, so it takes both",
+    ] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+    let tried = bench.run(&[&both[..], &["--format", "json"]].concat()).json()["what_if"].clone();
+    assert_eq!((&tried[2]["ip"], &tried[2]["token"]), (&"192.0.2.7".into(), &"token".into()), "{tried}");
+    // No key is alice's, and one is the batch's.
+    for (subject, shown) in [("alice", "authorization: Bearer $TOKEN"), ("batch", "x-api-key: $KEY")] {
+        let ran = bench.run(&["explain", "/a", "--ip", "192.0.2.7", "--as", subject, "--role", "reader"]);
+        assert!(ran.out.contains(shown), "{shown}: {}", ran.show());
+    }
 }

@@ -31,6 +31,14 @@ methods = ["DELETE"]
 path = "/archive/{*rest}"
 except_roles = ["ops"]
 [[rbac.grant]]
+id = "purge"
+roles = ["ops"]
+path = "/purge"
+[[rbac.deny]]
+id = "purge-freeze"
+path = "/purge"
+except_roles = ["ops"]
+[[rbac.grant]]
 id = "reports"
 subjects = ["batch"]
 path = "/reports/{id}"
@@ -151,4 +159,23 @@ fn a_grant_for_one_subject_is_a_gain_of_no_role() {
     bench.write("new.toml", format!("{CONFIG}{grant}roles = [\"ops\"]\n"));
     let ran = bench.run(&["diff", "portcullis.toml", "new.toml"]);
     says(&ran, &["gained GET /pay/1 for the subject frank with ops, by rbac/frank"]);
+}
+
+#[test]
+fn where_one_change_is_not_enough_the_role_that_is_stands_there() {
+    let gateway = Gateway::start(CONFIG);
+    let answer = request(gateway.address, "POST", "/purge", &[("x-api-key", "abc")], b"");
+    assert_eq!((answer.status, answer.rule()), (403, "rbac/purge-freeze"));
+    let id = answer.header("x-request-id").expect("an id");
+    let role = "The role ops: its holders are exempt, and rbac/purge allows them this.";
+    let ran = about_folder(gateway.folder(), &["suggest", id]);
+    assert_eq!(ran.code, 1, "{}", ran.show());
+    says(
+        &ran,
+        &["would not be enough: `rbac/default-deny` (role_missing) refuses the request as well.", role],
+    );
+    let ran = about_folder(gateway.folder(), &["why", id]);
+    says(&ran, &[role, "for everybody who lacks the role ops", "No new grant helps"]);
+    let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+    assert_eq!(told["explained"]["ways_out"][0], role);
 }

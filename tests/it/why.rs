@@ -6,7 +6,7 @@ use std::io::Write as _;
 use serde_json::Value;
 
 use crate::support::command::{Bench, about_folder};
-use crate::support::{Gateway, get, request, wait_until};
+use crate::support::{Gateway, get, get_local, request, wait_until};
 
 fn config(roles: &str) -> String {
     format!(
@@ -91,6 +91,8 @@ fn a_request_id_is_enough() {
     }
     // No credential is shown, and none is in the command.
     assert!(!ran.words().contains("abc") && ran.words().contains("$KEY"), "{}", ran.show());
+    // What changed is the rule, and nothing that it refers to.
+    assert!(ran.words().contains("- rbac/orders was changed - "), "{}", ran.show());
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!(found["record"]["rule"], "rbac/default-deny");
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
@@ -224,6 +226,16 @@ paths = ["/office", "/search"]
     let gateway = Gateway::start(&format!("{}{more}", config("\"writer\"")));
     let (status, id) = ask(&gateway, "GET", "/office");
     assert_eq!(status, 403);
+    // It had a key, but nobody had looked at who it is.
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    for text in [
+        "GET /office by somebody from 127.0.0.1 got 403",
+        "refused 1 request from 1 address",
+        "It is as it was in 1-",
+        "An address of 192.0.2.0/24.",
+    ] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
     let ran = about_folder(gateway.folder(), &["suggest", &id]);
     assert!(ran.words().contains("allow = [\"127.0.0.1\", \"192.0.2.0/24\"]"), "{}", ran.show());
     assert!(ran.words().contains("It replaces the rule at"), "{}", ran.show());
@@ -254,10 +266,10 @@ fn a_request_is_explained_side_by_side() {
         for text in [
             "as asked refused 403",
             "by the policy new.toml: allowed, so it is the policy",
-            "at 2027-01-01T00:00:00Z: still refused by rbac/default-deny, so this time does not help",
-            "with the address 192.0.2.7: still refused by rbac/default-deny, so this address does not help",
+            "at 2027-01-01T00:00:00Z: still refused by rbac/default-deny, so this time alone does not help",
+            "with the address 192.0.2.7: still refused by rbac/default-deny, so this address alone does not help",
             "with the role writer: allowed, so it is the missing role",
-            "by the current files: still refused by rbac/default-deny, so this policy does not help",
+            "by the current files: still refused by rbac/default-deny, so this policy alone does not help",
         ] {
             assert!(ran.words().contains(text), "{text}: {}", ran.show());
         }
@@ -371,4 +383,68 @@ fn a_record_that_this_machine_has_not_is_asked_of_the_gateway_with_the_token_tha
     let ran = bench.run(&["why", &id, "--admin", &address.to_string()]);
     assert_eq!(ran.code, 78, "{}", ran.show());
     assert!(ran.err.contains("decisions.jsonl") && ran.err.contains("nothing listens on"), "{}", ran.show());
+}
+
+#[test]
+fn of_decisions_with_one_request_id_the_newest_is_told_and_the_others_named() {
+    let text = config("\"writer\"").replace("state_dir", "request_id = \"accept\"\nstate_dir");
+    let gateway = Gateway::start(&text);
+    let fields = [("X-Api-Key", "abc"), ("X-Request-Id", "chosen-by-the-client")];
+    for path in ["/orders/7", "/orders/8", "/orders/9"] {
+        assert_eq!(request(gateway.address, "PUT", path, &fields, b"").status, 403, "{path}");
+    }
+    let admin = gateway.admin.expect("an admin listener");
+    let told = get_local(admin, "/api/decisions/chosen-by-the-client").json();
+    let others = told["about"]["same_request_id"].as_array().expect("a list").clone();
+    assert_eq!((told["path"].as_str(), others.len()), (Some("/orders/9"), 2), "{told}");
+    let ran = about_folder(gateway.folder(), &["why", "chosen-by-the-client"]);
+    let before = others[0].as_str().expect("an id");
+    for text in ["PUT /orders/9", "2 decisions before this bear the same request id", before] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+    let found = about_folder(gateway.folder(), &["why", "chosen-by-the-client", "--format", "json"]).json();
+    assert_eq!(found["same_request_id"].as_array(), Some(&others));
+    // The id of a decision is its own.
+    let ran = about_folder(gateway.folder(), &["why", before]);
+    assert!(ran.words().contains("PUT /orders/8"), "{}", ran.show());
+    assert!(!ran.words().contains("the same request id"), "{}", ran.show());
+    // The page says it too.
+    let page = get_local(admin, "/decisions/chosen-by-the-client").text();
+    assert!(page.contains(&format!("href=\"/decisions/{before}\"")), "{page}");
+}
+
+#[test]
+fn nothing_is_promised_that_a_hashed_subject_or_a_missing_credential_makes_impossible() {
+    let text = config("\"writer\"").replace("[contact]", "[authn]\nmode = \"required\"\n\n[contact]");
+    let gateway = Gateway::start(&format!(
+        "{text}\n[log]\nsink = {{ file = \"decisions.jsonl\" }}\nsubject = \"hash\"\n"
+    ));
+    let (status, id) = ask(&gateway, "PUT", "/orders/7");
+    assert_eq!(status, 403);
+    assert_eq!(about_folder(gateway.folder(), &["suggest", &id]).code, 1);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    assert!(ran.code == 0 && !ran.words().contains("portcullis suggest"), "{}", ran.show());
+    let nobody = get(gateway.address, "/orders/7");
+    assert_eq!((nobody.status, nobody.rule()), (401, "authn/required"));
+    let ran = about_folder(gateway.folder(), &["suggest", nobody.header("x-request-id").expect("an id")]);
+    assert!(ran.words().contains("Nobody was shown, and one is demanded here"), "{}", ran.show());
+    assert!(!ran.words().contains("this credential"), "{}", ran.show());
+}
+
+#[test]
+fn a_refusal_that_a_grant_would_end_is_said_to_come_to_the_waf_whose_text_is_not_kept() {
+    let rule = "\n[[waf.rule]]\nid = \"no-x\"\naction = \"deny\"\ntargets = [\"args\"]\nmatch = { contains = \"xxx\" }\n";
+    let gateway = Gateway::start(&format!("{}{rule}", config("\"writer\"")));
+    assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 403);
+    let text = fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
+    fs::write(
+        gateway.folder().join("new.toml"),
+        text.replace("roles = [\"writer\"]", "roles = [\"reader\"]"),
+    )
+    .expect("written");
+    let new = gateway.folder().join("new.toml").display().to_string();
+    let ran = about_folder(gateway.folder(), &["replay", "--with", &new]);
+    let said =
+        "rbac/orders lets pass what was refused, and the text that WAF rules would then look at is not kept";
+    assert!(ran.words().contains(said), "{}", ran.show());
 }

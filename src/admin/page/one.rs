@@ -31,6 +31,10 @@ pub(super) async fn page(state: &Arc<AdminState>, id: &str, query: &str) -> Answ
         Form::of(&document["record"], document["line"].as_str().unwrap_or(""))
     };
     document["remedy"] = remedy(&document).into();
+    // What judging again came to may be about another rule.
+    if document["again"]["rule"]["name"] == document["record"]["rule"] {
+        document["exits"] = document["again"]["ways_out"].clone();
+    }
     let (answer, error) = match asked {
         true => split(form.ask(state).await),
         false => (None, None),
@@ -73,11 +77,17 @@ pub(in crate::admin) async fn record(state: &Arc<AdminState>, id: &str) -> Optio
 async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     let kept = newest_first(&state.recent);
     let older;
-    let found = match kept.iter().find(|kept| kept.is(id)) {
-        Some(found) => found,
+    let mut with_it = kept.iter().filter(|kept| kept.is(id));
+    let (found, alike) = match with_it.next() {
+        Some(found) => {
+            let others = with_it.filter_map(|other| other.text("/decision_id"));
+            let others = others.filter(|other| Some(*other) != found.text("/decision_id"));
+            (found, others.map(str::to_owned).collect())
+        }
         None => {
-            older = in_files(state, id).await?;
-            &older
+            let (record, alike) = in_files(state, id).await?;
+            older = record;
+            (&older, alike)
         }
     };
     let record = &found.value;
@@ -97,6 +107,7 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
     Some(json!({
         "record": record,
         "line": found.line,
+        "same_request_id": alike,
         "title": reason.map(|reason| reason.title),
         "detail": reason.map(|reason| reason.detail),
         "causes": causes.map_or_else(|| json!(reason.map(|reason| reason.causes)), Value::clone),
@@ -122,7 +133,7 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
 }
 
 /// A record that is in memory no more, from the files of the log. One search at a time, aside.
-async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<Kept> {
+async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<(Kept, Vec<String>)> {
     let log = state.installer.log_file()?;
     let _turn = state.searching.acquire().await.ok()?;
     let wanted = id.to_owned();
@@ -130,7 +141,7 @@ async fn in_files(state: &Arc<AdminState>, id: &str) -> Option<Kept> {
         audit::files(&log).and_then(|files| audit::find(&files, &wanted, &mut |_| {}))
     });
     match found.await {
-        Ok(Ok(found)) => parse(&found.record?.0).next(),
+        Ok(Ok(found)) => Some((parse(&found.record?.0).next()?, found.alike)),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the decision log cannot be searched");
             None
@@ -180,7 +191,7 @@ fn remedy(about: &Value) -> Option<String> {
     let written = about["rule"]["text"].is_string();
     let text = match record["stage"].as_str()? {
         "rbac" if written => {
-            "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."
+            "No new grant, since a deny beats every grant: narrow the rule, let it end with `until`, or exempt a role with `except_roles`."
         }
         "rbac" => {
             let id = record["request_id"].as_str().filter(|id| is_id(id))?;

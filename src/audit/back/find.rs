@@ -28,6 +28,9 @@ pub fn time_of(id: &str) -> Option<Timestamp> {
 pub struct Found {
     /// The record, and where it stands.
     pub record: Option<(Vec<u8>, Place)>,
+    /// Of a request id that a client or a proxy chose, the decisions before this one that bear it too, the
+    /// newest first, as far as they stand in the same file.
+    pub alike: Vec<String>,
     /// The first lines that have the id in them and are no records, with what is wrong.
     pub strange: Vec<(Place, String)>,
     /// Compressed files that cannot be read to their end.
@@ -49,7 +52,8 @@ enum At {
 }
 
 /// The record with this id, as request or decision, in the order in which it is likely to be there.
-/// Several decisions may bear one request id of a client; the newest that is found first is taken.
+/// Several decisions may bear one request id of a client: of the file that is likeliest to have it the last is
+/// taken.
 pub fn find(files: &[LogFile], id: &str, progress: &mut dyn FnMut(Progress<'_>)) -> io::Result<Found> {
     let time = time_of(id);
     let mut found = Found::default();
@@ -57,8 +61,12 @@ pub fn find(files: &[LogFile], id: &str, progress: &mut dyn FnMut(Progress<'_>))
     let likely = |file: &&LogFile| time.is_none_or(|time| file.modified + SECOND >= time);
     let (likely, unlikely): (Vec<&LogFile>, Vec<&LogFile>) = files.iter().partition(likely);
     // The one that was begun before it and ended after it; younger ones may have it if it took long.
-    let oldest_first = likely.into_iter().rev();
-    for file in oldest_first.chain(unlikely) {
+    // An id that says no time may stand anywhere, and more than once.
+    let in_order: Vec<&LogFile> = match time {
+        Some(_) => likely.into_iter().rev().chain(unlikely).collect(),
+        None => files.iter().collect(),
+    };
+    for file in in_order {
         let place = |at| Place { path: file.path.clone(), at };
         if !file.is_plain() {
             progress(Progress { path: &file.path, done: 0, length: file.length });
@@ -94,12 +102,21 @@ impl Found {
     /// Looks at a line that has the id in it; whether to go on.
     fn take(&mut self, line: &[u8], id: &str, place: impl FnOnce() -> Place) -> bool {
         match Line::parse(line) {
-            Ok(read) if read.is(id) => self.record = Some((line.to_vec(), place())),
+            Ok(read) if read.is(id) => {
+                let before = self.record.replace((line.to_vec(), place()));
+                let before = before.and_then(|(line, _)| Some(Line::read(&line)?.decision_id.to_string()));
+                if let Some(before) = before.filter(|before| *before != *read.decision_id) {
+                    self.alike.insert(0, before);
+                    self.alike.truncate(MOST_ALIKE);
+                }
+                // The id of a decision is its own.
+                return *read.decision_id != *id;
+            }
             Ok(_) => {}
             Err(why) if self.strange.len() < MOST_STRANGE => self.strange.push((place(), why.to_string())),
             Err(_) => {}
         }
-        self.record.is_none()
+        true
     }
 }
 
@@ -169,3 +186,6 @@ const SLACK: u64 = 256 << 10;
 
 /// So many are told of.
 const MOST_STRANGE: usize = 5;
+
+/// A client that numbers its requests from one may have many.
+const MOST_ALIKE: usize = 20;

@@ -1,11 +1,9 @@
 //! Everything there is to tell about one decision, before it is told in words or as JSON.
 
-use std::net::IpAddr;
-
 use jiff::Timestamp;
 
 use super::asked::Asked;
-use super::what_if::{Variation, vary};
+use super::what_if::Variation;
 use super::{curl, written};
 use crate::cli::layout::{list, printable};
 use crate::cli::request::{self, ASSUMED};
@@ -55,26 +53,13 @@ pub(super) enum Passage {
 }
 
 impl<'a> Account<'a> {
-    /// Judges a request, and its variations.
-    pub(super) fn new(
-        setup: &'a Setup,
-        asked: &'a Asked,
-        now: Timestamp,
-        ips: &[IpAddr],
-        roles: &[String],
-    ) -> Account<'a> {
-        Account::judged(setup, &request::world(setup), asked, now, ips, roles)
+    /// Judges a request. With what else it is compared is for whoever asks.
+    pub(super) fn new(setup: &'a Setup, asked: &'a Asked, now: Timestamp) -> Account<'a> {
+        Account::judged(setup, &request::world(setup), asked, now)
     }
 
     /// The same with what is known of keys, revocations and bans.
-    pub(super) fn judged(
-        setup: &'a Setup,
-        world: &World,
-        asked: &'a Asked,
-        now: Timestamp,
-        ips: &[IpAddr],
-        roles: &[String],
-    ) -> Account<'a> {
+    pub(super) fn judged(setup: &'a Setup, world: &World, asked: &'a Asked, now: Timestamp) -> Account<'a> {
         let policy = &setup.policy;
         let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
         let mut trace = Trace::default();
@@ -90,7 +75,6 @@ impl<'a> Account<'a> {
         let facts = policy.facts(&admitted, &sample.headers, known, &Body::Absent, now);
         let (nearest, unheld) = nearly(policy, denial, &facts);
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
-        let what_if = vary(setup, world, asked, now, &decision, identity.as_ref(), ips, roles);
         let curl = curl::Command::new(setup, asked, &sample, admitted.route);
         let assumed = &asked.assumed;
         Account {
@@ -102,7 +86,7 @@ impl<'a> Account<'a> {
             identity,
             nearest,
             unheld,
-            what_if,
+            what_if: Vec::new(),
             assumed,
             level,
             curl,

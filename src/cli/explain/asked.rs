@@ -66,7 +66,7 @@ pub(super) struct RequestArgs {
 }
 
 /// A request, who makes it, and what had to be assumed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) caller: Caller,

@@ -33,8 +33,11 @@ impl Command {
         if target.contains(['[', ']', '{', '}']) {
             words.push("--globoff".to_owned());
         }
-        let host =
-            sample.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let host = sample.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        if host.is_some_and(str::is_empty) {
+            words.push("-H host:".to_owned());
+        }
+        let host = host.filter(|host| !host.is_empty()).unwrap_or("localhost");
         let tls = |listener: &Listener| listener.tls.is_none() == (sample.scheme == Scheme::Http);
         let listeners = &setup.settings.listeners;
         let listener = listeners.iter().find(|listener| tls(listener)).or(listeners.first());
@@ -73,8 +76,12 @@ impl Command {
                 true => authn.challenges(setup.policy.route_authn(route)),
                 false => &[],
             };
-            // Who was verified shows it the same way again.
+            // Who was verified shows it the same way again; of whom that is not known, a key or a password
+            // that is for somebody else is no way.
             let way = authn.way_of(holder);
+            let possible: Vec<Challenge> =
+                offered.iter().filter(|way| authn.may_show(way, &holder.subject)).cloned().collect();
+            let offered = if possible.is_empty() { offered } else { &possible };
             let offered = way.as_ref().map_or(offered, std::slice::from_ref);
             if let Some((word, variable)) = credential(offered, &holder.subject) {
                 words.push(word);

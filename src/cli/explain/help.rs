@@ -1,11 +1,14 @@
 //! Why a request is refused, the likely cause first, and what would let it pass.
 
 use super::account::{Account, need, unheld_words};
+use super::beside::with_roles;
 use super::exactly::Exactly;
 use crate::cli::layout::{fill, fill_to, printable};
 use crate::cli::reply::{STRONG, heading, styled};
+use crate::cli::request::world;
 use crate::cli::written_toml::quoted;
-use crate::decision::{Builtin, Denial, Reason, RuleRef, Stage};
+use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage};
+use crate::policy::Sample;
 use crate::policy::route::AcceptWord;
 
 /// The likely causes, where to look, and for how long it lasts.
@@ -46,12 +49,8 @@ pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             let text = "A valid credential; `--token-file` or `--key-file` tries one, `--as` and `--role` assume one.";
             out.push_str(&fill("  ", text));
         }
-        Stage::Rbac if let RuleRef::Written(rule) = denial.rule => {
-            out.push_str(&fill("  ", "Nothing while this rule stands: a deny beats every grant. Narrow it, let it end with `until`, or exempt a role with `except_roles`."));
-            if denial.reason == Reason::ConditionError {
-                out.push_str(&fill("  ", "A value that its `when` looks at is absent or of another type, which counts as met: send it as the rule expects it."));
-            }
-            for exit in account.policy().rbac.ways_out(rule) {
+        Stage::Rbac if let RuleRef::Written(_) = denial.rule => {
+            for exit in exits(account) {
                 out.push_str(&fill("  ", &printable(&exit)));
             }
         }
@@ -88,8 +87,10 @@ pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             out.push_str(&fill("  ", &text));
         }
         Stage::Ip => {
-            let text = "An address that the rule lets through; `--what-if-ip ADDR` tries one.";
-            out.push_str(&fill("  ", text));
+            for exit in exits(account) {
+                out.push_str(&fill("  ", &printable(&exit)));
+            }
+            out.push_str("  `--what-if-ip ADDR` tries one.\n");
         }
         Stage::Waf | Stage::WafBody if !account.decision.notes.waf.matched.is_empty() => {
             out.push_str(&fill(
@@ -102,6 +103,55 @@ pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
     }
     out
 }
+
+/// What takes a request out of the reach of a written rule that refused it, a sentence each: addresses that it
+/// lets through; of a deny, roles that are exempt, and what it is not about. The page tells the same.
+pub(super) fn exits(account: &Account<'_>) -> Vec<String> {
+    let Some((denial, rule)) = account.denial().and_then(|denial| match denial.rule {
+        RuleRef::Written(rule) => Some((denial, rule)),
+        RuleRef::Builtin(_) => None,
+    }) else {
+        return Vec::new();
+    };
+    let policy = account.policy();
+    match denial.stage {
+        Stage::Ip => policy.ip.lets_through(rule).into_iter().collect(),
+        Stage::Rbac => {
+            let mut exits = exempt_roles(account);
+            if denial.reason == Reason::ConditionError {
+                exits.push("A value that its `when` looks at is absent or of another type, which counts as met: send it as the rule expects it.".to_owned());
+            }
+            exits.extend(policy.rbac.ways_out(rule));
+            let end = if denial.until.is_some() { "let it end sooner" } else { "let it end with `until`" };
+            exits.push(format!(
+                "No new grant helps, since a deny beats every grant: narrow it, {end}, or exempt a role with `except_roles`."
+            ));
+            exits
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The roles with which a deny would not refuse, and a grant allow, a sentence each.
+pub(super) fn exempt_roles(account: &Account<'_>) -> Vec<String> {
+    let Some(RuleRef::Written(rule)) = account.denial().map(|denial| denial.rule) else { return Vec::new() };
+    let policy = account.policy();
+    let helps = |role: &str| {
+        let caller = with_roles(&account.sample.caller, account.identity.as_ref(), &[role.to_owned()]);
+        let sample = Sample { caller, ..account.sample.clone() };
+        match policy.decide(&sample, &world(account.setup), None).outcome {
+            Outcome::Allow(by) => Some(format!(
+                "The role {role}: its holders are exempt, and {} allows them this.",
+                account.name(by)
+            )),
+            Outcome::Deny(_) => None,
+        }
+    };
+    policy.rbac.exempt(rule).take(MOST_TRIED).filter_map(helps).collect()
+}
+
+/// So many roles are tried.
+const MOST_TRIED: usize = 8;
 
 /// The word with which a route accepts what this rule refuses.
 pub(super) fn acceptable(rule: RuleRef) -> Option<&'static str> {

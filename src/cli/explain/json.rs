@@ -10,6 +10,7 @@
 //! | `rule` | the deciding rule: `name`, `at` (`file:line`), `builtin`, `text` (its lines), and its author's `reason`, `remediation`, `contact` |
 //! | `causes`, `check` | the likely causes in order, and where to look |
 //! | `nearest` | grants that nearly allowed it: `rule`, `at`, and what is `unmet`, with what it `needs`; of a `when` also what of it `fails`, by `part` and `facts` |
+//! | `ways_out` | of a refusal by a written rule of ip or rbac, what takes the request out of its reach, a sentence each |
 //! | `request`, `client`, `identity` | the facts that were judged |
 //! | `stages` | each gate: `passage` (`passed`, `refused`, `not_reached`) and its `steps` |
 //! | `waf`, `shadow` | as in the decision log |
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::account::{Account, Passage};
+use super::help::exits;
 use super::what_if::{Change, Variation};
 use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome, Written};
 use crate::facts::{Derivation, Identity};
@@ -40,6 +42,7 @@ pub(super) struct Document<'a> {
     causes: Vec<&'static str>,
     check: Option<&'static str>,
     nearest: Vec<Near<'a>>,
+    ways_out: Vec<String>,
     request: Value,
     client: Value,
     identity: Value,
@@ -112,6 +115,7 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
         causes: account.causes(),
         check: reason.map(|reason| reason.check),
         nearest: nearest(account),
+        ways_out: exits(account),
         request: request(account),
         client: client(account),
         identity: identity(account),
@@ -300,6 +304,7 @@ fn changed(variation: &Variation) -> Value {
         Change::Ip(own) => ip = Some(own),
         Change::Roles(own) => roles = own,
         Change::Both(address, own) => (ip, roles) = (Some(address), own),
+        Change::Shown(address, from) => (ip, token) = (Some(address), Some(from.name())),
         Change::Token(from) => token = Some(from.name()),
         Change::At(own) => at = Some(own),
         Change::Policy(own) => policy = Some(own),

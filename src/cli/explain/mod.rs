@@ -5,6 +5,7 @@
 
 mod account;
 mod asked;
+mod beside;
 mod curl;
 mod exactly;
 mod help;
@@ -132,7 +133,7 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Ok(asked) => asked,
         Err(why) => return Reply::failure(Exit::Usage, why),
     };
-    let mut account = account::Account::new(&setup, &asked, now, &args.what_if_ip, &args.what_if_role);
+    let mut account = account::Account::new(&setup, &asked, now);
     let exit = match account.decision.outcome {
         Outcome::Deny(_) if args.exit_code => Exit::Findings,
         Outcome::Deny(_) | Outcome::Allow(_) => Exit::Fine,
@@ -142,9 +143,8 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Err(reply) => return reply,
     };
     let world = request::world(&setup);
-    let beside = others.iter().map(|other| what_if::beside(&account, &world, &asked, now, other));
-    let beside: Vec<_> = beside.collect();
-    account.what_if.extend(beside);
+    let (ips, roles) = (&args.what_if_ip, &args.what_if_role);
+    account.what_if = beside::compare(&account, &world, (&asked, now), ips, roles, &others);
     let reply = match format {
         Format::Text => Reply::text(exit, text::render(&account, common)),
         Format::Json => Reply::json(exit, &json::document(&account)),
@@ -157,16 +157,16 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
 }
 
 /// The tokens, times and policies to compare with.
-fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<what_if::Other>, Reply> {
+fn others(args: &Args, asked: &asked::Asked, common: &Common) -> Result<Vec<beside::Other>, Reply> {
     let mut others = Vec::new();
     for file in &args.what_if_token {
         let token = files::read_secret(file).map_err(|why| Reply::failure(Exit::Usage, why))?;
-        let other = what_if::Other::token(what_if::TokenFrom::File(file.clone()), &token, asked);
+        let other = beside::Other::token(what_if::TokenFrom::File(file.clone()), &token, asked);
         others.push(other.map_err(|why| Reply::failure(Exit::Usage, why))?);
     }
-    others.extend(args.what_if_at.iter().map(|at| what_if::Other::At(*at)));
+    others.extend(args.what_if_at.iter().map(|at| beside::Other::At(*at)));
     for policy in &args.what_if_policy {
-        others.push(what_if::Other::Policy(Box::new(policies::find(policy, common)?)));
+        others.push(beside::Other::Policy(Box::new(policies::find(policy, common)?)));
     }
     Ok(others)
 }

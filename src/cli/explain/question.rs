@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::account::Account;
 use super::asked::{Asked, SOMEBODY, Url, put};
-use super::what_if::{Other, TokenFrom, beside};
+use super::beside::{Other, compare};
+use super::what_if::TokenFrom;
 use super::why::change;
 use super::why::hour::{self, Count};
 use super::{json, no_such_role, pages, recorded, written};
@@ -41,8 +42,7 @@ impl Oracle for Verbs {
         if let Some(why) = roles.clone().find_map(|role| no_such_role(setup, role)) {
             return Err(why);
         }
-        let mut account =
-            Account::judged(setup, world, &asked, now, &question.what_if_ip, &question.what_if_role);
+        let mut account = Account::judged(setup, world, &asked, now);
         let tokens = &question.what_if_token;
         let tokens = tokens.iter().zip(1..).map(|(token, number)| {
             Other::token(TokenFrom::Question(number, tokens.len()), token.bytes(), &asked)
@@ -51,10 +51,8 @@ impl Oracle for Verbs {
         others.extend(question.what_if_at.iter().map(|at| Other::At(*at)));
         let policies = policies.into_iter().map(|(name, setup)| Box::new(Named { name, setup }));
         others.extend(policies.map(Other::Policy));
-        for other in &others {
-            let beside = beside(&account, world, &asked, now, other);
-            account.what_if.push(beside);
-        }
+        let (ips, roles) = (&question.what_if_ip, &question.what_if_role);
+        account.what_if = compare(&account, world, (&asked, now), ips, roles, &others);
         serde_json::to_value(json::document(&account)).map_err(|error| error.to_string())
     }
 
@@ -63,7 +61,7 @@ impl Oracle for Verbs {
         let (asked, recalled) = recorded::asked(&line, &setup.policy).ok_or_else(|| {
             format!("the record cannot be judged again: {}", line.flaw().unwrap_or("it tells of no request"))
         })?;
-        let mut account = Account::judged(setup, world, &asked, recalled.now, &[], &[]);
+        let mut account = Account::judged(setup, world, &asked, recalled.now);
         let same = line.policy().is_some_and(|version| version.hash == setup.policy.version.hash);
         let (agrees, settled) = account.held_to(&line, same);
         let document = serde_json::to_value(json::document(&account)).map_err(|error| error.to_string())?;
@@ -74,7 +72,7 @@ impl Oracle for Verbs {
     fn cause(&self, setup: &Setup, world: &World, record: &[u8], earlier: &Earlier<'_>) -> Cause {
         let Ok(line) = Line::parse(record) else { return Cause::default() };
         let Some((asked, recalled)) = recorded::asked(&line, &setup.policy) else { return Cause::default() };
-        let mut account = Account::judged(setup, world, &asked, recalled.now, &[], &[]);
+        let mut account = Account::judged(setup, world, &asked, recalled.now);
         let same = line.policy().is_some_and(|version| version.hash == setup.policy.version.hash);
         let (_, settled) = account.held_to(&line, same);
         change::look(earlier, world, &line, (&asked, &recalled), &account, settled.as_ref())

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::account::Account;
 use super::asked::Asked;
-use super::what_if::{Change, Said, TokenFrom, vary};
+use super::what_if::{Change, Said, TokenFrom};
 use super::{curl, json, text};
 use crate::cli::Common;
 use crate::cli::request::{Person, Request};
@@ -306,21 +306,21 @@ fn comparing_tells_which_fact_decides() {
         &role,
         &expired,
         &token,
-        "with the token in alice.tok: refused earlier, by authn/expired (token_expired), so this token does not help",
+        "with the token in alice.tok: refused earlier, by authn/expired (token_expired), so this token alone does not help",
     );
     let at = Change::At(Timestamp::UNIX_EPOCH);
     check(
         &role,
         &role,
         &at,
-        "at 1970-01-01T00:00:00Z: still refused by rbac/default-deny, so this time does not help",
+        "at 1970-01-01T00:00:00Z: still refused by rbac/default-deny, so this time alone does not help",
     );
     // Another role may help.
     check(
         &role,
         &role,
         &roles,
-        "with the role orders-admin: still refused by rbac/default-deny, so this role does not help",
+        "with the role orders-admin: still refused by rbac/default-deny, so this role alone does not help",
     );
     check(
         &ip,
@@ -332,7 +332,7 @@ fn comparing_tells_which_fact_decides() {
         &ip,
         &ip,
         &address,
-        "with the address 192.0.2.7: still refused by ip/office-only, so this address does not help",
+        "with the address 192.0.2.7: still refused by ip/office-only, so this address alone does not help",
     );
     check(
         &ip,
@@ -359,22 +359,17 @@ fn comparing_tells_which_fact_decides() {
 #[test]
 fn a_role_is_added_to_whoever_asks() {
     let scene = Scene::new();
-    let policy = &scene.setup.policy;
-    let caller = super::what_if::with_roles(
-        &scene.asked.caller,
-        Some(&Identity::Nobody),
-        &["orders-admin".to_owned()],
-    );
+    let caller =
+        super::beside::with_roles(&scene.asked.caller, Some(&Identity::Nobody), &["orders-admin".to_owned()]);
     let crate::policy::Caller::Assumed(holder) = caller else { panic!("an assumed holder") };
     assert_eq!((&*holder.subject, holder.roles.len()), ("alice", 2));
     let anonymous = crate::policy::Caller::FromHeaders;
-    let caller =
-        super::what_if::with_roles(&anonymous, Some(&Identity::Nobody), &["orders-admin".to_owned()]);
+    let caller = super::beside::with_roles(&anonymous, Some(&Identity::Nobody), &["orders-admin".to_owned()]);
     let crate::policy::Caller::Assumed(holder) = caller else { panic!("an assumed holder") };
     assert_eq!((&*holder.subject, holder.roles.len()), ("somebody", 1));
     // Nothing to vary, nothing varied.
-    let denial = Denial::builtin(Stage::Rbac, Builtin::DefaultDeny);
-    let base = Decision { outcome: Outcome::Deny(denial), notes: Notes::default(), policy: policy.version };
     let now = Timestamp::UNIX_EPOCH;
-    assert!(vary(&scene.setup, &World::default(), &scene.asked, now, &base, None, &[], &[]).is_empty());
+    let account = Account::new(&scene.setup, &scene.asked, now);
+    let world = World::default();
+    assert!(super::beside::compare(&account, &world, (&scene.asked, now), &[], &[], &[]).is_empty());
 }

@@ -1,22 +1,15 @@
-//! The same request with something changed, side by side with the one that was asked about, to tell which
-//! fact decides.
+//! What follows from the same request with something changed, side by side with the one that was asked
+//! about: which fact decides.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use http::HeaderValue;
-use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 
-use super::account::Account;
-use super::asked::{Asked, SOMEBODY};
 use crate::cli::files::is_stdin;
-use crate::cli::policies::Named;
-use crate::cli::request::Person;
-use crate::config::Setup;
 use crate::decision::{Builtin, Decision, Outcome, Reason, RuleRef, Stage};
 use crate::facts::Identity;
-use crate::policy::{Caller, Policy, World};
+use crate::policy::Policy;
 
 /// What is different.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +20,8 @@ pub(super) enum Change {
     Roles(Vec<String>),
     /// Both.
     Both(IpAddr, Vec<String>),
+    /// The client has this address, and shows this bearer token.
+    Shown(IpAddr, TokenFrom),
     /// This bearer token is shown.
     Token(TokenFrom),
     /// It is asked at this time.
@@ -103,10 +98,6 @@ impl Said {
         };
         Said { rule: policy.rules.name(decision.rule()).to_owned(), refused, status, by, subject }
     }
-
-    fn of(account: &Account<'_>) -> Said {
-        Said::new(account.policy(), &account.decision, account.identity.as_ref())
-    }
 }
 
 impl Change {
@@ -115,6 +106,7 @@ impl Change {
         match self {
             Change::Ip(ip) => format!("from {ip}"),
             Change::Both(ip, names) => format!("from {ip} {}", Change::Roles(names.clone()).words()),
+            Change::Shown(ip, from) => format!("from {ip} {}", Change::Token(from.clone()).words()),
             _ => self.words(),
         }
     }
@@ -129,6 +121,10 @@ impl Change {
             Change::Ip(ip) => format!("with the address {ip}"),
             Change::Roles(names) => format!("with {}", roles(names)),
             Change::Both(ip, names) => format!("with the address {ip} and {}", roles(names)),
+            Change::Shown(ip, from) => {
+                let token = Change::Token(from.clone()).words();
+                format!("with the address {ip} and {}", token.trim_start_matches("with "))
+            }
             Change::Token(TokenFrom::Question(_, 1)) => "with the given token".to_owned(),
             Change::Token(TokenFrom::Question(number, _)) => format!("with the given token {number}"),
             Change::Token(TokenFrom::File(file)) if is_stdin(file) => {
@@ -140,16 +136,17 @@ impl Change {
         }
     }
 
-    /// What is different, as the subject of a sentence that says that it `help`s or not.
+    /// What is different, as the subject of a sentence that says that it `help`s or not. Together with another
+    /// change it may.
     fn helps_not(&self) -> &'static str {
         match self {
-            Change::Ip(_) => "this address does not help",
-            Change::Roles(roles) if roles.len() == 1 => "this role does not help",
-            Change::Roles(_) => "these roles do not help",
-            Change::Both(..) => "both together do not help",
-            Change::Token(_) => "this token does not help",
-            Change::At(_) => "this time does not help",
-            Change::Policy(_) => "this policy does not help",
+            Change::Ip(_) => "this address alone does not help",
+            Change::Roles(roles) if roles.len() == 1 => "this role alone does not help",
+            Change::Roles(_) => "these roles alone do not help",
+            Change::Both(..) | Change::Shown(..) => "both together do not help",
+            Change::Token(_) => "this token alone does not help",
+            Change::At(_) => "this time alone does not help",
+            Change::Policy(_) => "this policy alone does not help",
         }
     }
 
@@ -158,7 +155,7 @@ impl Change {
             Change::Ip(_) => "this address alone is not enough",
             Change::Roles(roles) if roles.len() == 1 => "this role alone is not enough",
             Change::Roles(_) => "these roles alone are not enough",
-            Change::Both(..) => "both together are not enough",
+            Change::Both(..) | Change::Shown(..) => "both together are not enough",
             Change::Token(_) => "this token alone is not enough",
             Change::At(_) => "this time alone is not enough",
             Change::Policy(_) => "this policy alone is not enough",
@@ -170,136 +167,26 @@ impl Change {
             Change::Ip(_) => "the address matters",
             Change::Roles(_) => "the role matters",
             Change::Both(..) => "address and role together matter",
+            Change::Shown(..) => "address and credential together matter",
             Change::Token(_) => "the credential matters",
             Change::At(_) => "the time matters",
             Change::Policy(_) => "the policy matters",
         }
     }
 
-    fn ip(&self) -> Option<IpAddr> {
+    pub(super) fn ip(&self) -> Option<IpAddr> {
         match self {
-            Change::Ip(ip) | Change::Both(ip, _) => Some(*ip),
+            Change::Ip(ip) | Change::Both(ip, _) | Change::Shown(ip, _) => Some(*ip),
             _ => None,
         }
     }
 
-    fn roles(&self) -> &[String] {
+    pub(super) fn roles(&self) -> &[String] {
         match self {
             Change::Roles(roles) | Change::Both(_, roles) => roles,
             _ => &[],
         }
     }
-}
-
-/// Judges the request once for each address and each role, and once for all of them together where
-/// none alone is enough.
-#[allow(clippy::too_many_arguments, reason = "one call, and every one of them is another fact")]
-pub(super) fn vary(
-    setup: &Setup,
-    world: &World,
-    asked: &Asked,
-    now: Timestamp,
-    base: &Decision,
-    identity: Option<&Identity>,
-    ips: &[IpAddr],
-    roles: &[String],
-) -> Vec<Variation> {
-    let policy = &setup.policy;
-    let base = Said::new(policy, base, identity);
-    let judge = |change: Change| {
-        let mut request = asked.request.clone();
-        if let Some(ip) = change.ip() {
-            request.ip = ip;
-            request.peer = None;
-            request.headers.remove("x-forwarded-for");
-            request.headers.remove("forwarded");
-        }
-        let caller = with_roles(&asked.caller, identity, change.roles());
-        let decision = policy.decide(&request.sample(policy, now, caller), world, None);
-        let said = Said::new(policy, &decision, None);
-        let conclusion = conclude(&base, &said, &change);
-        Variation { change, said, conclusion }
-    };
-    let mut variations: Vec<Variation> = ips.iter().copied().map(Change::Ip).map(judge).collect();
-    variations.extend(roles.iter().map(|role| judge(Change::Roles(vec![role.clone()]))));
-    let enough = |variation: &Variation| variation.said.refused.is_none();
-    if !variations.iter().any(enough) {
-        match (ips, roles) {
-            ([], [_, _, ..]) => variations.push(judge(Change::Roles(roles.to_vec()))),
-            (ips, [_, ..]) => {
-                variations.extend(ips.iter().map(|ip| judge(Change::Both(*ip, roles.to_vec()))));
-            }
-            (_, []) => {}
-        }
-    }
-    variations
-}
-
-/// Who asks, with more roles.
-pub(super) fn with_roles(caller: &Caller, identity: Option<&Identity>, roles: &[String]) -> Caller {
-    if roles.is_empty() {
-        return caller.clone();
-    }
-    let holder = match (caller, identity) {
-        (Caller::Assumed(holder), _) => holder.clone(),
-        (Caller::FromHeaders, Some(Identity::Valid(who))) => who.holder.clone(),
-        (Caller::FromHeaders, _) => {
-            let person = Person { subject: SOMEBODY.to_owned(), roles: roles.to_vec(), ..Person::default() };
-            return person.caller();
-        }
-    };
-    let mut holder = (*holder).clone();
-    holder.roles.extend(roles.iter().map(|role| role.as_str().into()));
-    Caller::Assumed(holder.into())
-}
-
-/// What the request is compared with besides: whatever changes more than a fact of it.
-pub(super) enum Other {
-    /// Whoever this token is for asks.
-    Token(TokenFrom, Box<Asked>),
-    /// It is asked at this time.
-    At(Timestamp),
-    /// This policy judges.
-    Policy(Box<Named>),
-}
-
-impl Other {
-    /// The request with this bearer token instead of whoever asks.
-    pub(super) fn token(from: TokenFrom, token: &[u8], asked: &Asked) -> Result<Other, String> {
-        let value = HeaderValue::from_bytes(&[b"Bearer ", token].concat());
-        let mut request = asked.request.clone();
-        let value = value.map_err(|_| "the secret cannot stand in a header field".to_owned())?;
-        request.headers.insert(AUTHORIZATION, value);
-        let asked = Asked {
-            request,
-            caller: Caller::FromHeaders,
-            body: asked.body.clone(),
-            key_header: None,
-            assumed: Vec::new(),
-            roles: Vec::new(),
-            warnings: Vec::new(),
-        };
-        Ok(Other::Token(from, Box::new(asked)))
-    }
-}
-
-/// Judges the request again.
-pub(super) fn beside(
-    base: &Account<'_>,
-    world: &World,
-    asked: &Asked,
-    now: Timestamp,
-    other: &Other,
-) -> Variation {
-    let judged = |setup, asked, now| Account::judged(setup, world, asked, now, &[], &[]);
-    let (change, account) = match other {
-        Other::Token(from, asked) => (Change::Token(from.clone()), judged(base.setup, asked, now)),
-        Other::At(at) => (Change::At(*at), judged(base.setup, asked, *at)),
-        Other::Policy(named) => (Change::Policy(named.phrase()), judged(&named.setup, asked, now)),
-    };
-    let said = Said::of(&account);
-    let conclusion = conclude(&Said::of(base), &said, &change);
-    Variation { change, said, conclusion }
 }
 
 /// What follows from comparing a changed request with the one that was asked about. Of one that is refused
@@ -329,7 +216,7 @@ fn decisive(base: &Said, (stage, reason): (Stage, Reason), changed: &Said, chang
     let rule = &base.rule;
     let unknown = stage == Stage::Authn || reason == Reason::CredentialsMissing;
     match change {
-        Change::Both(..) => "it takes both".to_owned(),
+        Change::Both(..) | Change::Shown(..) => "it takes both".to_owned(),
         Change::Ip(_) if base.by == By::Ban => "it is the ban of the address".to_owned(),
         Change::Ip(_) if stage == Stage::Ip => format!("it is the network rule {rule}"),
         Change::Ip(_) => format!("{rule} depends on the address"),

@@ -54,6 +54,8 @@ pub(in crate::cli) enum Gap {
     Route,
     /// The text that WAF rules look at.
     Waf,
+    /// The same, where this rule lets pass what was refused before, so that those rules come to look.
+    Behind(RuleRef),
     /// Who asked: nobody had looked, or other sources are asked now.
     Identity,
     /// Roles that did not count then.
@@ -290,7 +292,8 @@ impl<'a> Replayer<'a> {
                 _ => Ok((false, rule)),
             };
         }
-        gaps.add(concerns.body && !(passes_still && was), Gap::Waf);
+        let behind = rule.filter(|_| !was).map_or(Gap::Waf, Gap::Behind);
+        gaps.add(concerns.body && !(passes_still && was), behind);
         gaps.pass(rule)
     }
 
@@ -432,6 +435,10 @@ impl Gap {
             Gap::Client => "the client's address is not kept, or would be found otherwise".to_owned(),
             Gap::Route => "header fields that routes look at are not kept".to_owned(),
             Gap::Waf => "the text that WAF rules would look at is not kept".to_owned(),
+            Gap::Behind(rule) => format!(
+                "{} lets pass what was refused, and the text that WAF rules would then look at is not kept",
+                name(rule)
+            ),
             Gap::Identity => "nobody had looked at who asks, or other sources would be asked".to_owned(),
             Gap::Roles => "the token brought roles that did not count then".to_owned(),
             Gap::Condition(rule) => format!("{} looks at something that is not kept", name(rule)),

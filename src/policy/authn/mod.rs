@@ -243,6 +243,22 @@ impl Authn {
         key.map(|header| Challenge::ApiKey { header: header.name.clone() })
     }
 
+    /// Whether a subject can show who it is in a way: keys and passwords are each for one that the policy
+    /// names, tokens for whomever their issuers say.
+    pub fn may_show(&self, way: &Challenge, subject: &str) -> bool {
+        let is = |holder: &Arc<Holder>| *holder.subject == *subject;
+        match way {
+            Challenge::Bearer => true,
+            Challenge::Basic { .. } => {
+                self.basic.as_ref().is_some_and(|basic| basic.users.values().any(|user| is(&user.holder)))
+            }
+            Challenge::ApiKey { header } => {
+                let mut headers = self.headers.iter().filter(|own| own.name == *header);
+                headers.any(|own| own.keys.values().any(is))
+            }
+        }
+    }
+
     /// The header fields that must not reach the upstream, because they carry, or could carry, a
     /// credential that was meant for this gateway.
     pub fn private_headers(

@@ -31,7 +31,7 @@ use super::compile::Compile;
 use super::mode::Mode;
 use super::network::{AddressList, Found};
 use super::scope::{Index, Scope};
-use crate::decision::{Builtin, Denial, Notes, ShadowHit, Stage, StepOutcome, Trace, Verdict};
+use crate::decision::{Builtin, Denial, Notes, ShadowHit, Stage, StepOutcome, Trace, Verdict, Written};
 use crate::facts::Facts;
 
 /// The compiled address rules.
@@ -73,6 +73,11 @@ impl Ip {
     /// Whether any rule looked at the address of this request.
     pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
         false
+    }
+
+    /// Which addresses a rule lets through, in a sentence with the networks that it names.
+    pub fn lets_through(&self, written: Written) -> Option<String> {
+        self.rules.iter().find(|rule| rule.written == written).map(Rule::lets_through)
     }
 
     /// Judges the client's address. `shadow`: the stage or the route is in shadow.

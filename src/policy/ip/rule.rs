@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::RawIpRule;
 use super::refused::Refused;
+use super::spared::Listed;
 use crate::decision::{Reason, Stage, Written};
 use crate::policy::code::Code;
 use crate::policy::compile::Compile;
@@ -107,6 +108,15 @@ impl Rule {
     /// Whether it says who may pass.
     pub(super) fn is_allow(&self) -> bool {
         self.kind == Kind::Allow
+    }
+
+    /// Which addresses it lets through, in a sentence.
+    pub(super) fn lets_through(&self) -> String {
+        let listed = Listed::of(&self.list);
+        match self.kind {
+            Kind::Allow => format!("An address of {listed}."),
+            Kind::Deny => format!("An address outside of {listed}."),
+        }
     }
 
     /// The reason of its refusals.

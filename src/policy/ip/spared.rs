@@ -6,6 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use super::Ip;
+use crate::policy::network::AddressList;
 
 /// What of a network no ban concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub struct Listed {
     pub nets: Vec<String>,
     /// How many there are besides.
     pub more: usize,
+}
+
+impl Listed {
+    /// Whatever is in a list.
+    pub(super) fn of(list: &AddressList) -> Listed {
+        let mut nets = list.networks();
+        let first: Vec<String> = nets.by_ref().take(MOST).map(|found| found.to_string()).collect();
+        Listed { nets: first, more: nets.count() }
+    }
 }
 
 /// How much of a network a set has.

@@ -67,6 +67,13 @@ impl AddressList {
 }
 
 impl AddressList {
+    /// All its networks, in the order they are written in.
+    pub fn networks(&self) -> impl Iterator<Item = Found<'_>> {
+        self.parts
+            .iter()
+            .flat_map(|part| part.nets.iter().map(|net| Found { name: part.name.as_ref(), net: *net }))
+    }
+
     /// The networks that have addresses in common with one, in the order they are written in.
     pub fn overlapping(&self, net: IpNet) -> impl Iterator<Item = Found<'_>> {
         self.parts.iter().flat_map(move |part| {

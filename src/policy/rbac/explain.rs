@@ -159,6 +159,10 @@ impl Rbac {
                 format!("for the subject {}", holder.subject.escape_debug())
             }
             (None, _) if !rule.scopes.is_empty() => "for the scopes of the token".to_owned(),
+            (None, _) if !rule.except.is_empty() => {
+                let exempt: Vec<&str> = rule.except.iter().map(|role| self.role(*role)).collect();
+                format!("for everybody who lacks the role {}", exempt.join(" or "))
+            }
             (None, _) => "for everybody".to_owned(),
         }
     }

@@ -205,6 +205,13 @@ impl Rbac {
         self.rules.iter().find(deny).map_or_else(Vec::new, |rule| self.exits(rule))
     }
 
+    /// The roles whose holders a deny exempts. Empty for other rules.
+    pub fn exempt(&self, written: Written) -> impl Iterator<Item = &str> {
+        let deny = move |rule: &&Rule| rule.written == written && matches!(rule.kind, Kind::Deny(_));
+        let roles = self.rules.iter().filter(deny).flat_map(|rule| &rule.except);
+        roles.filter_map(|role| self.role_names.get(usize::from(role.0)).map(|name| &**name))
+    }
+
     /// The grants nearest to allowing what was refused. None where another rule than the default
     /// deny refused, since no grant would help then.
     pub fn nearest_to(&self, denial: &Denial, facts: &Facts<'_>) -> Vec<Nearest> {

@@ -61,6 +61,10 @@ pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal
             ))
         }
         (Stage::Waf | Stage::WafBody, _) => exclusion(account, line),
+        (Stage::Authn, rule) if rule == Builtin::AuthnRequired.into() => Err(format!(
+            "Nobody was shown, and one is demanded here (`authn`, `mode`). {}.",
+            capitalised(denial.reason.info().check)
+        )),
         (Stage::Authn, _) => Err(format!(
             "No entry of the policy makes this credential valid. {}.",
             capitalised(denial.reason.info().check)

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use self::edit::Proposal;
 use super::account::Account;
-use super::{recorded, settled};
-use crate::audit::Line;
+use super::{help, recorded, settled};
+use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
 use crate::cli::layout::{count, fill, printable};
 use crate::cli::policies::{self, Past};
@@ -61,13 +61,11 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let setup = policies::find("current", common)?.setup;
     let (asked, recalled) =
         recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
-    let partly = !recalled.has_path || recalled.ip.is_none() || !recalled.has_subject;
-    // Of what refused without looking at any of that, it can be said all the same what ends it.
-    if partly && (&*line.stage == "waf" || settled::unknowable(&line).is_none()) {
+    if !tells_enough(&line, &recalled) {
         let why = "the record keeps path, address or subject only in part (`[log]`), so nothing narrow can be suggested";
         return Err(Reply::failure(Exit::Findings, why));
     }
-    let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let mut account = Account::new(&setup, &asked, recalled.now);
     let _ = account
         .held_to(&line, line.policy().is_some_and(|version| version.hash == setup.policy.version.hash));
     let proposal = edit::propose(&account, &line).map_err(|why| nothing(args, &why))?;
@@ -84,11 +82,14 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
         // Address rules come before anybody is identified.
         let unknown = &*line.stage == "ip" && matches!(denial.stage, Stage::Authn | Stage::Rbac);
         if !unknown {
-            let why = format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
+            let mut why = format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
+            for role in help::exempt_roles(&account) {
+                why.push_str(&format!(" {role}"));
+            }
             return Err(nothing(args, &why));
         }
         proposal.untried = Some(format!(
-            "Who asked is not in the record, since addresses are judged first: nobody in particular would then be refused by {by}."
+            "Who asked is not in the record, since addresses are judged first: without a credential it would then be refused by {by}."
         ));
     }
     let until = account.denial().and_then(|denial| denial.until);
@@ -115,6 +116,13 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
             Reply::text(Exit::Fine, text(args, &proposal, until, &opened, &difference::gains(&gains)))
         }
     })
+}
+
+/// Whether a record tells enough of its request to say what would let just that one pass.
+pub(super) fn tells_enough(line: &Line<'_>, recalled: &Recalled) -> bool {
+    let whole = recalled.has_path && recalled.ip.is_some() && recalled.has_subject;
+    // Of what refused without looking at any of that, it can be said all the same what ends it.
+    whole || (&*line.stage != "waf" && settled::unknowable(line).is_some())
 }
 
 fn nothing(args: &Args, why: &str) -> Reply {

@@ -26,6 +26,9 @@ pub(in crate::cli::explain) struct Hour {
     pub(super) resource: Option<String>,
     /// Requests that it refused.
     pub(super) refused: u64,
+    /// Whether it refuses before anybody looks at who asks, so that nobody is known.
+    #[serde(default)]
+    pub(super) unlooked: bool,
     /// By how many subjects, as far as there were any.
     pub(super) subjects: usize,
     /// Requests of nobody in particular.
@@ -61,6 +64,13 @@ pub(in crate::cli::explain) fn around(at: Timestamp, now: Timestamp) -> (Timesta
         true => (now - hour, now),
         false => (at - hour / 2, at + hour / 2),
     }
+}
+
+/// Whether a request was refused before anybody looked at who asks. The gate of the WAF that stands behind
+/// looks at nobody anew, and its records are told from the other's only by who is named in them.
+pub(super) fn unlooked(line: &Line<'_>) -> bool {
+    let early = ["intake", "ip", "limit", "route", "waf"].contains(&&*line.stage);
+    early && &*line.decision == "deny" && subject(line).is_none()
 }
 
 /// Looks at what files hold, or takes what a gateway found.
@@ -120,6 +130,7 @@ impl<'a> Count<'a> {
             gap: None,
             resource: group.words(),
             refused: 0,
+            unlooked: unlooked(line),
             subjects: 0,
             anonymous: 0,
             addresses: 0,
@@ -253,6 +264,9 @@ impl Hour {
     fn concerns(&self) -> &'static str {
         match (self.subjects, self.anonymous, self.addresses) {
             (1, 0, _) => return "All by the same subject, so it is about who asks.",
+            (0, _, 1) if self.unlooked => {
+                return "All from one address, which may be one client or many behind a proxy, so this does not tell whom it concerns.";
+            }
             (0, _, 1) => {
                 return "All of nobody in particular and from one address, which may be one client or many behind a proxy, so this does not tell whom it concerns.";
             }
@@ -279,6 +293,7 @@ impl Hour {
     pub(super) fn words(&self) -> String {
         let requests = count(size(self.refused), "request");
         let requests = match (self.subjects, self.anonymous) {
+            (0, _) if self.unlooked => requests,
             (0, _) => format!("{requests} of nobody in particular"),
             (number, 0) => format!("{requests} of {}", count(number, "subject")),
             (number, anonymous) => format!(

@@ -3,6 +3,7 @@
 //! | field | |
 //! | --- | --- |
 //! | `record` | the record as it stands in the log |
+//! | `same_request_id` | the decisions before it that bear the same request id, the newest first |
 //! | `judged_by` | the policy of the trail: `kept`, `files`, or `other` if that of then is not to be had |
 //! | `agrees` | whether the trail comes to the recorded decision by itself |
 //! | `as_recorded` | why it cannot, where `explained` was given the recorded decision |
@@ -48,6 +49,7 @@ pub(super) fn document(story: &Story<'_>) -> Value {
             "identity": text(line.raw_identity),
             "waf": line.waf.map(text),
         },
+        "same_request_id": story.alike,
         "judged_by": match story.judged_by {
             JudgedBy::Kept => "kept",
             JudgedBy::Files => "files",

@@ -77,6 +77,10 @@ struct Story<'a> {
     mended: Option<String>,
     /// What changed before that may be the cause, or since when it is refused.
     cause: Cause,
+    /// The decisions before it that bear the same request id.
+    alike: &'a [String],
+    /// The first policy that is kept, and since when, where the rule has not changed since.
+    unchanged: Option<(Version, Timestamp)>,
 }
 
 /// The policy that a trail was made by.
@@ -108,7 +112,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let (setup, judged_by, broken) = policy(line.policy(), &past, common)?;
     let (asked, recalled) =
         recorded::asked(&line, &setup.policy).ok_or_else(|| record.strange("it tells of no request"))?;
-    let mut account = Account::new(&setup, &asked, recalled.now, &[], &[]);
+    let mut account = Account::new(&setup, &asked, recalled.now);
     let same = judged_by != JudgedBy::Other;
     let (agrees, settled) = account.held_to(&line, same);
     let now = Timestamp::now();
@@ -136,8 +140,13 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let files = if judged_by == JudgedBy::Kept { current.as_ref() } else { Some(&setup) };
     let mended = files.filter(|_| asks).and_then(|files| mended(files, &line, now));
     account.over = over;
+    // Of a rule whose change is in no record and that decided by a policy that is kept: there was none.
+    let unchanged = accepted.first().filter(|_| judged_by == JudgedBy::Kept && line.rule_changed.is_none());
+    let unchanged = unchanged.map(|first| (first.version(), first.at));
     let story = Story {
         cause,
+        alike: &record.alike,
+        unchanged,
         now,
         mended,
         bans,

@@ -2,12 +2,13 @@
 //! what would help; then everything that `explain` tells.
 
 use super::super::recorded::disbelieved;
+use super::super::suggest;
 use super::super::text as explained;
 use super::super::written;
-use super::{Story, case};
+use super::{Story, case, hour};
 use crate::cli::Common;
 use crate::cli::difference;
-use crate::cli::layout::{fill, list, printable};
+use crate::cli::layout::{count, fill, list, printable};
 use crate::cli::reply::{BAD, FAINT, GOOD, STRONG, WARN, heading, styled};
 use crate::decision::{Builtin, Reason, RuleRef, Stage};
 
@@ -20,6 +21,14 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
             printable(rule)
         );
         out.push_str(&fill(&format!("{}: ", styled(GOOD, "By now")), &text));
+    }
+    if let [first, ..] = story.alike {
+        let text = format!(
+            "{} before this {} the same request id, which a client or a proxy chose. The one before was {first}: `portcullis why {first}`.",
+            count(story.alike.len(), "decision"),
+            if story.alike.len() == 1 { "bears" } else { "bear" },
+        );
+        out.push_str(&fill(&format!("{} ", styled(WARN, "Mind:")), &printable(&text)));
     }
     out.push_str(&cause(story));
     out.push_str(&around(story));
@@ -82,6 +91,8 @@ fn happened(story: &Story<'_>) -> String {
     let identity = line.identity();
     let who = match identity.as_ref().map(|identity| (&*identity.state, &identity.subject)) {
         Some(("valid", Some(subject))) => printable(subject).into_owned(),
+        // Nobody had looked, so it may be anybody.
+        Some(("none", _)) | None if hour::unlooked(line) => "somebody".to_owned(),
         Some(("none", _)) | None => "nobody in particular".to_owned(),
         Some(_) => match disbelieved(line) {
             Some(what) => format!("somebody with a credential {what}"),
@@ -124,7 +135,7 @@ fn cause(story: &Story<'_>) -> String {
             out.push_str(&fill("  - ", &format!("the policy before it {}", printable(before))));
         }
         for rule in &change.rules {
-            let because: Vec<&str> = rule.because.iter().map(|name| &**name).collect();
+            let because = crate::cli::difference::because(&rule.because);
             let because = match because.is_empty() {
                 true => String::new(),
                 false => format!(" ({})", list(&because, " and ")),
@@ -234,7 +245,12 @@ fn rule(story: &Story<'_>) -> String {
         }
         (Some(at), _) => format!("It last changed at {}.", printable(at)),
         (None, Some(RuleRef::Builtin(_))) => return out,
-        (None, _) => "Nothing is known of its last change.".to_owned(),
+        (None, _) => match &story.unchanged {
+            Some((policy, at)) => {
+                format!("It is as it was in {policy} of {at:.0}, the first policy that is kept.")
+            }
+            None => "Nothing is known of its last change.".to_owned(),
+        },
     };
     out.push_str(&fill("  ", &changed));
     out
@@ -276,7 +292,8 @@ fn help(story: &Story<'_>) -> String {
     }
     // Of the other stages no rule is at fault: the request is, or its credential.
     let by_policy = matches!(denial.stage, Stage::Ip | Stage::Waf | Stage::WafBody | Stage::Rbac);
-    if story.recalled.has_path && by_policy && story.mended.is_none() {
+    let whole = suggest::tells_enough(story.line, story.recalled);
+    if whole && by_policy && story.mended.is_none() {
         let id = printable(&story.line.request_id);
         let text = format!(
             "`portcullis suggest {id}` shows the narrowest change of the policy that would let it pass."
