@@ -1,6 +1,7 @@
 //! Reads the request body, bounded, and only if a rule wants it; else bounds it and lets it stream.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,22 +30,23 @@ impl<S> ReadBody<S> {
     }
 }
 
-impl<S> Service<Inbound> for ReadBody<S>
+impl<S, F> Service<Inbound> for ReadBody<S>
 where
-    S: Service<Inbound, Response = Reply, Error = Infallible> + Clone + 'static,
+    S: Service<Inbound, Response = Reply, Error = Infallible, Future = Fork<F>> + Clone + 'static,
+    F: Future<Output = Result<Reply, Infallible>> + 'static,
 {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Fork<S::Future>;
+    type Future = Fork<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut inbound: Inbound) -> Fork<S::Future> {
+    fn call(&mut self, mut inbound: Inbound) -> Fork<F> {
         if !inbound.has_body() {
             inbound.body = Payload::Ready(RequestBody::Empty);
-            return Fork::inner(self.inner.call(inbound));
+            return self.inner.call(inbound);
         }
         let policy = &inbound.judged.installed.snapshot.policy;
         let route = policy.route(inbound.judged.admitted.route);
@@ -66,7 +68,7 @@ where
         if largest.is_some_and(|largest| declared > largest) {
             // Known from its head: nothing of it needs to be read.
             inbound.judged.body = Body::TooLarge;
-            return Fork::inner(self.inner.call(inbound));
+            return self.inner.call(inbound);
         }
         let timeouts = inbound.judged.installed.snapshot.settings.timeouts;
         let patience = route.map_or(timeouts, |route| timeouts.on(&route.patience)).body_idle;
@@ -81,7 +83,7 @@ where
                 inbound.judged.progress.notes.waf.body = why;
                 inbound.judged.body = Body::Unread;
                 inbound.body = Payload::Ready(RequestBody::Stream(Box::new(body)));
-                Fork::inner(self.inner.call(inbound))
+                self.inner.call(inbound)
             }
             BodyPlan::Read(_) => {
                 let mut inner = self.inner.clone();

@@ -1,4 +1,7 @@
 //! The future of every layer: further in, answered here, or waiting for something slow.
+//!
+//! All layers have the same one, made by whichever has the last word: one look says where a request is,
+//! however many layers it has passed, and its reply is not moved from one to the next.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! One generic layer for every stage: asks the policy, and answers at once when it refuses.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::task::{Context, Poll};
 
 use tower::Service;
@@ -23,21 +24,22 @@ impl<S> Gate<S> {
     }
 }
 
-impl<S> Service<Inbound> for Gate<S>
+impl<S, F> Service<Inbound> for Gate<S>
 where
-    S: Service<Inbound, Response = Reply, Error = Infallible>,
+    S: Service<Inbound, Response = Reply, Error = Infallible, Future = Fork<F>>,
+    F: Future<Output = Result<Reply, Infallible>>,
 {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Fork<S::Future>;
+    type Future = Fork<F>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut inbound: Inbound) -> Fork<S::Future> {
+    fn call(&mut self, mut inbound: Inbound) -> Fork<F> {
         match inbound.check(self.stage) {
-            Verdict::Pass(_) => Fork::inner(self.inner.call(inbound)),
+            Verdict::Pass(_) => self.inner.call(inbound),
             Verdict::Deny(denial) => Fork::done(inbound.deny(denial)),
             Verdict::Answer(rule) => Fork::done(inbound.answer(rule)),
         }

@@ -5,6 +5,7 @@
 //! bounded number of blocking threads.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -33,23 +34,24 @@ impl<S> Identify<S> {
     }
 }
 
-impl<S> Service<Inbound> for Identify<S>
+impl<S, F> Service<Inbound> for Identify<S>
 where
-    S: Service<Inbound, Response = Reply, Error = Infallible> + Clone + 'static,
+    S: Service<Inbound, Response = Reply, Error = Infallible, Future = Fork<F>> + Clone + 'static,
+    F: Future<Output = Result<Reply, Infallible>> + 'static,
 {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Fork<S::Future>;
+    type Future = Fork<F>;
 
     fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut inbound: Inbound) -> Fork<S::Future> {
+    fn call(&mut self, mut inbound: Inbound) -> Fork<F> {
         match known(&self.context, &inbound) {
             Known::Now(identity) => {
                 inbound.judged.identity = identity;
-                Fork::inner(self.inner.call(inbound))
+                self.inner.call(inbound)
             }
             Known::Later(check) => {
                 let (context, mut inner) = (Rc::clone(&self.context), self.inner.clone());

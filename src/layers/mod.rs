@@ -30,6 +30,7 @@ pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};
 pub(crate) use audit::Audit;
 pub(crate) use body::ReadBody;
 pub(crate) use context::{Context, KeysWanted, Peer, Shared, Snapshot, Switch};
+pub(crate) use fork::Fork;
 pub(crate) use gate::Gate;
 pub(crate) use held::Held;
 pub(crate) use identify::Identify;

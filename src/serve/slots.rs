@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use tower::Service;
 
-use crate::layers::{Inbound, Reply};
+use crate::layers::{Fork, Inbound, Reply};
 
 type Slot<F> = Pin<Box<Option<F>>>;
 type Free<F> = Rc<RefCell<Vec<Slot<F>>>>;
@@ -48,16 +48,16 @@ where
 {
     type Response = Reply;
     type Error = Infallible;
-    type Future = Slotted<F>;
+    type Future = Fork<Slotted<F>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, inbound: Inbound) -> Slotted<F> {
+    fn call(&mut self, inbound: Inbound) -> Fork<Slotted<F>> {
         let mut slot = self.free.borrow_mut().pop().unwrap_or_else(|| Box::pin(None));
         slot.set(Some((self.make)(inbound)));
-        Slotted { slot: Some(slot), free: Rc::clone(&self.free) }
+        Fork::inner(Slotted { slot: Some(slot), free: Rc::clone(&self.free) })
     }
 }
 
