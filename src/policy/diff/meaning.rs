@@ -7,18 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use toml::Spanned;
-use toml::de::{DeArray, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::fingerprint::{
-    Fingerprint, encode, encode_plain, encode_table, entry, fingerprint, of, of_plain, of_texts, several,
-    string,
+    Fingerprint, encode_plain, encode_table, entry, fingerprint, of, of_plain, of_texts, string,
 };
+use super::prints::Prints;
+use super::tables::{Tables, strings};
 use crate::policy::diagnostic::FileId;
 use crate::policy::rules::Rules;
-use crate::policy::source::{Attached, Sources};
-use crate::policy::waf;
+use crate::policy::source::Sources;
 
 /// The meaning of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -60,34 +59,6 @@ pub struct Draft<'t> {
     meaning: Meaning,
 }
 
-/// A fingerprint with the full name of what it is of, which many rules share.
-type Named = (Arc<str>, Fingerprint);
-
-/// The fingerprints of what rules refer to.
-#[derive(Default)]
-struct Prints {
-    networks: BTreeMap<String, Named>,
-    /// By role: of all roles that count as it.
-    roles: BTreeMap<String, Named>,
-    /// By route: of which requests it serves.
-    routes: BTreeMap<String, Named>,
-    /// By rule: the exclusions that name it.
-    excludes: BTreeMap<String, Vec<Named>>,
-}
-
-/// The tables of all files, put together.
-#[derive(Debug, Default)]
-struct Tables<'t> {
-    /// The tables of rules with their stage, and of `[rbac]` which list they stand in.
-    rules: Vec<(&'static str, DeTable<'t>)>,
-    networks: BTreeMap<String, (FileId, DeValue<'t>)>,
-    roles: BTreeMap<String, BTreeSet<String>>,
-    routes: BTreeMap<String, DeTable<'t>>,
-    excludes: BTreeMap<String, DeTable<'t>>,
-    /// Further definitions: a name and its value.
-    others: Vec<(String, DeValue<'t>)>,
-}
-
 impl<'t> Draft<'t> {
     /// Takes what stands in a policy file.
     pub fn read(&mut self, file: FileId, table: DeTable<'t>) {
@@ -96,7 +67,7 @@ impl<'t> Draft<'t> {
 
     /// All files are read; among them lists that rules refer to.
     pub fn complete(&mut self, sources: &Sources) {
-        let prints = self.tables.prints(sources);
+        let prints = Prints::of(&self.tables, sources);
         let mut text = Vec::new();
         for (kind, table) in self.tables.rules.drain(..) {
             self.meaning.add_rule(kind, &table, &prints, &mut text);
@@ -220,30 +191,6 @@ impl RuleScope {
     }
 }
 
-impl Prints {
-    /// What a rule refers to.
-    fn references(&self, name: &str, table: &DeTable<'_>) -> Vec<Named> {
-        let mut refers: SmallVec<[&Named; 8]> = SmallVec::new();
-        let networks = ["allow", "deny", "except", "networks"];
-        refers.extend(
-            networks.iter().flat_map(|key| strings(table, key)).filter_map(|name| self.networks.get(name)),
-        );
-        if let Some(DeValue::String(when)) = table.get("when").map(Spanned::get_ref) {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            refers.extend(when.split(|c: char| !is_name(c)).filter_map(|name| self.networks.get(name)));
-        }
-        let roles = ["roles", "except_roles"];
-        refers
-            .extend(roles.iter().flat_map(|key| strings(table, key)).filter_map(|role| self.roles.get(role)));
-        refers.extend(strings(table, "routes").filter_map(|route| self.routes.get(route)));
-        refers.extend(self.excludes.get(name).into_iter().flatten());
-        let mut refers: Vec<Named> = refers.into_iter().cloned().collect();
-        refers.sort_unstable();
-        refers.dedup_by(|one, other| one.0 == other.0);
-        refers
-    }
-}
-
 impl RuleMeaning {
     /// The names of what differs from another meaning of the rule: `itself`, or a definition.
     pub(super) fn differs(&self, other: &RuleMeaning) -> Vec<Box<str>> {
@@ -277,193 +224,5 @@ impl RuleMeaning {
     }
 }
 
-impl<'t> Tables<'t> {
-    fn take(&mut self, file: FileId, table: DeTable<'t>) {
-        for (key, value) in table {
-            match (&**key.get_ref(), value.into_inner()) {
-                ("version" | "include", _) => {}
-                ("network", DeValue::Table(networks)) => {
-                    self.networks.extend(named(networks).map(|(name, value)| (name, (file, value))));
-                }
-                ("route", DeValue::Array(routes)) => self.routes.extend(by_id(routes)),
-                ("upstream", DeValue::Table(upstreams)) => {
-                    let named = named(upstreams).map(|(name, value)| (format!("upstream {name}"), value));
-                    self.others.extend(named);
-                }
-                ("ip", DeValue::Table(mut ip)) => {
-                    self.take_rules("ip", &mut ip, "rule");
-                    self.rest("[ip]", ip);
-                }
-                ("limit", DeValue::Table(mut limit)) => {
-                    self.take_rules("limit", &mut limit, "rule");
-                    self.rest("[limit]", limit);
-                }
-                ("waf", DeValue::Table(mut waf)) => {
-                    self.take_waf(&mut waf);
-                    self.rest("[waf]", waf);
-                }
-                ("rbac", DeValue::Table(mut rbac)) => {
-                    if let Some(DeValue::Table(roles)) = rbac.remove("role").map(Spanned::into_inner) {
-                        for (name, role) in named(roles) {
-                            let inherits = role
-                                .as_table()
-                                .map(|role| strings(role, "inherits").map(str::to_owned).collect());
-                            self.roles.insert(name, inherits.unwrap_or_default());
-                        }
-                    }
-                    self.take_rules("rbac.grant", &mut rbac, "grant");
-                    self.take_rules("rbac.deny", &mut rbac, "deny");
-                    self.rest("[rbac]", rbac);
-                }
-                ("authn", DeValue::Table(authn)) => self.take_authn(authn),
-                (key, value) => self.others.push((format!("[{key}]"), value)),
-            }
-        }
-    }
-
-    fn take_rules(&mut self, kind: &'static str, table: &mut DeTable<'t>, key: &str) {
-        if let Some(DeValue::Array(rules)) = table.remove(key).map(Spanned::into_inner) {
-            let tables = rules.into_iter().filter_map(|rule| match rule.into_inner() {
-                DeValue::Table(table) => Some((kind, table)),
-                _ => None,
-            });
-            self.rules.extend(tables);
-        }
-    }
-
-    fn take_waf(&mut self, waf: &mut DeTable<'t>) {
-        let packs: Vec<String> = strings(waf, "packs").map(str::to_owned).collect();
-        for text in packs.iter().filter_map(|name| waf::pack_text(name)) {
-            let pack = DeTable::parse(text).ok().and_then(|pack| pack.into_inner().remove("waf"));
-            if let Some(DeValue::Table(mut pack)) = pack.map(Spanned::into_inner) {
-                self.take_rules("waf", &mut pack, "rule");
-            }
-        }
-        self.take_rules("waf", waf, "rule");
-        if let Some(DeValue::Array(excludes)) = waf.remove("exclude").map(Spanned::into_inner) {
-            self.excludes.extend(by_id(excludes));
-        }
-    }
-
-    fn take_authn(&mut self, authn: DeTable<'t>) {
-        let mut rest = DeTable::new();
-        for (key, value) in authn {
-            match value.get_ref() {
-                DeValue::Array(sources) if sources.iter().all(|source| source.get_ref().is_table()) => {
-                    let DeValue::Array(sources) = value.into_inner() else { continue };
-                    let named = by_id(sources)
-                        .map(|(id, table)| (format!("authn.{} {id}", key.get_ref()), DeValue::Table(table)));
-                    self.others.extend(named);
-                }
-                _ => drop(rest.insert(key, value)),
-            }
-        }
-        self.rest("[authn]", rest);
-    }
-
-    fn rest(&mut self, name: &str, table: DeTable<'t>) {
-        if !table.is_empty() {
-            self.others.push((name.to_owned(), DeValue::Table(table)));
-        }
-    }
-
-    /// The fingerprints of what rules refer to, each made once.
-    fn prints(&self, sources: &Sources) -> Prints {
-        let mut prints = Prints::default();
-        for name in self.networks.keys() {
-            let print = self.network(name, sources, &mut BTreeSet::new());
-            prints.networks.insert(name.clone(), (format!("network {name}").into(), print));
-        }
-        for role in self.roles.keys().map(String::as_str).chain(["anyone", "authenticated"]) {
-            let print = of_texts(self.holders(role).iter().map(String::as_str));
-            prints.roles.insert(role.to_owned(), (format!("role {role}").into(), print));
-        }
-        for (name, table) in &self.routes {
-            let about = table.iter().map(entry).filter(|(key, _)| ROUTE_SCOPE.contains(key));
-            let mut text = Vec::new();
-            encode_table(about, &mut text);
-            let print = fingerprint(&text);
-            prints.routes.insert(name.clone(), (format!("route {name}").into(), print));
-        }
-        for (id, exclude) in &self.excludes {
-            let print = of_plain(exclude);
-            let named: Named = (format!("waf.exclude {id}").into(), print);
-            for rule in strings(exclude, "rules") {
-                prints.excludes.entry(rule.to_owned()).or_default().push(named.clone());
-            }
-        }
-        prints
-    }
-
-    /// The roles that count as this one: itself, and all that inherit it.
-    fn holders(&self, role: &str) -> BTreeSet<String> {
-        let mut holders = BTreeSet::from([role.to_owned()]);
-        loop {
-            let before = holders.len();
-            for (name, inherits) in &self.roles {
-                if inherits.iter().any(|inherited| holders.contains(inherited)) {
-                    holders.insert(name.clone());
-                }
-            }
-            if holders.len() == before {
-                return holders;
-            }
-        }
-    }
-
-    /// A network with all that its names stand for.
-    fn network(&self, name: &str, sources: &Sources, within: &mut BTreeSet<String>) -> Fingerprint {
-        let Some((file, value)) = self.networks.get(name) else { return 0 };
-        if !within.insert(name.to_owned()) {
-            return 0;
-        }
-        let mut bytes = Vec::new();
-        match value {
-            DeValue::Array(items) => {
-                let mut items: Vec<&str> = items.iter().filter_map(|item| item.get_ref().as_str()).collect();
-                items.sort_unstable();
-                items.dedup();
-                for item in items {
-                    string(item, &mut bytes);
-                    if self.networks.contains_key(item) {
-                        bytes.extend(self.network(item, sources, within).to_le_bytes());
-                    }
-                }
-            }
-            value => {
-                encode(value, &mut bytes);
-                let path = value.get("file").and_then(|file| file.get_ref().as_str());
-                if let Some(Attached::Text(id)) = path.and_then(|path| sources.attached(*file, path)) {
-                    let text = sources.get(*id).map_or("", |source| &*source.text);
-                    bytes.extend(fingerprint(text.as_bytes()).to_le_bytes());
-                }
-            }
-        }
-        within.remove(name);
-        fingerprint(&bytes)
-    }
-}
-
-/// The entries of a table, by their names.
-fn named<'t>(table: DeTable<'t>) -> impl Iterator<Item = (String, DeValue<'t>)> {
-    table.into_iter().map(|(name, value)| (name.into_inner().into_owned(), value.into_inner()))
-}
-
-/// The tables of a list, by their ids.
-fn by_id<'t>(list: DeArray<'t>) -> impl Iterator<Item = (String, DeTable<'t>)> {
-    list.into_iter().filter_map(|value| match value.into_inner() {
-        DeValue::Table(table) => Some((table.get("id")?.get_ref().as_str()?.to_owned(), table)),
-        _ => None,
-    })
-}
-
-/// The texts under a key that has one, or a list of them.
-fn strings<'t>(table: &'t DeTable<'_>, key: &str) -> impl Iterator<Item = &'t str> {
-    table.get(key).into_iter().flat_map(several).filter_map(DeValue::as_str)
-}
-
 /// What of a grant or deny makes it depend on more than who asks for what.
 const DEPENDS: &[&str] = &["when", "from", "until", "scopes", "mode", "shadow_until"];
-
-/// What of a route says which requests it serves, and how rules are taken there.
-const ROUTE_SCOPE: &[&str] = &["host", "path", "methods", "headers", "mode", "shadow_until"];

@@ -7,8 +7,10 @@ mod cells;
 mod fingerprint;
 mod groups;
 mod meaning;
+mod prints;
 mod request;
 mod side;
+mod tables;
 #[cfg(test)]
 mod tests;
 
