@@ -122,7 +122,13 @@ fn make_tables(hir: &Hir, budget: &mut TableBudget, made: &mut Vec<Alternative>)
         return false;
     }
     if let Some(parts) = by_literals(hir) {
-        return parts.iter().all(|part| make_tables(part, budget, made));
+        let (before, left) = (made.len(), budget.0);
+        if parts.iter().all(|part| make_tables(part, budget, made)) {
+            return true;
+        }
+        // Too many by themselves; together they may be few.
+        made.truncate(before);
+        budget.0 = left;
     }
     let halves = halves(hir);
     let limit = if halves.is_some() { MAX_DIVISIBLE } else { MAX_TABLE };
