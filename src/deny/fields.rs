@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::accept::Format;
-use super::view::{VersionText, View, shown_name};
-use super::{Challenges, Refusal, ResponseHeaders, html};
+use super::view::{View, shown_name};
+use super::{Challenges, Refusal, ResponseHeaders, html, kept};
 use crate::decision::{Notes, Reason, RuleRef, Stage};
 use crate::facts::{Facts, Identity};
 use crate::policy::Policy;
@@ -257,8 +257,7 @@ pub fn mark(headers: &mut HeaderMap, allowance: &Allowance<'_>) {
         insert(headers, RULE, rule_value(shown_name(policy, rule, full), builtin));
     }
     if shown.policy {
-        let version = VersionText::new(policy.version);
-        insert(headers, POLICY, HeaderValue::from_str(version.as_str()).ok());
+        insert(headers, POLICY, kept::version(policy.version));
     }
     if full && shown.shadow {
         add_shadow(policy, notes, headers);
@@ -267,11 +266,10 @@ pub fn mark(headers: &mut HeaderMap, allowance: &Allowance<'_>) {
 
 // === values ===
 
-/// Copied, not shared: a value shared by all threads would have them all write to its counter.
 fn rule_value(name: &str, builtin: Option<&'static str>) -> Option<HeaderValue> {
     match builtin {
         Some(name) => Some(HeaderValue::from_static(name)),
-        None => HeaderValue::from_str(name).ok(),
+        None => kept::name(name),
     }
 }
 

@@ -16,6 +16,7 @@ mod fields;
 mod grpc;
 mod html;
 mod json;
+mod kept;
 mod raw;
 mod remembered;
 mod shape;

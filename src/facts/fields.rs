@@ -22,6 +22,27 @@ pub struct Fields {
     pub duplicate: Option<HeaderName>,
     /// Some name has a `_` or `.`.
     pub odd_names: bool,
+    /// Which names there may be.
+    pub names: Names,
+}
+
+/// Which names there may be, as a filter: most names that are not there are known by one look not to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names(u64);
+
+impl Names {
+    #[inline]
+    fn bit(name: &str) -> u64 {
+        let first = name.as_bytes().first().copied().unwrap_or(0);
+        // So that hardly any of the usual names share a bit with one that is asked for.
+        1 << ((name.len() + usize::from(first) * 29) % 64)
+    }
+
+    /// Whether there may be a field of this name; if not, there is none.
+    #[inline]
+    pub fn may_have(self, name: &HeaderName) -> bool {
+        self.0 & Names::bit(name.as_str()) != 0
+    }
 }
 
 /// The declared length of the body.
@@ -53,7 +74,9 @@ impl Fields {
     pub fn scan(method: &Method, version: Version, headers: &HeaderMap) -> Fields {
         let mut fields = Fields { version, count: headers.len(), ..Fields::default() };
         for name in headers.keys() {
-            fields.odd_names |= is_odd_name(name.as_str());
+            let name = name.as_str();
+            fields.odd_names |= is_odd_name(name);
+            fields.names.0 |= Names::bit(name);
         }
         if headers.len() != headers.keys_len() {
             fields.duplicate =
@@ -65,6 +88,9 @@ impl Fields {
     }
 
     fn read_framing(&mut self, method: &Method, version: Version, headers: &HeaderMap) {
+        if ![header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().any(|name| self.names.may_have(name)) {
+            return;
+        }
         let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
         let (length, coding) = (lengths.next(), codings.next());
@@ -88,6 +114,9 @@ impl Fields {
     }
 
     fn read_expect(&mut self, headers: &HeaderMap) {
+        if !self.names.may_have(&header::EXPECT) {
+            return;
+        }
         let mut values = headers.get_all(header::EXPECT).iter();
         self.expect = match (values.next(), values.next()) {
             (None, _) => Expect::None,
@@ -100,10 +129,13 @@ impl Fields {
 /// A Content-Length (RFC 9110 section 8.6): `^[0-9]+$` that fits 64 bits. Not `str::parse`, which takes
 /// a sign.
 pub fn decimal(bytes: &[u8]) -> Option<u64> {
-    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
+    if bytes.is_empty() {
         return None;
     }
-    std::str::from_utf8(bytes).ok()?.parse().ok()
+    bytes.iter().try_fold(0u64, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
 }
 
 /// Whether a field name has a `_` or `.`, eight letters at a time: names are short and many, and a

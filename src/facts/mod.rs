@@ -23,7 +23,7 @@ pub use authority::{Authority, AuthorityError, hash_host};
 pub use body::Body;
 pub use certificate::Certificate;
 pub use client::{Client, Derivation};
-pub use fields::{Expect, Fields, HOP_BY_HOP, Length, REQUEST_ONLY, decimal, fold_name, is_odd_name};
+pub use fields::{Expect, Fields, HOP_BY_HOP, Length, Names, REQUEST_ONLY, decimal, fold_name, is_odd_name};
 pub use hash::{HashPlace, hash_text};
 pub use identity::{Holder, Identity, IdentityState, Problem, Who};
 pub use path::{Cut, Irregular, Path, PathError, Slashes};

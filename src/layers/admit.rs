@@ -30,6 +30,8 @@ use crate::policy::Progress;
 pub(crate) struct Arrival {
     /// The request.
     pub(crate) request: Request<Incoming>,
+    /// When the service got it.
+    pub(crate) begun: Instant,
     /// The connection.
     pub(crate) peer: Rc<Peer>,
     /// The rule that says how the target that was parsed differs from the one that was sent.
@@ -71,9 +73,8 @@ where
 }
 
 fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
-    let lap = Instant::now();
     let now = Timestamp::now();
-    let Arrival { request, peer, target_altered, length_dropped } = arrival;
+    let Arrival { request, begun, peer, target_altered, length_dropped } = arrival;
     let (mut parts, body) = request.into_parts();
     let installed = context.installed();
     let policy = &installed.snapshot.policy;
@@ -101,8 +102,8 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         crate::upstream::join_cookies(&mut parts.headers);
     }
     let decision_id = context.ids.borrow_mut().next(now);
-    let request_id =
-        request_id(&installed, &parts.headers, trusted).unwrap_or_else(|| ids::header(decision_id));
+    let request_id = request_id(&installed, &parts.headers, trusted)
+        .unwrap_or_else(|| context.ids.borrow_mut().header(decision_id));
     #[cfg(feature = "otlp")]
     let span = super::spans::begin(context, &parts.headers);
     let verbose = installed.snapshot.verbose.as_ref();
@@ -129,11 +130,11 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         body: Body::Absent,
         progress,
         grant: Builtin::DefaultDeny.into(),
-        fate: Rc::default(),
+        fate: None,
         kept: SmallVec::new(),
         seen: None,
         judging: Duration::ZERO,
-        lap: Some(lap),
+        lap: Some(begun),
         upstream: None,
         installed,
         peer,

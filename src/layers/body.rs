@@ -77,7 +77,8 @@ where
         else {
             return Fork::done(inbound.fail(Builtin::FaultInternal));
         };
-        let body = ClientBody::new(incoming, trailers, largest, patience, Rc::clone(&inbound.judged.fate));
+        let fate = Rc::clone(inbound.judged.fate.insert(Rc::default()));
+        let body = ClientBody::new(incoming, trailers, largest, patience, Rc::clone(&fate));
         match plan {
             BodyPlan::Pass(why) => {
                 inbound.judged.progress.notes.waf.body = why;
@@ -91,7 +92,7 @@ where
                     inbound.judged.pause();
                     let read = read(body).await;
                     inbound.judged.resume();
-                    inbound.judged.body = match (read, inbound.judged.fate.end()) {
+                    inbound.judged.body = match (read, fate.end()) {
                         (Some(bytes), _) => {
                             inbound.body = Payload::Ready(RequestBody::Whole(Some(bytes.clone())));
                             Body::Whole(bytes)

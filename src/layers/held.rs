@@ -56,8 +56,8 @@ impl Held {
     }
 
     /// An upgraded connection has closed; its change of protocol was recorded before.
-    pub(crate) fn closed(self, received: u64, sent: u64) {
-        self.judged.fate.add(received);
+    pub(crate) fn closed(mut self, received: u64, sent: u64) {
+        self.judged.fate.get_or_insert_default().add(received);
         let end = End::new(101, sent, Ending::TunnelClosed);
         self.context.log.push(&self.judged.line(&self.context, &end, None, &[]));
     }

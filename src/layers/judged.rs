@@ -73,8 +73,8 @@ pub(crate) struct Judged {
     pub(crate) progress: Progress,
     /// The grant that allows it.
     pub(crate) grant: RuleRef,
-    /// Bytes of the client's body, and how it ended.
-    pub(crate) fate: Rc<Fate>,
+    /// Bytes of the client's body, and how it ended; none where there is no body.
+    pub(crate) fate: Option<Rc<Fate>>,
     /// Fields that choose the form of an answer; the others went to the upstream.
     pub(crate) kept: SmallVec<[(HeaderName, HeaderValue); 2]>,
     /// What the record tells of the facts, once taken down.

@@ -10,7 +10,6 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::context::{Context, Peer, Snapshot};
-use super::ids;
 use super::judged::{Judged, TraceId};
 use crate::audit::{DecidedBy, Named, NamedValue, Record, Seen, Timing, Traffic};
 use crate::decision::{Builtin, Denial, Outcome, RuleRef, Stage};
@@ -64,14 +63,17 @@ impl Judged {
     ) -> Judged {
         let now = Timestamp::now();
         let (method, path) = asked(head).unwrap_or_else(|| (unknown_method(), String::new()));
-        let decision_id = context.ids.borrow_mut().next(now);
+        let mut ids = context.ids.borrow_mut();
+        let decision_id = ids.next(now);
+        let request_id = ids.header(decision_id);
+        drop(ids);
         Judged {
             installed: context.installed(),
             peer: Rc::clone(peer),
             now,
             version: Version::HTTP_11,
             decision_id,
-            request_id: ids::header(decision_id),
+            request_id,
             trace_id: None,
             #[cfg(feature = "otlp")]
             span: super::spans::begin(context, &HeaderMap::new()),
@@ -87,7 +89,7 @@ impl Judged {
             trace: None,
             progress: Progress::default(),
             grant: Builtin::DefaultDeny.into(),
-            fate: Rc::default(),
+            fate: None,
             kept: SmallVec::new(),
             seen: None,
             judging: Duration::ZERO,
@@ -227,7 +229,7 @@ impl Judged {
                 policy_ns: u64::try_from(self.judging.as_nanos()).unwrap_or(u64::MAX),
                 upstream_us: self.upstream.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             },
-            bytes: Traffic { r#in: self.fate.bytes(), out: end.out },
+            bytes: Traffic { r#in: self.fate.as_ref().map_or(0, |fate| fate.bytes()), out: end.out },
             trace_id: self.trace_id.as_ref().map(TraceId::as_str),
         };
         record.write(&mut line);

@@ -21,6 +21,7 @@ use super::drain::{Ask, Control};
 use super::wire::{ClientIo, Phase, Wire};
 use crate::decision::Builtin;
 use crate::layers::{Arrival, Context, Outgoing, Peer, Switch, record_head};
+use crate::upstream::turn;
 
 /// What a connection needs besides its stream.
 pub(super) struct Session<S> {
@@ -47,6 +48,18 @@ where
 {
     /// Serves the connection to its end.
     pub(super) async fn run<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T) {
+        let wire = Rc::clone(&self.wire);
+        let mut served = pin!(self.serve(stream));
+        poll_fn(|cx| {
+            turn::begin();
+            let ended = served.as_mut().poll(cx);
+            wire.end_turn();
+            ended
+        })
+        .await;
+    }
+
+    async fn serve<T: AsyncRead + AsyncWrite + Unpin + 'static>(self, stream: T) {
         let mut io = ClientIo::new(stream, Rc::clone(&self.wire));
         let protocol = match self.alpn {
             Some(protocol) => Ok(protocol),

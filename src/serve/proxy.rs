@@ -8,12 +8,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Parts as UriParts;
 use http::{Request, Uri, Version};
 
-use super::trace::set_trace;
-use crate::decision::{Builtin, RuleRef};
+use super::trace::{begin_trace, set_trace};
+use crate::decision::Builtin;
 use crate::facts::{Identity, fold_name, hash_text, is_odd_name};
-use crate::layers::{Context, Inbound, Judged, Payload, Reply, Verdicts, X_REQUEST_ID, inspect};
+use crate::layers::{Context, Inbound, Judged, Payload, Reply, TRACEPARENT, Verdicts, X_REQUEST_ID, inspect};
 use crate::policy::route::Route;
-use crate::upstream::{Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
+use crate::upstream::{Added, Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
 
 /// Forwards a request that every gate has let pass.
 pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<Reply, Infallible> {
@@ -30,8 +30,8 @@ pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<
         Err(reply) => return Ok(*reply),
     };
     let begin = judged.pause();
-    let forwarded = forward(outbound, begin).await;
-    judged.upstream = Some(begin.elapsed());
+    let (forwarded, answered) = forward(outbound, begin).await;
+    judged.upstream = Some(answered.saturating_duration_since(begin));
     let verdict = match forwarded {
         Ok(Forwarded::Answer(response)) => inspect(&mut judged, response).await,
         Ok(Forwarded::Switched(response, tunnel)) => Verdicts::Switched(response, tunnel),
@@ -69,22 +69,34 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let key = cluster.key(client.ip, judged.admitted.target.path_and_query().path(), &headers);
     // The port is that of the peer, and says nothing about a client behind it.
     let client = SocketAddr::new(client.ip, if client.ip == client.peer { judged.port } else { 0 });
-    let te_trailers = reads_trailers(&headers);
+    let te_trailers = judged.admitted.fields.names.may_have(&header::TE) && reads_trailers(&headers);
     let trailers = if route.accept.trailers { snapshot.hygiene.announced_trailers(&headers) } else { None };
     snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
     if snapshot.policy.waf.reads_answers() {
         accept_what_can_be_read(&mut headers);
     }
-    edit(&mut headers, route, &judged);
+    let edited = !route.request_edits.is_empty();
+    if edited {
+        edit(&mut headers, route, &judged);
+    }
     if upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    set_forwarding(&mut headers, route, &judged);
-    set_identity(&mut headers, &judged);
-    set_trace(context, &mut headers, &mut judged);
-    headers.insert(X_REQUEST_ID, judged.request_id.clone());
+    let mut added = Added::new();
+    add_forwarding(&mut added, route, &judged);
+    add_identity(&mut added, &judged);
+    if edited || judged.admitted.fields.names.may_have(&TRACEPARENT) {
+        set_trace(context, &mut headers, &mut added, &mut judged);
+    } else {
+        begin_trace(context, &mut added, &mut judged);
+    }
+    added.put(&X_REQUEST_ID, &judged.request_id);
+    if edited {
+        // The fields of these names that came from the client were removed; a route may set them again.
+        added.displace(&mut headers);
+    }
     if let Some(trailers) = trailers {
         headers.insert(header::TRAILER, trailers);
     }
@@ -104,8 +116,9 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     *request.headers_mut() = headers;
     let outbound = Outbound {
         request,
+        added,
         host,
-        fate: Rc::clone(&judged.fate),
+        fate: judged.fate.clone(),
         key,
         timeouts: cluster.timeouts().over(snapshot.settings.timeouts).on(&route.patience),
         // What flows after an upgrade goes on for as long as both ends want.
@@ -165,9 +178,6 @@ fn accept_what_can_be_read(headers: &mut HeaderMap) {
 
 /// What the route sets and removes.
 fn edit(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
-    if route.request_edits.is_empty() {
-        return;
-    }
     for name in route.request_edits.names() {
         remove(headers, name, judged);
     }
@@ -188,37 +198,30 @@ fn remove(headers: &mut HeaderMap, name: &HeaderName, judged: &Judged) {
 }
 
 /// Our own account of where the request comes from; the client's was removed.
-fn set_forwarding(headers: &mut HeaderMap, route: &Route, judged: &Judged) {
+fn add_forwarding(added: &mut Added, route: &Route, judged: &Judged) {
     let target = &judged.admitted.target;
     let client = &judged.admitted.client;
-    let addresses = if client.ip == client.peer {
-        Some(judged.peer.text().clone())
+    if client.ip == client.peer {
+        added.put(&X_FORWARDED_FOR, judged.peer.text());
     } else {
-        HeaderValue::try_from(format!("{}, {}", client.ip, client.peer)).ok()
-    };
-    if let Some(addresses) = addresses {
-        headers.insert(X_FORWARDED_FOR, addresses);
+        added.put_text(&X_FORWARDED_FOR, format!("{}, {}", client.ip, client.peer).as_bytes());
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(target.scheme.as_str()));
+    added.put_text(&X_FORWARDED_PROTO, target.scheme.as_str().as_bytes());
     if let Some(authority) = &target.authority {
-        headers.insert(X_FORWARDED_HOST, authority.header().clone());
+        added.put(&X_FORWARDED_HOST, authority.header());
     }
     // So that an upstream can write links that lead back here.
-    if let Some(rewrite) = route.rewrite.as_ref().filter(|rewrite| !rewrite.stripped.is_empty())
-        && let Ok(prefix) = HeaderValue::from_str(&rewrite.stripped)
-    {
-        headers.insert(X_FORWARDED_PREFIX, prefix);
+    if let Some(rewrite) = route.rewrite.as_ref().filter(|rewrite| !rewrite.stripped.is_empty()) {
+        added.put_text(&X_FORWARDED_PREFIX, rewrite.stripped.as_bytes());
     }
 }
 
 /// Who asks and by which grant, under the names that the configuration gives them.
-fn set_identity(headers: &mut HeaderMap, judged: &Judged) {
+fn add_identity(added: &mut Added, judged: &Judged) {
     let snapshot = &judged.installed.snapshot;
     let names = &snapshot.settings.upstream_headers;
     if let Identity::Valid(who) = &judged.identity {
-        if let Ok(subject) = HeaderValue::from_bytes(who.holder.subject.as_bytes()) {
-            headers.insert(names.subject.clone(), subject);
-        }
+        added.put_text(&names.subject, who.holder.subject.as_bytes());
         let mut roles = String::new();
         for role in who.roles.iter().filter(|role| role.0 > 1) {
             if !roles.is_empty() {
@@ -226,17 +229,9 @@ fn set_identity(headers: &mut HeaderMap, judged: &Judged) {
             }
             roles.push_str(snapshot.policy.roles.name(role));
         }
-        if let Ok(roles) = HeaderValue::try_from(roles) {
-            headers.insert(names.roles.clone(), roles);
-        }
+        added.put_text(&names.roles, roles.as_bytes());
     }
-    let rule = match judged.grant {
-        RuleRef::Builtin(builtin) => Some(HeaderValue::from_static(builtin.info().name)),
-        RuleRef::Written(_) => HeaderValue::from_str(snapshot.policy.rules.name(judged.grant)).ok(),
-    };
-    if let Some(rule) = rule {
-        headers.insert(names.rule.clone(), rule);
-    }
+    added.put_text(&names.rule, snapshot.policy.rules.name(judged.grant).as_bytes());
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -1,32 +1,31 @@
 //! The trace of a request on its way to the upstream: a valid `traceparent` is continued, else one is
 //! begun. Where spans are made, the upstream gets ours as its parent.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 use crate::layers::{Context, Judged, TRACEPARENT, TraceId, Traceparent, trace_id};
+use crate::upstream::Added;
 
-/// Sets the field, and notes the trace for the record.
-pub(super) fn set_trace(context: &Context, headers: &mut HeaderMap, judged: &mut Judged) {
-    if let Some(ours) = own(judged) {
-        write(ours, headers, judged);
-        return;
+/// Continues the trace that the fields name, or sets the field. Notes the trace for the record.
+pub(super) fn set_trace(context: &Context, headers: &mut HeaderMap, added: &mut Added, judged: &mut Judged) {
+    match Traceparent::of(headers) {
+        Some(given) if own(judged).is_none() => judged.trace_id = Some(TraceId(given.trace)),
+        _ => {
+            headers.remove(TRACEPARENT);
+            begin_trace(context, added, judged);
+        }
     }
-    if let Some(given) = Traceparent::of(headers) {
-        judged.trace_id = Some(TraceId(given.trace));
-        return;
-    }
-    let (trace, span) = {
-        let mut ids = context.ids.borrow_mut();
-        (trace_id(ids.random()), trace_id(ids.random()))
-    };
-    write(Traceparent { trace, span, sampled: false }, headers, judged);
 }
 
-fn write(begun: Traceparent, headers: &mut HeaderMap, judged: &mut Judged) {
+/// The same where no field names one.
+pub(super) fn begin_trace(context: &Context, added: &mut Added, judged: &mut Judged) {
+    let begun = own(judged).unwrap_or_else(|| {
+        let mut ids = context.ids.borrow_mut();
+        let (trace, span) = (trace_id(ids.random()), trace_id(ids.random()));
+        Traceparent { trace, span, sampled: false }
+    });
     judged.trace_id = Some(TraceId(begun.trace));
-    if let Ok(value) = HeaderValue::from_bytes(&begun.text()) {
-        headers.insert(TRACEPARENT, value);
-    }
+    added.put_text(&TRACEPARENT, &begun.text());
 }
 
 /// The span that is made of this request, as the parent of the upstream's.

@@ -1,6 +1,7 @@
 //! One request to one upstream, and its answer: on a connection that rests or a new one, from one
 //! server or, where that does no harm, from the next.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use tokio::time::Instant;
 
+use super::added::{Added, Beside};
 use super::alarm::Alarm;
 use super::body::{BodyEnd, Clock, Fate, PooledBody, RequestBody, ResponseBody, StreamBody};
 use super::breaker::Room;
@@ -21,19 +23,21 @@ use super::fault::Fault;
 use super::link::{Failure, Link, Unanswered};
 use super::multiplex::Stream;
 use super::server::{Channel, Flight, Server};
-use super::{echo, upgrade};
+use super::{echo, turn, upgrade};
 use crate::config::Timeouts;
 use crate::config::raw::ServerText;
 
 /// A request that may leave.
 #[derive(Debug)]
 pub(crate) struct Outbound {
-    /// The request, its fields cleaned and ours set, but for Host.
+    /// The request, its fields cleaned.
     pub(crate) request: Request<RequestBody>,
+    /// What the gateway says beside the client's fields, none of which has one of its names.
+    pub(crate) added: Added,
     /// The Host to send; absent: the server's own.
     pub(crate) host: Option<HeaderValue>,
-    /// What becomes of the client's body.
-    pub(crate) fate: Rc<Fate>,
+    /// What becomes of the client's body, where it has one.
+    pub(crate) fate: Option<Rc<Fate>>,
     /// Where it goes.
     pub(crate) cluster: Rc<Cluster>,
     /// What chooses the server, where a hash does.
@@ -61,20 +65,24 @@ pub(crate) enum Forwarded {
 
 /// What stays the same over all tries.
 pub(super) struct Terms {
+    added: Added,
     host: Option<HeaderValue>,
-    fate: Rc<Fate>,
+    fate: Option<Rc<Fate>>,
     pub(super) timeouts: Timeouts,
     pub(super) deadline: Option<Instant>,
     pub(super) client: SocketAddr,
     te_trailers: bool,
     upgrade: bool,
+    /// When the head of the answer came, where somebody has looked at the clock then.
+    answered: Cell<Option<Instant>>,
 }
 
-/// Forwards a request. `begin`: the time now.
-pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> Result<Forwarded, Fault> {
-    let Outbound { request, host, fate, cluster, key, timeouts, total, client, te_trailers, upgrade } =
+/// Forwards a request. `begin`: the time now. What came of it, and when.
+pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> (Result<Forwarded, Fault>, Instant) {
+    let Outbound { request, added, host, fate, cluster, key, timeouts, total, client, te_trailers, upgrade } =
         outbound;
     let terms = Terms {
+        added,
         host,
         fate,
         timeouts,
@@ -82,14 +90,16 @@ pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> Result<Forwar
         client,
         te_trailers,
         upgrade,
+        answered: Cell::new(None),
     };
     let forwarded = attempts(request, &terms, &cluster, key, begin).await;
-    forwarded.map_err(|fault| match terms.fate.end() {
+    let forwarded = forwarded.map_err(|fault| match terms.end_of_body() {
         // A body that broke off at the client looks like a broken connection to the upstream.
         BodyEnd::Broken => Fault::ClientBody,
         BodyEnd::TooLarge => Fault::ClientBodyTooLarge,
         BodyEnd::Well => fault,
-    })
+    });
+    (forwarded, terms.answered.get().unwrap_or_else(Instant::now))
 }
 
 /// Asks one server after the other, as long as that does no harm and may help.
@@ -146,7 +156,7 @@ async fn attempts(
             Failure::Unanswered(_) => (None, Fault::Reset),
             Failure::Broken(fault) => (None, fault),
         };
-        if fault.is_of_server() && terms.fate.end() == BodyEnd::Well {
+        if fault.is_of_server() && terms.end_of_body() == BodyEnd::Well {
             cluster.failed(server);
         }
         last = Some(fault);
@@ -206,12 +216,13 @@ async fn send(
     room: &mut Option<Room>,
     now: Instant,
 ) -> Result<Forwarded, Failure> {
-    let host = terms.host.as_ref().unwrap_or(server.authority());
-    request.headers_mut().insert(header::HOST, host.clone());
+    terms.answered.set(None);
     if server.url == ServerText::Echo {
+        terms.complete(&mut request, server);
         return echo::answer(request).await.map(Forwarded::Answer).map_err(Failure::Broken);
     }
     if terms.upgrade {
+        terms.complete(&mut request, server);
         return upgrade::exchange(request, terms, flight, room).await;
     }
     while let Some(mut link) = server.take(now) {
@@ -288,18 +299,25 @@ async fn over_link(
 ) -> Result<Response<ResponseBody>, Failure> {
     let mut alarm = std::mem::take(&mut link.alarm);
     let exchanged = match asked {
-        Asked::First(request) => terms.in_time(&mut alarm, now, link.exchange(request)).await,
-        Asked::Again(unanswered) => terms.in_time(&mut alarm, now, link.repeat(unanswered)).await,
+        Asked::First(request) => {
+            let host = terms.host.as_ref().unwrap_or(flight.server().authority());
+            let beside = Beside { host: Some(host), added: Some(&terms.added) };
+            // Pinned here, so that it is not moved on its way to where it is polled.
+            terms.in_time(&mut alarm, now, pin!(link.exchange(request, beside))).await
+        }
+        Asked::Again(unanswered) => terms.in_time(&mut alarm, now, pin!(link.repeat(unanswered))).await,
     };
     let (mut link, response) = exchanged?;
     link.alarm = alarm;
+    let answered = turn::look();
+    terms.answered.set(Some(answered));
     flight.occupy(room.take());
     // Most answers have come whole with their heads, and then the connection need not wait for a client.
     let whole = link.whole_body();
     Ok(response.map(|()| match whole {
         Some(bytes) => {
             if link.is_done() {
-                flight.server().put(link);
+                flight.server().put(link, answered);
             }
             ResponseBody::Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))
         }
@@ -315,6 +333,7 @@ async fn over_stream(
     room: &mut Option<Room>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let before = request.uri().clone();
+    terms.complete(&mut request, flight.server());
     if !make_absolute(&mut request, flight.server().dialer.scheme()) {
         return Err(Failure::Broken(Fault::Protocol));
     }
@@ -328,6 +347,7 @@ async fn over_stream(
         Err(Failure::Unsent(mut request, fault)) => {
             flight.server().multiplex.forget(&stream);
             make_relative(&mut request, before);
+            terms.added.displace(request.headers_mut());
             return Err(Failure::Unsent(request, fault));
         }
         Err(failure) => return Err(failure),
@@ -364,6 +384,18 @@ fn make_relative(request: &mut Request<RequestBody>, uri: Uri) {
 }
 
 impl Terms {
+    /// Puts among the fields of a request what stands beside them, for those who write these.
+    fn complete(&self, request: &mut Request<RequestBody>, server: &Server) {
+        let host = self.host.as_ref().unwrap_or(server.authority());
+        request.headers_mut().insert(header::HOST, host.clone());
+        self.added.insert_into(request.headers_mut());
+    }
+
+    /// How the client's body ended so far.
+    fn end_of_body(&self) -> BodyEnd {
+        self.fate.as_ref().map_or(BodyEnd::Well, |fate| fate.end())
+    }
+
     /// How long connecting may take.
     pub(super) fn connect_patience(&self) -> Duration {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -392,7 +424,8 @@ impl Terms {
             }
             loop {
                 ready!(alarm.poll_until(cx, self.deadline.map_or(due, |deadline| deadline.min(due))));
-                let later = self.fate.moved().map(|moved| moved + patience).filter(|later| *later > due);
+                let moved = self.fate.as_ref().and_then(|fate| fate.moved());
+                let later = moved.map(|moved| moved + patience).filter(|later| *later > due);
                 match later {
                     Some(later) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                         due = later
@@ -414,13 +447,15 @@ mod tests {
     fn terms(total: Option<Duration>) -> Terms {
         let timeouts = Timeouts { upstream_first_byte: Duration::from_secs(2), ..Timeouts::default() };
         Terms {
+            added: Added::default(),
             host: None,
-            fate: Rc::default(),
+            fate: Some(Rc::default()),
             timeouts,
             deadline: total.map(|total| Instant::now() + total),
             client: ([127, 0, 0, 1], 1).into(),
             te_trailers: false,
             upgrade: false,
+            answered: Cell::new(None),
         }
     }
 
@@ -428,7 +463,7 @@ mod tests {
         let upload = async {
             for _ in 0..seconds {
                 sleep(Duration::from_secs(1)).await;
-                terms.fate.touch();
+                terms.fate.iter().for_each(|fate| fate.touch());
             }
             sleep(Duration::from_secs(silence)).await;
             Ok(())

@@ -13,6 +13,7 @@ use http::{HeaderValue, Request, StatusCode, Uri, header};
 use tokio::task::AbortHandle;
 use tokio::time::{interval, sleep, timeout};
 
+use super::added::Beside;
 use super::body::RequestBody;
 use super::cluster::{Cluster, Upstreams};
 use super::dial::Wanted;
@@ -120,7 +121,7 @@ async fn probe(server: &Server, health: &Health) -> Option<bool> {
         Stream::connect(dialled.io, None).await.ok()?.exchange(request).await.ok()?.status()
     } else {
         request.headers_mut().insert(header::HOST, server.authority().clone());
-        Link::new(dialled.io, None).exchange(request).await.ok()?.1.status()
+        Link::new(dialled.io, None).exchange(request, Beside::default()).await.ok()?.1.status()
     };
     Some(is_good(status, &health.status))
 }

@@ -27,7 +27,8 @@ pub(crate) struct Hygiene {
 /// A set of names with a filter that spares almost every other name a comparison.
 #[derive(Clone, Debug)]
 struct NameSet {
-    filter: [u64; WORDS],
+    /// By length, the letters that names begin with.
+    filter: [u32; LENGTHS],
     names: Vec<HeaderName>,
 }
 
@@ -96,31 +97,35 @@ impl NameSet {
     fn new(mut names: Vec<HeaderName>) -> NameSet {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();
-        let mut filter = [0; WORDS];
+        let mut filter = [0; LENGTHS];
         for name in &names {
-            let bit = NameSet::bit(name.as_str());
-            filter[bit / 64] |= 1 << (bit % 64);
+            let (length, letter) = NameSet::place(name.as_str());
+            filter[length] |= 1 << letter;
         }
         NameSet { filter, names }
     }
 
-    /// A bit of the filter, from the length and the outer letters of a name.
+    /// Where a name stands in the filter.
     #[inline]
-    fn bit(name: &str) -> usize {
-        let bytes = name.as_bytes();
-        let (first, last) = (bytes.first().copied().unwrap_or(0), bytes.last().copied().unwrap_or(0));
-        (bytes.len() * 37 + usize::from(first) * 5 + usize::from(last) * 131) % (64 * WORDS)
+    fn place(name: &str) -> (usize, u32) {
+        let first = name.as_bytes().first().copied().unwrap_or(0);
+        (name.len() % LENGTHS, u32::from(first) % 32)
     }
 
     #[inline]
     fn contains(&self, name: &str) -> bool {
-        let bit = NameSet::bit(name);
-        self.filter[bit / 64] >> (bit % 64) & 1 == 1
-            && self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+        let (length, letter) = NameSet::place(name);
+        self.filter[length] >> letter & 1 == 1 && self.lists(name)
+    }
+
+    #[inline(never)]
+    fn lists(&self, name: &str) -> bool {
+        self.names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
     }
 
     fn remove_from(&self, headers: &mut HeaderMap, judged: &[HeaderName], odd_names: bool) {
         let mut doomed: SmallVec<[HeaderName; 8]> = SmallVec::new();
+        let mut connection = false;
         for name in headers.keys() {
             let text = name.as_str();
             let hit = if odd_names && is_odd_name(text) {
@@ -131,10 +136,12 @@ impl NameSet {
                 self.covers(text)
             };
             if hit {
+                connection |= name == header::CONNECTION;
                 doomed.push(name.clone());
             }
         }
-        if !headers.get_all(header::CONNECTION).iter().all(is_plain_connection) {
+        // Which is in every set.
+        if connection && !headers.get_all(header::CONNECTION).iter().all(is_plain_connection) {
             named_by_connection(headers, judged, &mut doomed);
         }
         for name in doomed {
@@ -153,8 +160,8 @@ impl NameSet {
     }
 }
 
-/// Words of the filter: bits enough that hardly any other name has one.
-const WORDS: usize = 16;
+/// Rows of the filter; longer names share them.
+const LENGTHS: usize = 32;
 
 /// The usual values name no field.
 fn is_plain_connection(value: &HeaderValue) -> bool {

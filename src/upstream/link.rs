@@ -8,6 +8,7 @@ use http::{Method, Request, Response};
 use http_body::Frame;
 use tokio::time::Instant;
 
+use super::added::Beside;
 use super::alarm::Alarm;
 use super::body::RequestBody;
 use super::breaker::Room;
@@ -77,12 +78,13 @@ impl Link {
     pub(super) async fn exchange(
         mut self,
         request: Request<RequestBody>,
+        beside: Beside<'_>,
     ) -> Result<(Link, Response<()>), Failure> {
         let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let method = Some(request.method())
             .filter(|_| harmless && matches!(request.body(), RequestBody::Empty))
             .cloned();
-        match (self.connection.exchange(request).await, method) {
+        match (self.connection.exchange(request, beside).await, method) {
             (Ok(response), _) => Ok((self, response)),
             (Err(Broken::Unanswered), Some(method)) => {
                 Err(Failure::Unanswered(Unanswered { head: self.connection.into_unanswered(), method }))

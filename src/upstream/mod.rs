@@ -4,6 +4,7 @@
 //! waits for its answer, and idle connections rest in a list of the thread. Nothing is spawned for
 //! a request, nothing is locked. Called by the stack's last service, after every gate has passed.
 
+mod added;
 mod alarm;
 mod announce;
 mod body;
@@ -24,8 +25,10 @@ mod multiplex;
 mod resolve;
 mod server;
 mod standing;
+pub(crate) mod turn;
 mod upgrade;
 
+pub(crate) use added::Added;
 pub(crate) use body::{BodyEnd, BodyFailure, ClientBody, Fate, RequestBody, ResponseBody};
 pub(crate) use cluster::Upstreams;
 pub(crate) use fault::Fault;

@@ -105,12 +105,12 @@ impl Server {
         Some(link)
     }
 
-    /// Lets a connection rest, if nobody else has a better use for its place.
-    pub(super) fn put(&self, mut link: Link) {
+    /// Lets a connection rest from now on, if nobody else has a better use for its place.
+    pub(super) fn put(&self, mut link: Link, now: Instant) {
         let wanted = self.breaker.as_ref().is_some_and(|breaker| breaker.is_short_of_connections());
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE && !wanted && self.dialer.may_share() {
-            link.idle_since = Instant::now();
+            link.idle_since = now;
             idle.push(link);
         }
     }

@@ -14,7 +14,7 @@ use tower::Service;
 
 use crate::layers::{Arrival, Outgoing, Peer};
 use crate::serve::wire::{Framed, Wire};
-use crate::upstream::BodyFailure;
+use crate::upstream::{BodyFailure, turn};
 
 /// The stack as hyper calls it.
 pub(super) struct Handler<S> {
@@ -46,11 +46,13 @@ where
         } else {
             Framed::Sized(request.body().size_hint().exact().unwrap_or(0))
         };
+        let begun = turn::look();
         let altered = self.wire.begin(request.method().as_str(), request.uri(), body);
         let busy = Busy(Rc::clone(&self.wire));
         // Every layer is always ready, so `poll_ready` has nothing to say.
         let future = self.stack.borrow_mut().call(Arrival {
             request,
+            begun,
             peer: Rc::clone(&self.peer),
             target_altered: altered.target,
             length_dropped: altered.length,

@@ -1,7 +1,10 @@
 //! What the kept bytes of a head say about what hyper made of it. Not a parser: each question is
 //! answered by looking for one thing.
 
+use std::sync::LazyLock;
+
 use http::Uri;
+use memchr::memmem::Finder;
 
 /// Whether the bytes begin with this request line. hyper skips empty lines before it.
 pub(super) fn same_target(head: &[u8], method: &str, uri: &Uri) -> bool {
@@ -47,9 +50,35 @@ pub(super) fn lengths_named(head: &[u8]) -> usize {
 /// Where the head ends: behind the first empty line, which hyper takes with or without CR.
 pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
-    memchr::memchr_iter(b'\n', bytes).filter(|at| *at > start).find_map(|at| match bytes[at + 1..] {
-        [b'\n', ..] => Some(at + 2),
-        [b'\r', b'\n', ..] => Some(at + 3),
-        _ => None,
-    })
+    let head = &bytes[start..];
+    let usual = WITH_CR.find(head).map(|at| at + 3);
+    // Before it there may be an empty line of the other kind.
+    let other = WITHOUT.find(&head[..usual.unwrap_or(head.len())]).map(|at| at + 2);
+    other.or(usual).map(|end| start + end)
+}
+
+static WITH_CR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+static WITHOUT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_head_is_its_first_empty_line() {
+        // Said once more, as plainly as it goes.
+        let plain = |bytes: &[u8]| {
+            let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+            (start..bytes.len()).filter(|at| bytes[*at] == b'\n').find_map(|at| match bytes[at + 1..] {
+                [b'\n', ..] => Some(at + 2),
+                [b'\r', b'\n', ..] => Some(at + 3),
+                _ => None,
+            })
+        };
+        for length in 0..9 {
+            for number in 0..3usize.pow(length) {
+                let text: Vec<u8> = (0..length).map(|at| b"a\r\n"[number / 3usize.pow(at) % 3]).collect();
+                assert_eq!(end_of_head(&text), plain(&text), "{:?}", text.escape_ascii().to_string());
+            }
+        }
+    }
 }

@@ -22,13 +22,14 @@ use self::head::{end_of_head, has_fragment, lengths_named, lines_of, same_target
 pub(crate) use self::io::ClientIo;
 use crate::config::Timeouts;
 use crate::decision::Builtin;
+use crate::upstream::turn;
 
 /// What is known of a connection's bytes; shared by its stream, its service and its task.
 #[derive(Debug)]
 pub(crate) struct Wire {
     phase: Cell<Phase>,
-    /// When the phase began.
-    since: Cell<Instant>,
+    /// When the phase began; none: in this turn of the task.
+    since: Cell<Option<Instant>>,
     /// Bytes that came and belong to no request yet (or to a body whose end only the parser knows),
     /// bounded.
     head: RefCell<Vec<u8>>,
@@ -112,7 +113,7 @@ impl Wire {
     pub(crate) fn new(timeouts: Timeouts) -> Rc<Wire> {
         Rc::new(Wire {
             phase: Cell::new(Phase::FirstByte),
-            since: Cell::new(Instant::now()),
+            since: Cell::new(Some(Instant::now())),
             head: RefCell::new(Vec::new()),
             start: Cell::new(Start::First),
             body: Cell::new(0),
@@ -143,8 +144,22 @@ impl Wire {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(Instant::now());
+        self.since.set(turn::last_look());
         self.silent.set(false);
+    }
+
+    /// When the phase began, to the turn of the task.
+    fn since(&self) -> Instant {
+        self.since.get().unwrap_or_else(|| {
+            let now = turn::last_look().unwrap_or_else(Instant::now);
+            self.since.set(Some(now));
+            now
+        })
+    }
+
+    /// A turn of the connection's task ends: a phase that began in it, and has not ended, is timed.
+    pub(crate) fn end_turn(&self) {
+        self.since();
     }
 
     fn on_read(&self, bytes: &[u8]) {
@@ -304,7 +319,7 @@ impl Wire {
 
     /// Notes that nothing has come for a while, if it is so.
     fn look(&self, now: Instant) {
-        if self.phase.get() == Phase::Idle && now >= self.since.get() + self.wakefulness() {
+        if self.phase.get() == Phase::Idle && now >= self.since() + self.wakefulness() {
             self.silent.set(true);
         }
     }
@@ -330,8 +345,8 @@ impl Wire {
     fn next_look(&self) -> Option<Instant> {
         match self.phase.get() {
             Phase::Tunnel => None,
-            Phase::Busy => Some(self.since.get() + self.wakefulness()),
-            Phase::Idle if !self.silent.get() => Some(self.since.get() + self.wakefulness()),
+            Phase::Busy => Some(self.since() + self.wakefulness()),
+            Phase::Idle if !self.silent.get() => Some(self.since() + self.wakefulness()),
             Phase::FirstByte | Phase::Head | Phase::Idle | Phase::Resting => self.read_deadline(),
         }
     }
@@ -339,7 +354,7 @@ impl Wire {
     /// When to look again where the next look would have been in the past: a request takes long. The
     /// longer it has taken, the later.
     fn later_look(&self, now: Instant) -> Instant {
-        now + (now - self.since.get()).clamp(self.wakefulness(), self.timeouts.get().idle)
+        now + (now - self.since()).clamp(self.wakefulness(), self.timeouts.get().idle)
     }
 
     /// Until when the next byte must come; none while the client has nothing to send.
@@ -352,7 +367,7 @@ impl Wire {
             // A body that does not come is noticed by who waits for it.
             Phase::Busy | Phase::Tunnel => return None,
         };
-        Some(self.since.get() + after)
+        Some(self.since() + after)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::super::http1::Broken;
 use super::super::link::Link;
 use super::super::server::Flight;
+use super::super::turn;
 use super::stream::{Held, Unread, is_stalled};
 use super::{BodyFailure, Clock, StreamBody};
 
@@ -122,7 +123,7 @@ impl PooledBody {
             Hold::Lent(lent) => lent.link.take(),
         };
         if let (Some(link), Some(flight)) = (link.filter(Link::is_done), self.flight.take()) {
-            flight.server().put(link);
+            flight.server().put(link, turn::look());
         }
         self.flight = None;
     }

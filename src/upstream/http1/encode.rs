@@ -5,6 +5,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::{Body as _, Frame};
 
+use super::super::added::{Added, Beside};
 use super::super::body::RequestBody;
 use super::{Broken, COPIED};
 
@@ -18,7 +19,12 @@ pub(super) enum Framing {
 }
 
 /// Writes a head. How its body follows, if one does.
-pub(super) fn head(out: &mut BytesMut, parts: &Parts, body: &RequestBody) -> Option<Framing> {
+pub(super) fn head(
+    out: &mut BytesMut,
+    parts: &Parts,
+    beside: Beside<'_>,
+    body: &RequestBody,
+) -> Option<Framing> {
     let framing = match body.size_hint().exact() {
         Some(0) => None,
         Some(length) => Some(Framing::Sized(length)),
@@ -26,18 +32,21 @@ pub(super) fn head(out: &mut BytesMut, parts: &Parts, body: &RequestBody) -> Opt
     };
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let values: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    out.reserve(parts.method.as_str().len() + target.len() + values + 64);
+    let added = beside.added.map_or(&[][..], Added::lines);
+    out.reserve(parts.method.as_str().len() + target.len() + values + added.len() + ROOM);
     put(out, &[parts.method.as_str(), " ", target, " HTTP/1.1\r\n"]);
     // First, as RFC 9110 section 7.2 has it.
-    if let Some(host) = parts.headers.get(header::HOST) {
+    if let Some(host) = beside.host.or_else(|| parts.headers.get(header::HOST)) {
         field(out, "host", host.as_bytes());
     }
     for (name, value) in &parts.headers {
-        // The length of the body is told here and nowhere else.
-        if name != header::HOST && name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
-            field(out, name.as_str(), value.as_bytes());
+        let name = name.as_str();
+        // Host has been said, and the length of the body is told here and nowhere else.
+        if !matches!(name, "host" | "content-length" | "transfer-encoding") {
+            field(out, name, value.as_bytes());
         }
     }
+    out.extend_from_slice(added);
     match framing {
         Some(Framing::Sized(length)) => length_field(out, length),
         Some(Framing::Chunked(_)) => put(out, &["transfer-encoding: chunked\r\n"]),
@@ -48,6 +57,9 @@ pub(super) fn head(out: &mut BytesMut, parts: &Parts, body: &RequestBody) -> Opt
     put(out, &["\r\n"]);
     framing
 }
+
+/// For the Host, a length, and what stands between.
+const ROOM: usize = 320;
 
 fn takes_body(method: &Method) -> bool {
     !matches!(

@@ -108,6 +108,11 @@ pub(super) fn end(method: &Method, head: &Head, fields: &HeaderMap) -> Result<En
 
 /// Whether the server keeps the connection behind this answer (RFC 9112 section 9.3).
 pub(super) fn lasts(head: &Head, fields: &HeaderMap) -> bool {
+    // What servers that keep it mostly say of it, if they say anything.
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+    if head.version == Version::HTTP_11 && fields.get_all(header::CONNECTION).iter().all(plain) {
+        return true;
+    }
     let says = |word: &[u8]| {
         fields.get_all(header::CONNECTION).iter().any(|value| {
             value

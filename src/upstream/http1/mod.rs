@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use self::chunks::Chunks;
 use self::encode::Framing;
 use self::head::{End, Head};
+use super::added::Beside;
 use super::body::RequestBody;
 
 /// One connection to a server.
@@ -127,9 +128,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
 
     /// Sends a request and waits for the head of its answer. The body of the request goes on being
     /// sent while that of the answer is read.
-    pub(super) async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<()>, Broken> {
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        beside: Beside<'_>,
+    ) -> Result<Response<()>, Broken> {
         let (parts, body) = request.into_parts();
-        let framing = encode::head(&mut self.write, &parts, &body);
+        let framing = encode::head(&mut self.write, &parts, beside, &body);
         self.sending = match framing {
             None => Sending::Nothing,
             Some(framing) => Sending::Body(body, framing),
