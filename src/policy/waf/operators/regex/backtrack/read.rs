@@ -12,7 +12,7 @@ use super::tree::{Node, Tree, Unread};
 /// How deep groups may be nested.
 const MAX_DEPTH: usize = 64;
 /// How many repetitions may stand behind each other: each is one of the one before.
-const MAX_REPEATS: usize = 8;
+const MAX_REPEATS: usize = 2;
 /// The largest number in a counted repetition.
 const MAX_COUNT: u32 = 100_000;
 
@@ -341,7 +341,7 @@ impl<'p> Reader<'p> {
     // === repetition ===
 
     fn repeated(&mut self, mut node: Node) -> Read<Node> {
-        for _ in 0..MAX_REPEATS {
+        for _ in 0..=MAX_REPEATS {
             self.skip_blanks();
             let (min, max) = match self.rest().chars().next() {
                 Some('*') => (0, None),
