@@ -131,14 +131,9 @@ fn what_cannot_be_meant_is_refused() {
 /// Whatever is nested as deep as it may be is compiled, or refused, on the stack of a thread.
 #[test]
 fn what_is_nested_deep_is_compiled() {
-    for (open, close) in [
-        ("(?:", ")*?+"),
-        ("(?:", "){2,3}"),
-        ("(?=", ")"),
-        ("(?>x|", ")??"),
-        ("(a?", "b)++"),
-        ("(?<!", ")"),
-    ] {
+    for (open, close) in
+        [("(?:", ")*?+"), ("(?:", "){2,3}"), ("(?=", ")"), ("(?>x|", ")??"), ("(a?", "b)++"), ("(?<!", ")")]
+    {
         let pattern = format!("(?=y){}y{}", open.repeat(63), close.repeat(63));
         match build(&pattern) {
             Ok(both) => drop(both.hard.judge(&[b'y'; 3000], &mut Budget(u64::MAX))),
