@@ -40,5 +40,5 @@ pub(crate) use outgoing::Outgoing;
 pub(crate) use refused::{record_head, turn_away};
 pub(crate) use secured::{Secured, Shown, certificate_rule};
 pub(crate) use taken::Taken;
-pub(crate) use traceparent::{TRACEPARENT, Traceparent, id as trace_id};
+pub(crate) use traceparent::{TRACEPARENT, TRACESTATE, Traceparent, id as trace_id};
 pub(crate) use verbose::{Trails, Verbose};

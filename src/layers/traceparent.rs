@@ -59,6 +59,8 @@ const TRACE: std::ops::Range<usize> = 3..35;
 const SPAN: std::ops::Range<usize> = 36..52;
 /// The field.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What vendors add to it; nothing without it.
+pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,9 @@ use http::{Request, Uri, Version};
 use super::trace::{begin_trace, set_trace};
 use crate::decision::Builtin;
 use crate::facts::{Identity, fold_name, hash_text, is_odd_name};
-use crate::layers::{Context, Inbound, Judged, Payload, Reply, TRACEPARENT, Verdicts, X_REQUEST_ID, inspect};
+use crate::layers::{
+    Context, Inbound, Judged, Payload, Reply, TRACEPARENT, TRACESTATE, Verdicts, X_REQUEST_ID, inspect,
+};
 use crate::policy::route::Route;
 use crate::upstream::{Added, Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
 
@@ -87,7 +89,8 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     let mut added = Added::new();
     add_forwarding(&mut added, route, &judged);
     add_identity(&mut added, &judged);
-    if edited || judged.admitted.fields.names.may_have(&TRACEPARENT) {
+    let names = judged.admitted.fields.names;
+    if edited || names.may_have(&TRACEPARENT) || names.may_have(&TRACESTATE) {
         set_trace(context, &mut headers, &mut added, &mut judged);
     } else {
         begin_trace(context, &mut added, &mut judged);

@@ -1,14 +1,19 @@
 //! The trace of a request on its way to the upstream: a valid `traceparent` is continued, else one is
-//! begun. Where spans are made, the upstream gets ours as its parent.
+//! begun, without the `tracestate` of another (W3C Trace Context, section 3.3). Where spans are made, the
+//! upstream gets ours as its parent.
 
 use http::HeaderMap;
 
-use crate::layers::{Context, Judged, TRACEPARENT, TraceId, Traceparent, trace_id};
+use crate::layers::{Context, Judged, TRACEPARENT, TRACESTATE, TraceId, Traceparent, trace_id};
 use crate::upstream::Added;
 
 /// Continues the trace that the fields name, or sets the field. Notes the trace for the record.
 pub(super) fn set_trace(context: &Context, headers: &mut HeaderMap, added: &mut Added, judged: &mut Judged) {
-    match Traceparent::of(headers) {
+    let given = Traceparent::of(headers);
+    if given.is_none() {
+        headers.remove(TRACESTATE);
+    }
+    match given {
         Some(given) if own(judged).is_none() => judged.trace_id = Some(TraceId(given.trace)),
         _ => {
             headers.remove(TRACEPARENT);
@@ -17,7 +22,7 @@ pub(super) fn set_trace(context: &Context, headers: &mut HeaderMap, added: &mut 
     }
 }
 
-/// The same where no field names one.
+/// The same where no field is about one.
 pub(super) fn begin_trace(context: &Context, added: &mut Added, judged: &mut Judged) {
     let begun = own(judged).unwrap_or_else(|| {
         let mut ids = context.ids.borrow_mut();

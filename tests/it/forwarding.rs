@@ -73,6 +73,27 @@ fn hop_by_hop_and_spoofed_fields_do_not_reach_the_upstream() {
 }
 
 #[test]
+fn tracestate_passes_only_with_the_traceparent_that_it_is_about() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(&upstream, ""));
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let good = format!("00-{trace}-b7ad6b7169203331-01");
+    let cut = format!("00-{trace}-b7ad6b71692033-01");
+    let cases: [(&[&str], bool); 4] =
+        [(&[&good], true), (&[], false), (&[&cut], false), (&[&good, &good], false)];
+    for (at, (parents, continued)) in cases.into_iter().enumerate() {
+        let mut fields = vec![("tracestate", "vendor=1")];
+        fields.extend(parents.iter().map(|parent| ("traceparent", *parent)));
+        assert_eq!(request(gateway.address, "GET", "/x", &fields, b"").status, 200);
+        let received = upstream.received().remove(at);
+        let state: &[&str] = if continued { &["vendor=1"] } else { &[] };
+        assert_eq!(received.all("tracestate"), state, "{parents:?}");
+        let [parent] = received.all("traceparent")[..] else { panic!("one field: {parents:?}") };
+        assert_eq!(parent.contains(trace), continued, "{parents:?}");
+    }
+}
+
+#[test]
 fn bodies_pass_however_they_are_framed() {
     let upstream = Upstream::start();
     let gateway = Gateway::start(&config(&upstream, ""));
