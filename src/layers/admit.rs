@@ -115,7 +115,9 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
     let judged = Judged {
         trace,
         now,
+        method: parts.method,
         version: parts.version,
+        headers: parts.headers,
         decision_id,
         request_id,
         #[cfg(feature = "otlp")]
@@ -139,7 +141,7 @@ fn admit(context: &Rc<Context>, arrival: Arrival) -> Inbound {
         installed,
         peer,
     };
-    Inbound { parts, body: Payload::Incoming(body), judged: Held::new(context, judged) }
+    Inbound { body: Payload::Incoming(body), judged: Held::new(context, judged) }
 }
 
 /// The scheme the client used. In HTTP/2 it says so itself, and may only say the truth, unless it

@@ -107,8 +107,8 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 return finish(closing(Outgoing::whole(panicked()), *this.version));
             }
         };
-        let Reply { mut judged, parts, verdict } = reply;
-        let (ending, fields) = match verdict {
+        let Reply { mut judged, verdict } = reply;
+        let ending = match verdict {
             Verdicts::Answered(response) => {
                 let response = mark(&judged, response);
                 let status = response.status().as_u16();
@@ -138,11 +138,14 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                     response
                 });
             }
-            Verdicts::Own(rule) => (Ending::Own(rule), parts.map(|parts| parts.headers)),
-            Verdicts::Denied(denial) => (Ending::Denied(denial), parts.map(|parts| parts.headers)),
-            Verdicts::Failed(fault) => (Ending::Denied(fault.denial()), parts.map(|parts| parts.headers)),
+            Verdicts::Own(rule) => Ending::Own(rule),
+            Verdicts::Denied(denial) => Ending::Denied(denial),
+            Verdicts::Failed(fault) => Ending::Denied(fault.denial()),
         };
-        let fields = fields.unwrap_or_else(|| judged.kept.iter().cloned().collect());
+        let mut fields = std::mem::take(&mut judged.headers);
+        if fields.is_empty() {
+            fields = judged.kept.iter().cloned().collect();
+        }
         let version = *this.version;
         begin(this.writing, cx, finish, conclude(judged, ending, fields, version))
     }

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tower::Service;
 
 use super::fork::Fork;
-use super::judged::{Inbound, Payload, Reply};
+use super::judged::{Inbound, Judged, Payload, Reply};
 use crate::decision::{Builtin, Denial, Stage};
 use crate::facts::{Body, Length};
 use crate::policy::BodyPlan;
@@ -54,8 +54,8 @@ where
         let websocket = route.is_some_and(|route| route.websocket);
         let trailers = route.is_some_and(|route| route.accept.trailers);
         let trailers = trailers.then(|| Arc::clone(&inbound.judged.installed.snapshot.hygiene));
-        let upgrade =
-            websocket && upgrade_wanted(&inbound.parts.method, inbound.parts.version, &inbound.parts.headers);
+        let Judged { method, version, headers, .. } = &*inbound.judged;
+        let upgrade = websocket && upgrade_wanted(method, *version, headers);
         let plan = policy.body_plan(&inbound.facts(), upgrade);
         let declared = match inbound.judged.admitted.fields.length {
             Length::Bytes(bytes) => bytes,

@@ -87,7 +87,7 @@ fn known(context: &Context, inbound: &Inbound) -> Known {
         Some(Err(problem)) => return Known::Now(Identity::Invalid(problem)),
     };
     let route = policy.route_authn(judged.admitted.route);
-    let credential = match policy.authn.presented(route, &inbound.parts.headers) {
+    let credential = match policy.authn.presented(route, &inbound.judged.headers) {
         Presented::Nothing if route == AuthnWord::Off => return Known::Now(Identity::Nobody),
         // A certificate is the connection's, so it says who asks only where the request does not.
         Presented::Nothing => return Known::Now(certified),
@@ -132,7 +132,7 @@ async fn run(context: &Context, inbound: &Inbound, check: PasswordCheck) -> Opti
     };
     // The credential was borrowed from the fields, so it is taken from them once more.
     let route = policy.route_authn(judged.admitted.route);
-    Some(Identity::Valid(match policy.authn.presented(route, &inbound.parts.headers) {
+    Some(Identity::Valid(match policy.authn.presented(route, &inbound.judged.headers) {
         Presented::One(credential) => {
             policy.remember(&context.tokens, &credential, holder, world, judged.now)
         }

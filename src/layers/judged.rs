@@ -3,8 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use smallvec::SmallVec;
@@ -19,14 +18,12 @@ use crate::facts::{Body, Facts, Identity};
 use crate::policy::{Admitted, Progress};
 use crate::upstream::{Fate, Fault, RequestBody, ResponseBody, Tunnel};
 
-/// A request between two layers.
+/// A request between two layers. Small, since each hands it on.
 #[derive(Debug)]
 pub(crate) struct Inbound {
-    /// Method, target, fields and extensions as hyper gave them.
-    pub(crate) parts: Parts,
     /// The body, unless it was read for inspection.
     pub(crate) body: Payload,
-    /// What is known so far.
+    /// The head, and what is known so far.
     pub(crate) judged: Held,
 }
 
@@ -48,8 +45,12 @@ pub(crate) struct Judged {
     pub(crate) peer: Rc<Peer>,
     /// When it came.
     pub(crate) now: Timestamp,
+    /// The method as it came.
+    pub(crate) method: Method,
     /// The protocol version.
     pub(crate) version: Version,
+    /// The header fields, until they go to the upstream.
+    pub(crate) headers: HeaderMap,
     /// Our id of the decision.
     pub(crate) decision_id: Uuid,
     /// The id of the request: ours, or a foreign one that was taken over.
@@ -103,8 +104,6 @@ impl TraceId {
 pub(crate) struct Reply {
     /// What is known of the request.
     pub(crate) judged: Held,
-    /// The fields of the request, unless they went to the upstream.
-    pub(crate) parts: Option<Box<Parts>>,
     /// What became of it.
     pub(crate) verdict: Verdicts,
 }
@@ -127,10 +126,10 @@ pub(crate) enum Verdicts {
 impl Inbound {
     /// Asks one gate.
     pub(crate) fn check(&mut self, stage: Stage) -> Verdict {
-        let Judged { installed, admitted, identity, body, progress, now, grant, trace, .. } =
+        let Judged { installed, admitted, headers, identity, body, progress, now, grant, trace, .. } =
             &mut *self.judged;
         let policy = &installed.snapshot.policy;
-        let facts = policy.facts(admitted, &self.parts.headers, identity, body, *now);
+        let facts = policy.facts(admitted, headers, identity, body, *now);
         let verdict = policy.check(stage, &facts, progress, trace.as_deref_mut());
         if let (Stage::Rbac, Verdict::Pass(rule)) = (stage, verdict) {
             *grant = rule;
@@ -140,18 +139,17 @@ impl Inbound {
 
     /// The facts so far.
     pub(crate) fn facts(&self) -> Facts<'_> {
-        let Judged { installed, admitted, identity, body, now, .. } = &*self.judged;
-        installed.snapshot.policy.facts(admitted, &self.parts.headers, identity, body, *now)
+        self.judged.facts(&self.judged.headers)
     }
 
     /// Refuses it.
     pub(crate) fn deny(self, denial: Denial) -> Reply {
-        Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Denied(denial) }
+        Reply { judged: self.judged, verdict: Verdicts::Denied(denial) }
     }
 
     /// Answers it without asking anybody.
     pub(crate) fn answer(self, rule: Builtin) -> Reply {
-        Reply { judged: self.judged, parts: Some(Box::new(self.parts)), verdict: Verdicts::Own(rule) }
+        Reply { judged: self.judged, verdict: Verdicts::Own(rule) }
     }
 
     /// Refuses it for a fault of ours.

@@ -39,14 +39,14 @@ pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<
         Ok(Forwarded::Switched(response, tunnel)) => Verdicts::Switched(response, tunnel),
         Err(fault) => Verdicts::Failed(fault),
     };
-    Ok(Reply { judged, parts: None, verdict })
+    Ok(Reply { judged, verdict })
 }
 
 type Prepared = (crate::layers::Held, Outbound);
 
 /// Makes the upstream's request of the client's: fields cleaned, ours set, the canonical target.
 fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>> {
-    let Inbound { parts, body, mut judged } = inbound;
+    let Inbound { body, mut judged } = inbound;
     let installed = Rc::clone(&judged.installed);
     let snapshot = &installed.snapshot;
     let route = snapshot.policy.route(judged.admitted.route);
@@ -57,16 +57,11 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
         Some((route, installed.upstreams.borrow().get(upstream)?))
     });
     let Some((route, cluster)) = picked else {
-        return Err(Box::new(Reply {
-            judged,
-            parts: Some(Box::new(parts)),
-            verdict: Verdicts::Failed(Fault::Unavailable),
-        }));
+        return Err(Box::new(Reply { judged, verdict: Verdicts::Failed(Fault::Unavailable) }));
     };
-    let upgrade = route.websocket && upgrade_wanted(&parts.method, parts.version, &parts.headers);
-    judged.take_down(context, &parts.headers);
-
-    let mut headers = parts.headers;
+    let mut headers = std::mem::take(&mut judged.headers);
+    let upgrade = route.websocket && upgrade_wanted(&judged.method, judged.version, &headers);
+    judged.take_down(context, &headers);
     let client = &judged.admitted.client;
     let key = cluster.key(client.ip, judged.admitted.target.path_and_query().path(), &headers);
     // The port is that of the peer, and says nothing about a client behind it.
@@ -113,7 +108,7 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
         Payload::Incoming(_) => RequestBody::Empty,
     };
     let mut request = Request::new(body);
-    *request.method_mut() = parts.method;
+    *request.method_mut() = std::mem::take(&mut judged.method);
     *request.uri_mut() = origin_form(&judged);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;

@@ -37,7 +37,8 @@ impl Added {
 
     /// The same, of a text that is no value yet. One that cannot be a value is left out.
     pub(crate) fn put_text(&mut self, name: &HeaderName, text: &[u8]) {
-        if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        // All of it at once, and not up to the first that is not: texts are short, and nearly all are plain.
+        if text.iter().fold(true, |plain, byte| plain & (b' '..=b'~').contains(byte)) {
             self.line(name, text);
         } else if let Ok(value) = HeaderValue::from_bytes(text) {
             self.put(name, &value);

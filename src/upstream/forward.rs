@@ -2,11 +2,9 @@
 //! server or, where that does no harm, from the next.
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -14,7 +12,7 @@ use tokio::time::Instant;
 
 use super::added::{Added, Beside};
 use super::alarm::Alarm;
-use super::body::{BodyEnd, Clock, Fate, PooledBody, RequestBody, ResponseBody, StreamBody};
+use super::body::{BodyEnd, Fate, PooledBody, RequestBody, ResponseBody, StreamBody};
 use super::breaker::Room;
 use super::choose::Tried;
 use super::cluster::Cluster;
@@ -23,6 +21,7 @@ use super::fault::Fault;
 use super::link::{Failure, Link, Unanswered};
 use super::multiplex::Stream;
 use super::server::{Channel, Flight, Server};
+use super::terms::Terms;
 use super::{echo, turn, upgrade};
 use crate::config::Timeouts;
 use crate::config::raw::ServerText;
@@ -63,24 +62,21 @@ pub(crate) enum Forwarded {
     Switched(Response<ResponseBody>, upgrade::Tunnel),
 }
 
-/// What stays the same over all tries.
-pub(super) struct Terms {
-    added: Added,
-    host: Option<HeaderValue>,
-    fate: Option<Rc<Fate>>,
-    pub(super) timeouts: Timeouts,
-    pub(super) deadline: Option<Instant>,
-    pub(super) client: SocketAddr,
-    te_trailers: bool,
-    upgrade: bool,
-    /// When the head of the answer came, where somebody has looked at the clock then.
-    answered: Cell<Option<Instant>>,
-}
-
 /// Forwards a request. `begin`: the time now. What came of it, and when.
 pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> (Result<Forwarded, Fault>, Instant) {
-    let Outbound { request, added, host, fate, cluster, key, timeouts, total, client, te_trailers, upgrade } =
-        outbound;
+    let Outbound {
+        mut request,
+        added,
+        host,
+        fate,
+        cluster,
+        key,
+        timeouts,
+        total,
+        client,
+        te_trailers,
+        upgrade,
+    } = outbound;
     let terms = Terms {
         added,
         host,
@@ -92,7 +88,7 @@ pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> (Result<Forwa
         upgrade,
         answered: Cell::new(None),
     };
-    let forwarded = attempts(request, &terms, &cluster, key, begin).await;
+    let forwarded = attempts(&mut request, &terms, &cluster, key, begin).await;
     let forwarded = forwarded.map_err(|fault| match terms.end_of_body() {
         // A body that broke off at the client looks like a broken connection to the upstream.
         BodyEnd::Broken => Fault::ClientBody,
@@ -104,7 +100,7 @@ pub(crate) async fn forward(outbound: Outbound, begin: Instant) -> (Result<Forwa
 
 /// Asks one server after the other, as long as that does no harm and may help.
 async fn attempts(
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     terms: &Terms,
     cluster: &Rc<Cluster>,
     key: Option<u64>,
@@ -125,7 +121,7 @@ async fn attempts(
         let more = attempt < retry.attempts;
         // Servers of HTTP/2 refuse streams as a matter of course, so a copy is at hand there.
         let wanted = retry.repeat || server.dialer.may_speak_http2();
-        let copy = if more && wanted { copy_of(&request) } else { None };
+        let copy = if more && wanted { copy_of(request) } else { None };
         let flight = Flight::new(server);
         let now = if attempt == 1 { begin } else { Instant::now() };
         let failure = match send(server, request, terms, flight, &mut room, now).await {
@@ -142,7 +138,7 @@ async fn attempts(
                     && cluster.may_retry();
                 match copy.filter(|_| again) {
                     Some(copy) => {
-                        request = copy;
+                        *request = copy;
                         last = Some(Fault::Reset);
                         continue;
                     }
@@ -152,22 +148,24 @@ async fn attempts(
             Err(failure) => failure,
         };
         let (unsent, fault) = match failure {
-            Failure::Unsent(request, fault) => (Some(*request), fault),
-            Failure::Unanswered(_) => (None, Fault::Reset),
-            Failure::Broken(fault) => (None, fault),
+            Failure::Unsent(fault) => (true, fault),
+            Failure::Unanswered(_) => (false, Fault::Reset),
+            Failure::Broken(fault) => (false, fault),
         };
         if fault.is_of_server() && terms.end_of_body() == BodyEnd::Well {
             cluster.failed(server);
         }
         last = Some(fault);
         let harmless = match fault {
-            Fault::Timeout | Fault::Protocol => None,
-            Fault::Unprocessed => unsent.or(copy),
-            _ => unsent.or(copy.filter(|_| retry.repeat)),
+            Fault::Timeout | Fault::Protocol => false,
+            Fault::Unprocessed => unsent || copy.is_some(),
+            _ => unsent || (copy.is_some() && retry.repeat),
         };
-        match harmless {
-            Some(again) if more && cluster.may_retry() => request = again,
-            _ => return Err(fault),
+        if !(harmless && more && cluster.may_retry()) {
+            return Err(fault);
+        }
+        if let Some(copy) = copy.filter(|_| !unsent) {
+            *request = copy;
         }
     }
     Err(last.unwrap_or(Fault::Unavailable))
@@ -210,7 +208,7 @@ fn copy_of(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
 /// Sends a request to one server.
 async fn send(
     server: &Rc<Server>,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
@@ -218,11 +216,11 @@ async fn send(
 ) -> Result<Forwarded, Failure> {
     terms.answered.set(None);
     if server.url == ServerText::Echo {
-        terms.complete(&mut request, server);
-        return echo::answer(request).await.map(Forwarded::Answer).map_err(Failure::Broken);
+        terms.complete(request, server);
+        return echo::answer(std::mem::take(request)).await.map(Forwarded::Answer).map_err(Failure::Broken);
     }
     if terms.upgrade {
-        terms.complete(&mut request, server);
+        terms.complete(request, server);
         return upgrade::exchange(request, terms, flight, room).await;
     }
     while let Some(mut link) = server.take(now) {
@@ -237,11 +235,6 @@ async fn send(
             Err(Failure::Unanswered(unanswered)) => {
                 return repeat(server, unanswered, terms, room).await.map(Forwarded::Answer);
             }
-            Err(Failure::Unsent(unsent, _)) => {
-                request = *unsent;
-                flight = Flight::new(server);
-                break;
-            }
             Err(failure) => return Err(failure),
         }
     }
@@ -249,7 +242,7 @@ async fn send(
         match over_stream(stream, request, terms, flight, room).await {
             Ok(response) => return Ok(Forwarded::Answer(response)),
             // The connection was being closed.
-            Err(Failure::Unsent(unsent, _)) => request = *unsent,
+            Err(Failure::Unsent(_)) => {}
             Err(failure) => return Err(failure),
         }
         flight = Flight::new(server);
@@ -260,7 +253,7 @@ async fn send(
             over_link(link, Asked::First(request), terms, flight, room, Instant::now()).await
         }
         Ok(Channel::Stream(stream)) => over_stream(stream, request, terms, flight, room).await,
-        Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
+        Err(fault) => return Err(Failure::Unsent(fault)),
     };
     answered.map(Forwarded::Answer)
 }
@@ -283,15 +276,14 @@ async fn repeat(
 }
 
 /// What is asked over a connection.
-#[expect(clippy::large_enum_variant, reason = "handed on at once; a box would cost every request")]
-enum Asked {
-    First(Request<RequestBody>),
+enum Asked<'a> {
+    First(&'a mut Request<RequestBody>),
     Again(Unanswered),
 }
 
 async fn over_link(
     mut link: Link,
-    asked: Asked,
+    asked: Asked<'_>,
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
@@ -327,14 +319,14 @@ async fn over_link(
 
 async fn over_stream(
     mut stream: Stream,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let before = request.uri().clone();
-    terms.complete(&mut request, flight.server());
-    if !make_absolute(&mut request, flight.server().dialer.scheme()) {
+    terms.complete(request, flight.server());
+    if !make_absolute(request, flight.server().dialer.scheme()) {
         return Err(Failure::Broken(Fault::Protocol));
     }
     if terms.te_trailers {
@@ -344,11 +336,11 @@ async fn over_stream(
     let response = match terms.in_time(&mut Alarm::default(), Instant::now(), stream.exchange(request)).await
     {
         Ok(response) => response,
-        Err(Failure::Unsent(mut request, fault)) => {
+        Err(Failure::Unsent(fault)) => {
             flight.server().multiplex.forget(&stream);
-            make_relative(&mut request, before);
+            make_relative(request, before);
             terms.added.displace(request.headers_mut());
-            return Err(Failure::Unsent(request, fault));
+            return Err(Failure::Unsent(fault));
         }
         Err(failure) => return Err(failure),
     };
@@ -383,108 +375,9 @@ fn make_relative(request: &mut Request<RequestBody>, uri: Uri) {
     request.headers_mut().remove(header::TE);
 }
 
-impl Terms {
-    /// Puts among the fields of a request what stands beside them, for those who write these.
-    fn complete(&self, request: &mut Request<RequestBody>, server: &Server) {
-        let host = self.host.as_ref().unwrap_or(server.authority());
-        request.headers_mut().insert(header::HOST, host.clone());
-        self.added.insert_into(request.headers_mut());
-    }
-
-    /// How the client's body ended so far.
-    fn end_of_body(&self) -> BodyEnd {
-        self.fate.as_ref().map_or(BodyEnd::Well, |fate| fate.end())
-    }
-
-    /// How long connecting may take.
-    pub(super) fn connect_patience(&self) -> Duration {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        left.map_or(self.timeouts.connect, |left| left.min(self.timeouts.connect))
-    }
-
-    /// The patience with an answer's body.
-    pub(super) fn clock(&self) -> Clock {
-        Clock::new(self.timeouts.body_idle, self.deadline)
-    }
-
-    /// Waits for the head of an answer. While the client's body still moves, the upstream is not late:
-    /// it may well want all of it first.
-    pub(super) async fn in_time<T>(
-        &self,
-        alarm: &mut Alarm,
-        begin: Instant,
-        exchange: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let patience = self.timeouts.upstream_first_byte;
-        let mut exchange = pin!(exchange);
-        let mut due = begin + patience;
-        poll_fn(|cx| {
-            if let Poll::Ready(outcome) = exchange.as_mut().poll(cx) {
-                return Poll::Ready(outcome);
-            }
-            loop {
-                ready!(alarm.poll_until(cx, self.deadline.map_or(due, |deadline| deadline.min(due))));
-                let moved = self.fate.as_ref().and_then(|fate| fate.moved());
-                let later = moved.map(|moved| moved + patience).filter(|later| *later > due);
-                match later {
-                    Some(later) if self.deadline.is_none_or(|deadline| Instant::now() < deadline) => {
-                        due = later
-                    }
-                    _ => return Poll::Ready(Err(Failure::Broken(Fault::Timeout))),
-                }
-            }
-        })
-        .await
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::time::sleep;
-
     use super::*;
-
-    fn terms(total: Option<Duration>) -> Terms {
-        let timeouts = Timeouts { upstream_first_byte: Duration::from_secs(2), ..Timeouts::default() };
-        Terms {
-            added: Added::default(),
-            host: None,
-            fate: Some(Rc::default()),
-            timeouts,
-            deadline: total.map(|total| Instant::now() + total),
-            client: ([127, 0, 0, 1], 1).into(),
-            te_trailers: false,
-            upgrade: false,
-            answered: Cell::new(None),
-        }
-    }
-
-    async fn uploading(terms: &Terms, seconds: u64, silence: u64) -> Result<(), Failure> {
-        let upload = async {
-            for _ in 0..seconds {
-                sleep(Duration::from_secs(1)).await;
-                terms.fate.iter().for_each(|fate| fate.touch());
-            }
-            sleep(Duration::from_secs(silence)).await;
-            Ok(())
-        };
-        terms.in_time(&mut Alarm::default(), Instant::now(), upload).await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_upstream_is_not_late_while_the_upload_moves() {
-        assert!(uploading(&terms(None), 60, 1).await.is_ok());
-        assert!(matches!(uploading(&terms(None), 60, 3).await, Err(Failure::Broken(Fault::Timeout))));
-        assert!(matches!(uploading(&terms(None), 0, 3).await, Err(Failure::Broken(Fault::Timeout))));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_time_for_all_of_it_is_not_prolonged() {
-        let begin = Instant::now();
-        let ended = uploading(&terms(Some(Duration::from_secs(10))), 60, 1).await;
-        assert!(matches!(ended, Err(Failure::Broken(Fault::Timeout))));
-        assert_eq!(begin.elapsed().as_secs(), 10);
-    }
 
     #[test]
     fn only_what_may_be_sent_twice_is_copied() {

@@ -118,10 +118,10 @@ async fn probe(server: &Server, health: &Health) -> Option<bool> {
         let authority = server.authority().to_str().ok()?;
         let uri = Uri::builder().scheme(server.dialer.scheme()).authority(authority);
         *request.uri_mut() = uri.path_and_query(health.path.as_str()).build().ok()?;
-        Stream::connect(dialled.io, None).await.ok()?.exchange(request).await.ok()?.status()
+        Stream::connect(dialled.io, None).await.ok()?.exchange(&mut request).await.ok()?.status()
     } else {
         request.headers_mut().insert(header::HOST, server.authority().clone());
-        Link::new(dialled.io, None).exchange(request, Beside::default()).await.ok()?.1.status()
+        Link::new(dialled.io, None).exchange(&mut request, Beside::default()).await.ok()?.1.status()
     };
     Some(is_good(status, &health.status))
 }

@@ -33,7 +33,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Before anything was written; the request is whole.
-    Unsent(Box<Request<RequestBody>>, Fault),
+    Unsent(Fault),
     /// Something was written, and the connection ended without a byte of an answer. The request may be
     /// sent again: it has no body, and a method without effect (RFC 9110 section 9.2.2).
     Unanswered(Unanswered),
@@ -77,19 +77,18 @@ impl Link {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn exchange(
         mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         beside: Beside<'_>,
     ) -> Result<(Link, Response<()>), Failure> {
-        let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let method = Some(request.method())
-            .filter(|_| harmless && matches!(request.body(), RequestBody::Empty))
-            .cloned();
-        match (self.connection.exchange(request, beside).await, method) {
-            (Ok(response), _) => Ok((self, response)),
-            (Err(Broken::Unanswered), Some(method)) => {
-                Err(Failure::Unanswered(Unanswered { head: self.connection.into_unanswered(), method }))
-            }
-            (Err(broken), _) => Err(Failure::Broken(fault(broken))),
+        let harmless = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            && matches!(request.body(), RequestBody::Empty);
+        match self.connection.exchange(request, beside).await {
+            Ok(response) => Ok((self, response)),
+            Err(Broken::Unanswered) if harmless => Err(Failure::Unanswered(Unanswered {
+                head: self.connection.into_unanswered(),
+                method: request.method().clone(),
+            })),
+            Err(broken) => Err(Failure::Broken(fault(broken))),
         }
     }
 

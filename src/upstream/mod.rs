@@ -25,6 +25,7 @@ mod multiplex;
 mod resolve;
 mod server;
 mod standing;
+mod terms;
 pub(crate) mod turn;
 mod upgrade;
 

@@ -114,12 +114,15 @@ impl Stream {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
     ) -> Result<Response<Incoming>, Failure> {
-        match self.shared.sender.try_send_request(request).await {
+        match self.shared.sender.try_send_request(std::mem::take(request)).await {
             Ok(response) => Ok(response),
             Err(mut error) => match error.take_message() {
-                Some(request) => Err(Failure::Unsent(Box::new(request), Fault::Reset)),
+                Some(unsent) => {
+                    *request = unsent;
+                    Err(Failure::Unsent(Fault::Reset))
+                }
                 None => Err(Failure::Broken(Fault::from_hyper(error.error()))),
             },
         }

@@ -19,9 +19,10 @@ use super::body::{RequestBody, ResponseBody, StreamBody};
 use super::breaker::Room;
 use super::dial::Wanted;
 use super::fault::Fault;
-use super::forward::{Forwarded, Terms};
+use super::forward::Forwarded;
 use super::link::Failure;
 use super::server::{Channel, Flight};
+use super::terms::Terms;
 
 /// The upstream's end of a connection that changed its protocol.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 /// Sends a request that asks for another protocol.
 pub(super) async fn exchange(
-    request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     terms: &Terms,
     mut flight: Flight,
     room: &mut Option<Room>,
@@ -104,7 +105,7 @@ pub(super) async fn exchange(
     let link = match server.connect(terms.connect_patience(), terms.client, Wanted::Http1).await {
         Ok(Channel::Link(link)) => link,
         Ok(Channel::Stream(_)) => return Err(Failure::Broken(Fault::Protocol)),
-        Err(fault) => return Err(Failure::Unsent(Box::new(request), fault)),
+        Err(fault) => return Err(Failure::Unsent(fault)),
     };
     let (io, seat) = link.into_parts();
     let handshake = http1::handshake::<_, RequestBody>(TokioIo::new(io)).await;
@@ -113,7 +114,7 @@ pub(super) async fn exchange(
         // It ends when both halves of the exchange have; its error is seen by the exchange.
         let _ = driver.with_upgrades().await;
     });
-    let sent = sender.send_request(request);
+    let sent = sender.send_request(std::mem::take(request));
     let mut alarm = Alarm::default();
     let answered = terms.in_time(&mut alarm, Instant::now(), async move {
         sent.await.map_err(|error| Failure::Broken(Fault::from_hyper(&error)))

@@ -17,9 +17,10 @@ use super::super::hygiene::Hygiene;
 use super::BodyFailure;
 
 /// What is sent to an upstream.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum RequestBody {
     /// Nothing.
+    #[default]
     Empty,
     /// A body that was read for inspection.
     Whole(Option<Bytes>),

@@ -1,8 +1,7 @@
 //! A request as it is written.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::{Body as _, Frame};
 
 use super::super::added::{Added, Beside};
@@ -21,25 +20,25 @@ pub(super) enum Framing {
 /// Writes a head. How its body follows, if one does.
 pub(super) fn head(
     out: &mut BytesMut,
-    parts: &Parts,
+    request: &Request<RequestBody>,
     beside: Beside<'_>,
-    body: &RequestBody,
 ) -> Option<Framing> {
-    let framing = match body.size_hint().exact() {
+    let (method, fields) = (request.method(), request.headers());
+    let framing = match request.body().size_hint().exact() {
         Some(0) => None,
         Some(length) => Some(Framing::Sized(length)),
-        None => Some(Framing::Chunked(parts.headers.get(header::TRAILER).cloned())),
+        None => Some(Framing::Chunked(fields.get(header::TRAILER).cloned())),
     };
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let values: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let values: usize = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     let added = beside.added.map_or(&[][..], Added::lines);
-    out.reserve(parts.method.as_str().len() + target.len() + values + added.len() + ROOM);
-    put(out, &[parts.method.as_str(), " ", target, " HTTP/1.1\r\n"]);
+    out.reserve(method.as_str().len() + target.len() + values + added.len() + ROOM);
+    put(out, &[method.as_str(), " ", target, " HTTP/1.1\r\n"]);
     // First, as RFC 9110 section 7.2 has it.
-    if let Some(host) = beside.host.or_else(|| parts.headers.get(header::HOST)) {
+    if let Some(host) = beside.host.or_else(|| fields.get(header::HOST)) {
         field(out, "host", host.as_bytes());
     }
-    for (name, value) in &parts.headers {
+    for (name, value) in fields {
         let name = name.as_str();
         // Host has been said, and the length of the body is told here and nowhere else.
         if !matches!(name, "host" | "content-length" | "transfer-encoding") {
@@ -51,7 +50,7 @@ pub(super) fn head(
         Some(Framing::Sized(length)) => length_field(out, length),
         Some(Framing::Chunked(_)) => put(out, &["transfer-encoding: chunked\r\n"]),
         // RFC 9110 section 8.6: of a method that may have a body, that there is none is said.
-        None if takes_body(&parts.method) => length_field(out, 0),
+        None if takes_body(method) => length_field(out, 0),
         None => {}
     }
     put(out, &["\r\n"]);

@@ -126,23 +126,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Connection<T> {
         self.lasting && idle && self.read.is_empty() && self.write.is_empty() && self.piece.is_empty()
     }
 
-    /// Sends a request and waits for the head of its answer. The body of the request goes on being
-    /// sent while that of the answer is read.
+    /// Sends a request, of which fields and body are taken, and waits for the head of its answer. The body
+    /// of the request goes on being sent while that of the answer is read.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         beside: Beside<'_>,
     ) -> Result<Response<()>, Broken> {
-        let (parts, body) = request.into_parts();
-        let framing = encode::head(&mut self.write, &parts, beside, &body);
-        self.sending = match framing {
+        self.sending = match encode::head(&mut self.write, request, beside) {
             None => Sending::Nothing,
-            Some(framing) => Sending::Body(body, framing),
+            Some(framing) => Sending::Body(std::mem::take(request.body_mut()), framing),
         };
-        let (method, mut fields) = (parts.method, parts.headers);
         // The answer's fields take the place of the request's.
+        let mut fields = std::mem::take(request.headers_mut());
         fields.clear();
-        self.answer(&method, fields).await
+        self.answer(request.method(), fields).await
     }
 
     /// Sends what another connection was asked for and did not answer.

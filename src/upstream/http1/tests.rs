@@ -55,7 +55,7 @@ async fn exchange(method: Method, answer: &[u8], piece: usize, closes: bool) -> 
         (!closes).then_some(far)
     };
     let client = async move {
-        let response = connection.exchange(ask(method), Beside::default()).await?;
+        let response = connection.exchange(&mut ask(method), Beside::default()).await?;
         let (body, trailers) = body(&mut connection).await?;
         let reusable = poll_fn(|cx| Poll::Ready(connection.is_usable(cx))).await;
         Ok(Came { status: response.status().as_u16(), body, trailers, reusable })
@@ -192,7 +192,7 @@ fn a_line_or_head_without_end_is_given_up() {
 }
 
 /// What a server reads of a request, and how the exchange ended.
-async fn written(request: Request<RequestBody>) -> String {
+async fn written(mut request: Request<RequestBody>) -> String {
     let (near, mut far) = duplex(1 << 20);
     let mut connection = Connection::new(near);
     let server = async move {
@@ -209,7 +209,7 @@ async fn written(request: Request<RequestBody>) -> String {
         far.write_all(b"HTTP/1.1 204 N\r\n\r\n").await.unwrap();
         (String::from_utf8(text).unwrap(), far)
     };
-    let (response, (text, _far)) = tokio::join!(connection.exchange(request, Beside::default()), server);
+    let (response, (text, _far)) = tokio::join!(connection.exchange(&mut request, Beside::default()), server);
     let response = response.unwrap();
     assert_eq!((response.status(), response.version()), (StatusCode::NO_CONTENT, Version::HTTP_11));
     assert!(connection.is_done(), "{text}");
@@ -271,7 +271,7 @@ fn a_server_that_answers_early_is_heard_and_its_connection_not_used_again() {
             far.write_all(b"HTTP/1.1 413 L\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
             far
         };
-        let (response, far) = tokio::join!(connection.exchange(request, Beside::default()), server);
+        let (response, far) = tokio::join!(connection.exchange(&mut request, Beside::default()), server);
         assert_eq!(response.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(body(&mut connection).await.unwrap().0, b"no");
         assert!(!connection.is_done());
@@ -309,9 +309,10 @@ fn a_request_that_nobody_answered_is_sent_again_as_it_was() {
                 drop(far);
                 bytes
             };
+            let mut request = get();
             let (bytes, broken) = match reads {
-                true => tokio::join!(server, connection.exchange(get(), Beside::default())),
-                false => (server.await, connection.exchange(get(), Beside::default()).await),
+                true => tokio::join!(server, connection.exchange(&mut request, Beside::default())),
+                false => (server.await, connection.exchange(&mut request, Beside::default()).await),
             };
             assert_eq!(broken.unwrap_err(), Broken::Unanswered);
             sent.push(bytes);
@@ -335,7 +336,7 @@ fn a_whole_body_that_came_with_its_head_is_taken_at_once() {
         let (near, mut far) = duplex(1 << 16);
         far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
         let mut connection = Connection::new(near);
-        connection.exchange(get(), Beside::default()).await.unwrap();
+        connection.exchange(&mut get(), Beside::default()).await.unwrap();
         assert_eq!((connection.remaining(), connection.whole_body()), (Some(5), Some(Bytes::from("hello"))));
         assert!(connection.is_done());
     });
@@ -358,7 +359,7 @@ fn hypers_server_reads_the_requests() {
                 let text = vec![b'y'; length];
                 let mut request = ask(Method::POST);
                 *request.body_mut() = RequestBody::Whole(Some(Bytes::from(text.clone())));
-                assert_eq!(connection.exchange(request, Beside::default()).await.unwrap().status(), 200);
+                assert_eq!(connection.exchange(&mut request, Beside::default()).await.unwrap().status(), 200);
                 assert_eq!(body(&mut connection).await.unwrap().0, text);
             }
         };
