@@ -118,6 +118,16 @@ impl Bits {
         self.combine(other, |mine, theirs| mine & theirs);
     }
 
+    /// Makes it the numbers that two other sets have in common.
+    #[inline]
+    pub(super) fn set_common(&mut self, one: &Bits, other: &Bits) {
+        self.first = std::array::from_fn(|at| one.first[at] & other.first[at]);
+        if !one.rest.is_empty() || !self.rest.is_empty() {
+            self.rest.clear();
+            self.rest.extend(one.rest.iter().zip(&other.rest).map(|(one, other)| one & other));
+        }
+    }
+
     /// Takes the numbers of another set out.
     #[inline]
     pub(super) fn remove(&mut self, other: &Bits) {
@@ -257,6 +267,10 @@ mod tests {
             assert!(!Bits::none(size).run().meets(&bits));
             common.remove_run(&bits.run());
             assert!(common.is_empty());
+            common.set_common(&Bits::all(size), &bits);
+            assert_eq!(common, bits);
+            common.set_common(&rest, &Bits::none(size));
+            assert_eq!(common, Bits::none(size));
             common.add(&bits);
             common.retain(|at| at > 63);
             common.take(64);

@@ -69,6 +69,18 @@ impl Needs {
         self.literals.as_deref().or(self.unmarked.as_deref())
     }
 
+    /// Whether a text of these bytes alone may have it.
+    pub(super) fn may_be_met(&self, bytes: &ByteSet) -> bool {
+        let folded: ByteSet = bytes.iter().map(fold).collect();
+        let of_these = |literal: &Vec<u8>| literal.iter().all(|byte| folded.contains(*byte));
+        let has_marks = ByteSet::of(MARKS).meets(bytes);
+        let literals = self.literals.as_ref().or(self.unmarked.as_ref().filter(|_| !has_marks));
+        let several_lines = bytes.contains(b'\n');
+        self.clauses.iter().all(|set| set.meets(bytes))
+            && literals.is_none_or(|literals| literals.iter().any(of_these))
+            && (several_lines || self.first.is_none_or(|first| first.meets(bytes)))
+    }
+
     /// What is needed where all of these must match.
     pub(super) fn all(parts: impl IntoIterator<Item = Needs>) -> Needs {
         let mut all = Needs::default();

@@ -172,23 +172,23 @@ impl Run<'_, '_> {
             if gate.sight.blind(value.kind) {
                 continue;
             }
-            gate.sight.units(value, values, &mut wanted);
-            wanted.keep(&left);
+            gate.sight.units(value, values, &left, &mut wanted);
             if wanted.is_empty() {
                 continue;
             }
-            let done = gate.matcher.run(values.text(value), &wanted, scratch, &mut budget, |unit, judged| {
-                if left.contains(unit)
-                    && gate.sight.sees(unit, value, values)
-                    && !active.excludes(unit, value, values)
-                {
-                    judged?;
-                    let link = gate.link_of(unit);
-                    gate.units_of(link).for_each(|unit| left.take(unit));
-                    hits.push(Hit { link, unit, text: at });
-                }
-                Ok(())
-            });
+            let done =
+                gate.matcher.run(values.text(value), &mut wanted, scratch, &mut budget, |unit, judged| {
+                    if left.contains(unit)
+                        && gate.sight.sees(unit, value, values)
+                        && !active.excludes(unit, value, values)
+                    {
+                        judged?;
+                        let link = gate.link_of(unit);
+                        gate.units_of(link).for_each(|unit| left.take(unit));
+                        hits.push(Hit { link, unit, text: at });
+                    }
+                    Ok(())
+                });
             *spent = self.engine.settings.budget - budget.0;
             done.map_err(|exhausted| exhausted.on(at))?;
         }

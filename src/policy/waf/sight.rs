@@ -302,13 +302,12 @@ impl Sight {
         self.blind & 1 << kind.index() != 0
     }
 
-    /// Sets `units` to those that may look at a text.
+    /// Sets `units` to those of `left` that may look at a text.
     #[inline]
-    pub(super) fn units(&self, value: &Value, values: &Values, units: &mut Bits) {
+    pub(super) fn units(&self, value: &Value, values: &Values, left: &Bits, units: &mut Bits) {
         let at = value.kind.index();
-        units.reset(self.size);
-        let Some(broad) = self.broad.get(at) else { return };
-        units.add(broad);
+        let Some(broad) = self.broad.get(at) else { return units.reset(self.size) };
+        units.set_common(broad, left);
         let named = self.named.get(at).map_or(&[][..], Vec::as_slice);
         if named.is_empty() {
             return;
@@ -317,6 +316,7 @@ impl Sight {
         if let Ok(found) = named.binary_search_by(|named| order(&named.name).cmp(&order(name))) {
             units.add(&named[found].more);
             units.remove(&named[found].fewer);
+            units.keep(left);
         }
     }
 

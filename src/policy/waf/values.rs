@@ -190,8 +190,8 @@ impl Values {
 
     /// Makes room for the texts of an ordinary request, so that filling does not grow step by step.
     pub(super) fn reserve(&mut self) {
-        self.buffer.reserve(2048);
-        self.list.reserve(64);
+        self.buffer.reserve(4096);
+        self.list.reserve(128);
     }
 
     fn push(&mut self, value: Value) {

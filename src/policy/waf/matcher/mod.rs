@@ -68,7 +68,7 @@ pub(super) struct Matcher {
     /// The feature of texts with marks; 0: there is none.
     marked: Features,
     /// What texts of few different bytes cannot match, from the plainest on.
-    plain: [Plain; 2],
+    plain: [Plain; 3],
     /// By length, for short texts: the units that may match on one.
     short: [Bits; SHORT],
 }
@@ -76,18 +76,23 @@ pub(super) struct Matcher {
 /// Texts below this length are short.
 const SHORT: usize = 12;
 
-/// Texts of these bytes alone, and the units that may match on them.
+/// Texts of these bytes alone.
 #[derive(Clone, Debug)]
 struct Plain {
     /// The feature of texts that have other bytes.
     others: Features,
+    /// The units that may match on such a text.
     units: Bits,
+    /// Those that may match on it or on what their transformations make of it.
+    reach: Bits,
 }
 
 /// Numbers, names, tokens.
 const TOKEN: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
 /// And plain sentences.
-const PROSE: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ,!?+@";
+const PROSE: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ,!?@";
+/// And times and addresses.
+const PLACE: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-. ,!?@:/=";
 /// So few units are asked for all they need before a short text is looked through for literals; more of
 /// them before a long one.
 const FEW: usize = 24;
@@ -173,6 +178,16 @@ impl Unit {
         operators.map(unit).collect()
     }
 
+    /// The bytes that a text of some bytes may come to have on its way to the test.
+    fn yields(&self, bytes: ByteSet) -> ByteSet {
+        let infos = self.transforms.iter().map(|transform| transform.info());
+        infos.fold(bytes, |bytes, info| match (info.triggers, info.yields) {
+            (Some(triggers), _) if !triggers.meets(&bytes) => bytes,
+            (_, Some(more)) => bytes.union(more),
+            (_, None) => ByteSet::FULL,
+        })
+    }
+
     /// The text that the test sees.
     pub(super) fn transform(&self, text: &[u8]) -> Vec<u8> {
         self.transforms.iter().fold(text.to_vec(), |text, transform| transform.apply(&text).unwrap_or(text))
@@ -196,15 +211,18 @@ impl Matcher {
             }
         }
         let marked = features.bit(ByteSet::of(MARKS));
-        let plain = [TOKEN, PROSE].map(|bytes| {
+        let plain = [TOKEN, PROSE, PLACE].map(|bytes| {
             let allowed = ByteSet::of(bytes);
-            let possible = |needs: &Needs| needs.clauses.iter().all(|set| set.meets(&allowed));
-            let mut units = Bits::none(size);
-            all.iter()
-                .enumerate()
-                .filter(|(_, needs)| possible(needs))
-                .for_each(|(unit, _)| units.insert(unit));
-            Plain { others: features.bit(allowed.complement()), units }
+            let [mut as_it_came, mut reach] = [Bits::none(size), Bits::none(size)];
+            for (at, (unit, needs)) in units.iter().zip(&all).enumerate() {
+                if needs.may_be_met(&allowed) {
+                    as_it_came.insert(at);
+                }
+                if needs.may_be_met(&unit.yields(allowed)) {
+                    reach.insert(at);
+                }
+            }
+            Plain { others: features.bit(allowed.complement()), units: as_it_came, reach }
         });
         let short = std::array::from_fn(|length| {
             let mut units = Bits::none(size);
@@ -260,12 +278,13 @@ impl Matcher {
     }
 
     /// Calls `found` with every unit of `wanted` that matches on a text, and with those whose expressions gave
-    /// up on it. Whether that counts is for the caller to say: a rule may look at other texts.
+    /// up on it. Whether that counts is for the caller to say: a rule may look at other texts. Takes out of
+    /// `wanted` units that cannot match.
     #[inline]
     pub(super) fn run(
         &self,
         text: &[u8],
-        wanted: &Bits,
+        wanted: &mut Bits,
         scratch: &mut Scratch,
         budget: &mut Budget,
         mut found: impl FnMut(usize, Result<(), GaveUp>) -> Result<(), GaveUp>,
@@ -341,20 +360,27 @@ impl Matcher {
         self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
     }
 
-    /// Undoes what the wanted units want undone; returns how many different haystacks there are.
+    /// Undoes what the wanted units want undone; returns how many different haystacks there are. None:
+    /// nobody can match.
     fn transform(
         &self,
         text: &[u8],
-        wanted: &Bits,
+        wanted: &mut Bits,
         scratch: &mut Scratch,
         budget: &mut Budget,
     ) -> Result<usize, Exhausted> {
         budget.take(text.len())?;
+        let features = self.features.of(text);
+        if let Some(plain) = self.plain(features) {
+            wanted.keep(&plain.reach);
+            if wanted.is_empty() {
+                return Ok(0);
+            }
+        }
         let Scratch { haystacks, places, .. } = scratch;
         if haystacks.is_empty() {
             haystacks.push(Haystack::default());
         }
-        let features = self.features.of(text);
         haystacks[0].features = features;
         haystacks[0].units.clone_from(wanted);
         haystacks[0].units.remove(&self.chains.echoes);

@@ -89,8 +89,11 @@ struct Table {
 }
 
 /// From these lengths on, a text is walked through in parts.
-const TWO_LANES: usize = 32;
-const FOUR_LANES: usize = 96;
+const TWO_LANES: usize = 16;
+const FOUR_LANES: usize = 64;
+
+/// So much may parts overlap; it is less than half of the shortest.
+const MAX_OVERLAP: usize = 7;
 
 /// How many bytes of literals may go into a table: a state takes about 128 bytes.
 const MAX_TABLE_TEXT: usize = 32 << 10;
@@ -102,7 +105,7 @@ impl Table {
             return None;
         }
         let overlap = literals.keys().map(|literal| literal.len()).max()?.saturating_sub(1);
-        if overlap >= TWO_LANES / 4 {
+        if overlap > MAX_OVERLAP {
             return None;
         }
         let mut folded = [0u8; 256];

@@ -234,14 +234,13 @@ impl Judge<'_, '_> {
             if sight.blind(value.kind) {
                 continue;
             }
-            sight.units(value, values, &mut wanted);
-            wanted.keep(&program.wanted);
+            sight.units(value, values, &program.wanted, &mut wanted);
             if wanted.is_empty() {
                 continue;
             }
             let position_of = |unit: usize| program.position_of.get(unit).copied().unwrap_or(usize::MAX);
             let done =
-                matcher.run(values.text(value), &wanted, scratch, &mut course.budget, |unit, judged| {
+                matcher.run(values.text(value), &mut wanted, scratch, &mut course.budget, |unit, judged| {
                     if sight.sees(unit, value, values) {
                         let hit = (position_of(unit), at);
                         hits.push(hit);

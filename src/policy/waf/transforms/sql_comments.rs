@@ -15,7 +15,7 @@ documented! {
         doc: DOC,
         apply,
         triggers: Some(ByteSet::of(b"/\n")),
-        yields: None,
+        yields: Some(ByteSet::of(b" ")),
     };
 }
 

@@ -26,6 +26,10 @@ fn apply(input: &[u8], output: &mut Vec<u8>) -> bool {
 /// Decodes a value as forms are encoded; says whether anything changed. The parser of queries and
 /// forms uses it too, so that a rule and the parser cannot disagree.
 pub(in crate::policy::waf) fn decode_form(input: &[u8], output: &mut Vec<u8>) -> bool {
+    if !input.iter().fold(false, |any, byte| any | matches!(byte, b'%' | b'+')) {
+        output.extend_from_slice(input);
+        return false;
+    }
     let mut rest = input;
     let mut changed = false;
     while let Some(at) = memchr::memchr(b'%', rest) {
