@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::support::command::{Bench, about_folder};
-use crate::support::{Gateway, get_local, request, wait_until};
+use crate::support::{Gateway, get_local, request, send, wait_until};
 
 const CONFIG: &str = r#"
 [server]
@@ -95,6 +95,67 @@ fn the_api_judges_again_by_all_that_the_record_holds() {
             assert_eq!(about["again"]["client"]["ip"], field.1);
             assert_eq!(about["again"]["client"]["peer"], "127.0.0.1");
         }
+    }
+}
+
+#[test]
+fn a_request_without_a_host_is_made_again_without_one() {
+    // The command named a host, and was another request.
+    let gateway = Gateway::start(CONFIG);
+    let answer = send(gateway.address, b"GET /open HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert_eq!((answer.status, answer.rule()), (400, "intake/authority-missing"));
+    let id = answer.header("x-request-id").expect("an id");
+    let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+    let curl = told["explained"]["curl"].as_str().expect("a command");
+    assert!(curl.contains(" -H host: ") && curl.ends_with("/open"), "{curl}");
+    let about = about(&gateway, id);
+    assert_eq!(about["again"]["curl"], *curl);
+    // One with a host says it in its URL alone.
+    let id = ask(&gateway, "/open", &[], 200);
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let curl = told["explained"]["curl"].as_str().expect("a command");
+    assert!(!curl.contains("-H host:"), "{curl}");
+}
+
+#[test]
+fn the_end_of_a_deny_is_told_as_an_end_only_where_a_grant_follows() {
+    let until = "2100-01-01T00:00:00Z";
+    let freeze = format!("[[rbac.deny]]\nid = \"freeze\"\npath = \"/{{*rest}}\"\nuntil = {until}\n");
+    let gateway = Gateway::start(&format!("{CONFIG}{freeze}"));
+    for (path, passes) in [("/open", true), ("/nothing", false)] {
+        let answer = request(gateway.address, "GET", path, &[], b"");
+        assert_eq!((answer.status, answer.rule()), (403, "rbac/freeze"), "{path}");
+        let told = answer.json();
+        assert_eq!(told["temporary"], passes, "{told}");
+        assert_eq!(told.to_string().contains("Try again after"), passes, "{told}");
+        assert_eq!(answer.header("retry-after").is_some(), passes, "{path}");
+        let id = answer.header("x-request-id").expect("an id");
+        let about = about(&gateway, id);
+        assert_eq!(about["temporary"], passes);
+        let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+        assert_eq!(told["record"]["until"].is_string(), passes, "{told}");
+        let in_vain = format!(
+            "The rule ends by itself at {until}, and the request would be refused then all the same."
+        );
+        let by_itself = format!("It ends by itself at {until}.");
+        let (wanted, unwanted) = if passes { (&by_itself, &in_vain) } else { (&in_vain, &by_itself) };
+        let explain = &["explain", path, "--ip", "192.0.2.7"][..];
+        for arguments in [&["why", id][..], explain] {
+            let ran = about_folder(gateway.folder(), arguments);
+            let text = ran.words();
+            assert!(text.contains(wanted.as_str()) && !text.contains(unwanted.as_str()), "{}", ran.show());
+            // What else is in the way, and no advice that would not be enough.
+            assert_eq!(
+                text.contains("Without it no grant would allow this either"),
+                !passes,
+                "{}",
+                ran.show()
+            );
+            assert!(passes || !text.contains("portcullis suggest"), "{}", ran.show());
+        }
+        let told = about_folder(gateway.folder(), &[explain, &["--format", "json"]].concat()).json();
+        let ends = (told["until"].as_str(), told["rule_until"].as_str());
+        assert_eq!(ends, if passes { (Some(until), None) } else { (None, Some(until)) });
     }
 }
 
