@@ -192,6 +192,37 @@ fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
 }
 
 #[test]
+fn a_trail_that_was_kept_is_the_one_that_is_told() {
+    let gateway = Gateway::start(&format!(
+        "{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n"
+    ));
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    let run =
+        |arguments: &[&str]| about_folder(gateway.folder(), &[arguments, &["--admin", &admin]].concat());
+    let before = ask(&gateway, "/search?q=xxxyyy", &[], 403);
+    let begun = run(&["verbose", "--for", "10m", "--route", "all"]);
+    assert_eq!(begun.code, 0, "{}", begun.show());
+    let id = ask(&gateway, "/search?q=xxxyyy", &[], 403);
+    about(&gateway, &id);
+    // What the rules of the WAF saw stands in no record, and in the trail.
+    let ran = run(&["why", &id]);
+    let text = ran.words();
+    for wanted in ["are those that were kept when it was decided", "matches query:q", "waf/no-y"] {
+        assert!(ran.code == 0 && text.contains(wanted), "{wanted}: {}", ran.show());
+    }
+    let told = run(&["why", &id, "--format", "json"]).json();
+    assert_eq!(told["steps"], "kept");
+    // Of one that was decided before, and of a copy of the log, the steps are made anew.
+    for arguments in [&["why", &before][..], &["why", &id, "--log", "decisions.jsonl"]] {
+        let log = gateway.folder().join("decisions.jsonl").to_string_lossy().into_owned();
+        let arguments: Vec<&str> =
+            arguments.iter().map(|word| if *word == "decisions.jsonl" { &*log } else { word }).collect();
+        let told = run(&[&arguments[..], &["--format", "json"]].concat()).json();
+        assert_eq!(told["steps"], "made_anew", "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_refusal_by_a_ban_says_until_when_by_whom_and_how_it_is_ended() {
     let gateway = Gateway::start(&format!(
         "{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n"

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use super::account::{Account, Passage};
 use super::help::exits;
 use super::what_if::{Change, Variation};
-use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome, Written};
+use crate::decision::{Outcome, RuleRef, Stage, Step, Written};
 use crate::facts::{Derivation, Identity};
 use crate::policy::condition::Unheld;
 use crate::policy::rbac::Unmet;
@@ -256,15 +256,7 @@ fn gate<'a>(account: &'a Account<'a>, stage: Stage) -> Gate<'a> {
 }
 
 fn step<'a>(account: &Account<'a>, step: &'a Step) -> StepLine<'a> {
-    let (outcome, reason, score) = match step.outcome {
-        StepOutcome::Note => ("note", None, None),
-        StepOutcome::Pass => ("pass", None, None),
-        StepOutcome::Deny(reason) => ("deny", Some(reason), None),
-        StepOutcome::ShadowDeny(reason) => ("would_deny", Some(reason), None),
-        StepOutcome::Unmet => ("unmet", None, None),
-        StepOutcome::Score(score) => ("score", None, Some(score)),
-        StepOutcome::AlsoMatched => ("also_matched", None, None),
-    };
+    let (outcome, reason, score) = step.outcome.told();
     StepLine {
         outcome,
         rule: step.rule.map(|rule| account.name(rule)),

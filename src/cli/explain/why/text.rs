@@ -40,6 +40,10 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
     out.push_str(&help(story));
     out.push_str(&heading("The decision, step by step"));
     out.push_str(&fill("  ", &format!("This is {}.", story.judged())));
+    if story.kept {
+        let text = "The steps of the trail are those that were kept when it was decided, since somebody had asked for trails (`portcullis verbose`).";
+        out.push_str(&fill("  ", text));
+    }
     let recorded =
         format!("the record, which says {} by {}", told(&story.line.decision), printable(&story.line.rule));
     match (&story.settled, story.agrees) {
