@@ -59,7 +59,7 @@ pub(super) async fn document<T: Document>(headers: &HeaderMap, body: Incoming) -
         }
         Err(_) => return Err(problem(StatusCode::REQUEST_TIMEOUT, "the document did not come in time")),
     };
-    members::read(&body)
+    members::read(&body).map_err(members::Refused::answer)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use http::StatusCode;
 use jiff::Timestamp;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -60,22 +61,42 @@ impl Member {
     }
 }
 
+/// Why a document is not taken.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It is none at all.
+    Malformed(String),
+    /// One of its members is not as it has to be.
+    Member(BadParameter),
+}
+
+impl Refused {
+    /// The refusal.
+    pub(super) fn answer(self) -> Answer {
+        match self {
+            Refused::Malformed(why) => problem(StatusCode::BAD_REQUEST, why),
+            Refused::Member(bad) => bad.answer(),
+        }
+    }
+}
+
 /// Reads a document.
-pub(super) fn read<T: Document>(text: &[u8]) -> Result<T, Answer> {
-    let malformed = |why: String| problem(http::StatusCode::BAD_REQUEST, why);
+pub(super) fn read<T: Document>(text: &[u8]) -> Result<T, Refused> {
     let members: Members = serde_json::from_slice(text).map_err(|error| {
-        let place = format!("line {}, column {}", error.line(), error.column());
-        malformed(match error.is_data() {
+        Refused::Malformed(match error.is_data() {
             // The only thing that is asked of it so far.
             true => "the document is no object: write `{ … }` with the members that there are".to_owned(),
-            false => format!("the document is no JSON: it cannot be read behind {place}"),
+            false => {
+                let (line, column) = (error.line(), error.column());
+                format!("the document is no JSON: it cannot be read behind line {line}, column {column}")
+            }
         })
     })?;
-    let checked = members.checked(T::MEMBERS).map_err(|bad| bad.answer())?;
+    let checked = members.checked(T::MEMBERS).map_err(Refused::Member)?;
     serde_json::from_value(Value::Object(checked)).map_err(|error| {
         // The members are as they have to be, so this is a mistake of ours; it may quote what was sent.
         tracing::error!(%error, "a document that was checked cannot be read");
-        malformed("the document cannot be read".to_owned())
+        Refused::Malformed("the document cannot be read".to_owned())
     })
 }
 
@@ -224,7 +245,7 @@ mod tests {
 
     /// What is said of a document that is none; which member it is about.
     async fn refused(text: &str) -> (String, Option<String>) {
-        let answer = read::<Asked>(text.as_bytes()).expect_err("it is refused");
+        let answer = read::<Asked>(text.as_bytes()).expect_err("it is refused").answer();
         assert_eq!(answer.status(), 400, "{text}");
         let body = answer.into_body().collect().await.expect("whole").to_bytes();
         let told: Value = serde_json::from_slice(&body).expect("JSON");

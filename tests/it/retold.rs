@@ -192,6 +192,25 @@ fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
 }
 
 #[test]
+fn a_refusal_at_the_second_gate_of_the_waf_is_told_there_without_a_body_too() {
+    // The trail said of rules that look at bodies as well that the head had refused, and nobody had been
+    // looked at.
+    let rule = "[[waf.rule]]\nid = \"no-z\"\nscore = 9\ntargets = [\"query\", \"form\"]\nmatch = { contains = \"zzz\" }\n";
+    let gateway = Gateway::start(&format!("{CONFIG}{rule}"));
+    for (query, gate, behind) in [("zzz", "waf_body", "passed"), ("xxxyyy", "waf", "not_reached")] {
+        let id = ask(&gateway, &format!("/search?q={query}"), &[], 403);
+        let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+        let stages = told["explained"]["stages"].as_array().expect("a list");
+        let passage =
+            |name: &str| &stages.iter().find(|stage| stage["stage"] == name).expect("there")["passage"];
+        assert_eq!((passage(gate), passage("rbac")), (&"refused".into(), &behind.into()), "{query}: {told}");
+        // What was reached need not be minded.
+        let ran = about_folder(gateway.folder(), &["suggest", &id]);
+        assert_eq!(ran.words().contains("were not reached"), gate == "waf", "{}", ran.show());
+    }
+}
+
+#[test]
 fn a_trail_that_was_kept_is_the_one_that_is_told() {
     let gateway = Gateway::start(&format!(
         "{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n"
