@@ -104,7 +104,9 @@ enum State {
 
 impl<R: BufRead> Frames<R> {
     fn of(source: R) -> Frames<R> {
-        Frames { source, decoder: FrameDecoder::new(), state: State::Begin }
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(WIDEST_WINDOW);
+        Frames { source, decoder, state: State::Begin }
     }
 
     /// Enters the next frame that has something in it; whether there is one.
@@ -188,6 +190,9 @@ fn broken(error: FrameDecoderError) -> io::Error {
 
 /// The header of a last block of no bytes, and room for the checksum that a frame may end with.
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
+
+/// What `zstd -d` takes without being asked to take more.
+const WIDEST_WINDOW: u64 = 128 << 20;
 
 /// Large enough that a system call is not felt, small enough for a cache.
 pub(super) const CHUNK: usize = 1 << 20;

@@ -155,9 +155,9 @@ impl Ip {
         let by: Vec<Written> =
             by.iter().filter_map(|at| self.rules.get(*at)).map(|rule| rule.written).collect();
         let name = look.name(rule.written);
-        let have = if by.len() == 1 { "has" } else { "have" };
+        let (are, have) = if by.len() == 1 { ("is", "has") } else { ("are", "have") };
         let message = format!(
-            "nobody passes `{name}`: of its requests {} {have} to let the address through too, and {have} none of its addresses",
+            "`{name}` lets nobody through: {} {are} about all of its requests and {have} none of its addresses",
             look.names(&by)
         );
         let problem = diagnostics.push(Code::NobodyPasses, look.place(rule.written), message);
