@@ -152,6 +152,10 @@ fn the_end_of_a_deny_is_told_as_an_end_only_where_a_grant_follows() {
                 ran.show()
             );
             assert!(passes || !text.contains("portcullis suggest"), "{}", ran.show());
+            if !passes {
+                let ran = about_folder(gateway.folder(), &["suggest", id]);
+                assert!(ran.words().contains("no grant would allow this either"), "{}", ran.show());
+            }
         }
         let told = about_folder(gateway.folder(), &[explain, &["--format", "json"]].concat()).json();
         let ends = (told["until"].as_str(), told["rule_until"].as_str());
