@@ -10,6 +10,7 @@ use super::AdminState;
 use super::access::Caller;
 use super::answer::{Answer, json, problem};
 use super::input::{pairs, plain};
+use super::members::{Document, Kind, Member};
 use super::parameter::BadParameter;
 use crate::policy::ip::{Listed, Spared};
 use crate::policy::network::parse_net;
@@ -27,6 +28,14 @@ pub(super) struct Wanted {
     /// Why.
     #[serde(default)]
     reason: String,
+}
+
+impl Document for Wanted {
+    const MEMBERS: &'static [Member] = &[
+        Member::needed("address", Kind::Text, "an address or a network such as 203.0.113.0/24"),
+        Member::needed("for", Kind::Text, "a time span such as 1h"),
+        Member::new("reason", Kind::Text, "a text of one line"),
+    ];
 }
 
 /// A ban as it is shown.

@@ -6,10 +6,10 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::answer::{Answer, problem};
+use super::members::{self, Document};
 use crate::deny::is_deceptive;
 
 /// More is no question of an operator.
@@ -44,7 +44,7 @@ pub(super) fn plain(name: &str, text: &str, most: usize) -> Result<String, Strin
 }
 
 /// The JSON document of a request.
-pub(super) async fn document<T: DeserializeOwned>(headers: &HeaderMap, body: Incoming) -> Result<T, Answer> {
+pub(super) async fn document<T: Document>(headers: &HeaderMap, body: Incoming) -> Result<T, Answer> {
     // A form of a foreign page cannot have this type.
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
     if kind.split(';').next().map(str::trim) != Some("application/json") {
@@ -59,45 +59,12 @@ pub(super) async fn document<T: DeserializeOwned>(headers: &HeaderMap, body: Inc
         }
         Err(_) => return Err(problem(StatusCode::REQUEST_TIMEOUT, "the document did not come in time")),
     };
-    serde_json::from_slice(&body)
-        .map_err(|error| problem(StatusCode::BAD_REQUEST, unquoted(&error.to_string())))
-}
-
-/// What is wrong with a document, without the text that stands where it should not: it may be a credential.
-fn unquoted(error: &str) -> String {
-    let begin = ["invalid type: string \"", "invalid value: string \""].iter().find_map(|words| {
-        let begin = error.find(words)? + words.len() - 2;
-        let end = error.rfind("\", expected ")?;
-        Some((begin, end + 1))
-    });
-    match begin.and_then(|(begin, end)| Some((error.get(..begin)?, error.get(end..)?))) {
-        Some((before, after)) => format!("{before}{after}"),
-        None => error.to_owned(),
-    }
+    members::read(&body).map_err(members::Refused::answer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_in_the_wrong_place_is_not_repeated() {
-        #[derive(Debug, serde::Deserialize)]
-        struct Asked {
-            #[serde(rename = "tokens")]
-            _tokens: Vec<String>,
-            #[serde(rename = "at")]
-            _at: Option<jiff::Timestamp>,
-        }
-        for (text, want) in [
-            (r#"{"tokens":"a\", expected b"}"#, "invalid type: string, expected a sequence at line 1"),
-            (r#"{"tokens":[7]}"#, "invalid type: integer `7`, expected a string at line 1"),
-            (r#"{"token":"secret"}"#, "missing field `tokens` at line 1"),
-        ] {
-            let error = serde_json::from_str::<Asked>(text).unwrap_err().to_string();
-            assert!(unquoted(&error).starts_with(want), "{}", unquoted(&error));
-        }
-    }
 
     #[test]
     fn what_people_write_looks_as_it_is() {

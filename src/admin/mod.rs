@@ -13,6 +13,7 @@ mod connection;
 mod explain;
 mod input;
 mod live;
+mod members;
 mod openapi;
 mod oracle;
 mod page;

@@ -6,12 +6,13 @@
 use std::fmt::{self, Debug};
 use std::net::IpAddr;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use super::members::{Document, Kind, Member};
 
 use crate::config::Setup;
 use crate::policy::World;
@@ -91,10 +92,8 @@ pub(crate) struct Question {
     /// Whether the connection is encrypted.
     pub(crate) https: bool,
     /// The client's address; 127.0.0.1 by default.
-    #[serde(deserialize_with = "one")]
     pub(crate) ip: Option<IpAddr>,
     /// The other end of the connection, where it is a proxy that names the client.
-    #[serde(deserialize_with = "one")]
     pub(crate) peer: Option<IpAddr>,
     /// Who asks, as if a credential of this subject had been verified.
     pub(crate) subject: Option<String>,
@@ -109,46 +108,52 @@ pub(crate) struct Question {
     /// The body.
     pub(crate) body: Option<String>,
     /// When; now by default.
-    #[serde(deserialize_with = "one")]
     pub(crate) at: Option<Timestamp>,
     /// The same request from these addresses, side by side.
-    #[serde(deserialize_with = "many")]
     pub(crate) what_if_ip: Vec<IpAddr>,
     /// The same request by somebody who also has these roles, side by side.
     pub(crate) what_if_role: Vec<String>,
     /// The same request with each of these bearer tokens, side by side.
     pub(crate) what_if_token: Vec<Secret>,
     /// The same request at these times, side by side.
-    #[serde(deserialize_with = "many")]
     pub(crate) what_if_at: Vec<Timestamp>,
     /// The same request by these policies of the history, side by side: `7`, `7-3f9a2c1d`, `-1`.
     pub(crate) what_if_policy: Vec<String>,
 }
 
-/// A value that is written as a text, and what it is called where a text is none.
-trait Told: FromStr {
-    const WHAT: &'static str;
+impl Document for Question {
+    const MEMBERS: &'static [Member] = &[
+        Member::new("method", Kind::Text, "a method such as DELETE"),
+        Member::needed(
+            "target",
+            Kind::Text,
+            "a path with its query such as /orders/42?all=1, or a whole URL",
+        ),
+        Member::new("host", Kind::Text, "a host such as api.example.com"),
+        Member::new("https", Kind::Flag, "true or false"),
+        Member::new("ip", Kind::Address, ADDRESS),
+        Member::new("peer", Kind::Address, ADDRESS),
+        Member::new("subject", Kind::Text, "the name of a subject such as alice"),
+        Member::new("roles", Kind::Texts, "a list of roles such as [\"orders-reader\"]"),
+        Member::new("scopes", Kind::Texts, "a list of scopes such as [\"orders:read\"]"),
+        Member::new("claims", Kind::Object, "an object of claims by dotted name such as {\"team.id\": 7}"),
+        Member::new(
+            "headers",
+            Kind::Pairs,
+            "a list of pairs of name and value such as [[\"accept\", \"text/html\"]]",
+        ),
+        Member::new("body", Kind::Text, "a text; a JSON document is written as a text too"),
+        Member::new("at", Kind::Time, TIME),
+        Member::new("what_if_ip", Kind::Addresses, "a list of addresses such as [\"203.0.113.9\"]"),
+        Member::new("what_if_role", Kind::Texts, "a list of roles such as [\"orders-admin\"]"),
+        Member::new("what_if_token", Kind::Texts, "a list of bearer tokens"),
+        Member::new("what_if_at", Kind::Times, "a list of times such as [\"2026-12-24T08:00:00Z\"]"),
+        Member::new("what_if_policy", Kind::Texts, "a list of generations such as [\"7\", \"-1\"]"),
+    ];
 }
 
-impl Told for IpAddr {
-    const WHAT: &'static str = "an address such as 203.0.113.9";
-}
-
-impl Told for Timestamp {
-    const WHAT: &'static str = "a time such as 2026-12-24T08:00:00Z";
-}
-
-fn read<T: Told, E: serde::de::Error>(text: String) -> Result<T, E> {
-    text.parse().map_err(|_| E::custom(format!("`{}` is not {}", text.escape_debug(), T::WHAT)))
-}
-
-fn one<'de, T: Told, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    Option::<String>::deserialize(from)?.map(read).transpose()
-}
-
-fn many<'de, T: Told, D: Deserializer<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    Vec::<String>::deserialize(from)?.into_iter().map(read).collect()
-}
+const ADDRESS: &str = "an address such as 203.0.113.9";
+const TIME: &str = "a time such as 2026-12-24T08:00:00Z";
 
 /// A credential. It is written nowhere.
 #[derive(Clone, Deserialize)]

@@ -42,7 +42,7 @@ impl BadParameter {
     }
 
     /// A parameter that there is not.
-    fn unknown(parameter: &str, known: &[&str]) -> BadParameter {
+    pub(super) fn unknown(parameter: &str, known: &[&str]) -> BadParameter {
         let accepted: Vec<String> = known.iter().map(|name| (*name).to_owned()).collect();
         let why = match known {
             [] => format!("there is no parameter `{parameter}` here; this takes none"),

@@ -12,6 +12,7 @@ use super::access::Caller;
 use super::answer::{Answer, json, problem};
 use super::bans::{LONGEST_ADDRESS, Longest};
 use super::input::plain;
+use super::members::{Document, Kind, Member};
 use super::{AdminState, bans};
 use crate::layers::Verbose;
 use crate::policy::authn::is_subject;
@@ -30,6 +31,15 @@ pub(super) struct Wanted {
     subject: Option<String>,
     /// Only requests from these addresses and networks.
     ips: Vec<String>,
+}
+
+impl Document for Wanted {
+    const MEMBERS: &'static [Member] = &[
+        Member::needed("for", Kind::Text, "a time span such as 10m"),
+        Member::new("routes", Kind::Texts, "a list of routes such as [\"orders\"]"),
+        Member::new("subject", Kind::Text, "the name of a subject such as alice"),
+        Member::new("ips", Kind::Texts, "a list of addresses and networks such as [\"203.0.113.0/24\"]"),
+    ];
 }
 
 /// How it stands.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{count, fill, list, padded, printable};
 use super::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
-use crate::state::{CellLine, DifferenceLine};
+use crate::state::{AddressLine, CellLine, DifferenceLine};
 
 /// How many lines of one kind people are shown.
 const MOST: usize = 40;
@@ -20,12 +20,13 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
     if !rules.is_empty() {
         heading(&mut out, "Rules");
         for rule in rules.iter().take(MOST) {
-            let because = because(&rule.because);
-            let because = match because.is_empty() {
+            let through = rule.through();
+            let through = match through.is_empty() {
                 true => String::new(),
-                false => format!(" {}", styled(FAINT, format!("through {}", list(&because, " and ")))),
+                false => format!(" {}", styled(FAINT, format!("through {}", list(&through, " and ")))),
             };
-            out.push_str(&fill(&mark(&rule.change), &format!("{}{because}", printable(&rule.rule))));
+            out.push_str(&fill(&mark(&rule.change), &format!("{}{through}", printable(&rule.rule))));
+            rule.addresses.iter().for_each(|line| out.push_str(&addresses(line)));
         }
         out.push_str(&more(rules.len(), "rule"));
     }
@@ -33,6 +34,7 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
         heading(&mut out, "Definitions");
         for name in definitions.iter().take(MOST) {
             out.push_str(&fill(&mark(&name.change), &printable(&name.name)));
+            name.addresses.iter().for_each(|line| out.push_str(&addresses(line)));
         }
         out.push_str(&more(definitions.len(), "definition"));
     }
@@ -53,16 +55,19 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
     out
 }
 
-/// What a rule differs by, in words. That it is its own text alone goes without saying.
-pub(super) fn because(names: &[Box<str>]) -> Vec<&str> {
-    match names {
-        [only] if **only == *ITSELF => Vec::new(),
-        names => names.iter().map(|name| if **name == *ITSELF { "its own text" } else { name }).collect(),
-    }
+/// Which addresses came and went, below what they are of.
+fn addresses(line: &AddressLine) -> String {
+    fill(&" ".repeat(11), &styled(FAINT, printable(&line.words())))
 }
 
-/// What a difference calls the text of a rule.
-const ITSELF: &str = "itself";
+/// The same as the end of a sentence about it.
+pub(super) fn which(lines: &[AddressLine]) -> String {
+    let words: Vec<String> = lines.iter().map(AddressLine::words).collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!(": {}", printable(&words.join("; "))),
+    }
+}
 
 /// What roles gain, as lines: nothing where no role gains anything.
 pub(super) fn gains(difference: &DifferenceLine) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::admin::Whom;
-use super::layout::{count, fill, padded, printable};
+use super::layout::{count, fill, list as list_of, padded, printable};
 use super::policies::Past;
 use super::reply::{BAD, Exit, FAINT, GOOD, Reply, STRONG, WARN, styled};
 use super::{Common, Format, difference};
@@ -50,7 +50,7 @@ pub(super) fn history(args: &Args, common: &Common) -> Reply {
     };
     match args.generation {
         Some(generation) => one(args, generation, &past, &entries),
-        None => list(args, &entries),
+        None => list(args, &entries, &past),
     }
 }
 
@@ -73,15 +73,69 @@ fn asked(args: &Args, common: &Common) -> Result<Vec<Entry>, Reply> {
     Ok(entries)
 }
 
-fn list(args: &Args, entries: &[Entry]) -> Reply {
+fn list(args: &Args, entries: &[Entry], past: &Past) -> Reply {
     let shown: Vec<&Entry> = entries.iter().filter(|entry| entry.at().is_some()).collect();
     let shown = shown.get(shown.len().saturating_sub(args.lines)..).unwrap_or_default();
     match args.format {
-        Format::Json => Reply::json(Exit::Fine, &json!({ "history": shown })),
-        Format::Text if shown.is_empty() => Reply::text(Exit::Fine, "Nothing yet.\n"),
-        Format::Text => Reply::text(Exit::Fine, shown.iter().map(|entry| line(entry)).collect::<String>()),
+        Format::Json => {
+            let lost =
+                json!({ "damaged_lines": past.damaged, "torn_bytes": past.torn, "generations": gaps(past) });
+            Reply::json(Exit::Fine, &json!({ "history": shown, "lost": lost }))
+        }
+        Format::Text if shown.is_empty() => Reply::text(Exit::Fine, lost(past) + "Nothing yet.\n"),
+        Format::Text => {
+            let lines = shown.iter().map(|entry| line(entry));
+            Reply::text(Exit::Fine, lines.collect::<String>() + &lost(past))
+        }
     }
 }
+
+/// What of the history cannot be read, if there is anything.
+fn lost(past: &Past) -> String {
+    let mut out = String::new();
+    let mut note = |text: &str| out.push_str(&fill(&format!("{} ", styled(WARN, "Mind:")), text));
+    let file = state::history_file(past.folder());
+    let file = printable(&file.to_string_lossy()).into_owned();
+    if !past.damaged.is_empty() {
+        let numbers: Vec<String> = past.damaged.iter().take(MOST_LINES).map(usize::to_string).collect();
+        let word = if past.damaged.len() == 1 { "line" } else { "lines" };
+        let more = match past.damaged.len() - numbers.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        note(&format!(
+            "{word} {}{more} of `{file}` cannot be read, so what happened there is not known.",
+            list_of(&numbers, if more.is_empty() { " and " } else { ", " })
+        ));
+    }
+    let gaps = gaps(past);
+    if !gaps.is_empty() {
+        let word = if gaps.len() == 1 { "generation" } else { "generations" };
+        let is = if gaps.len() == 1 { "is" } else { "are" };
+        note(&format!("{word} {} {is} lost.", list_of(&gaps, " and ")));
+    }
+    if past.torn > 0 {
+        let size = bytesize::ByteSize(past.torn);
+        note(&format!(
+            "the last entry of `{file}` is torn: {size} of it are there, and no end. Who wrote it was stopped meanwhile, or is writing it now; a gateway that starts cuts it off."
+        ));
+    }
+    out
+}
+
+/// The generations that are lost, as far as those around them tell: `4`, `7 to 9`.
+fn gaps(past: &Past) -> Vec<String> {
+    let numbers: Vec<u64> = past.accepted().map(|accepted| accepted.generation).collect();
+    let between = numbers.windows(2).filter_map(|pair| match *pair {
+        [before, after] if after == before + 2 => Some(format!("{}", before + 1)),
+        [before, after] if after > before + 2 => Some(format!("{} to {}", before + 1, after - 1)),
+        _ => None,
+    });
+    between.take(MOST_LINES).collect()
+}
+
+/// More damaged lines are only counted.
+const MOST_LINES: usize = 10;
 
 /// An entry in a line or two.
 fn line(entry: &Entry) -> String {

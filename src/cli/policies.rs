@@ -8,7 +8,7 @@ use super::{Common, diagnostics, files};
 use crate::config::{Outcome, Setup, load};
 use crate::decision::Version;
 use crate::policy::code::Severity;
-use crate::state::{self, Accepted, Entry};
+use crate::state::{self, Accepted, Entry, Kept};
 
 /// What is kept of earlier policies.
 #[derive(Debug, Default)]
@@ -17,6 +17,10 @@ pub(super) struct Past {
     /// Where the configuration lies, as it was named.
     beside: String,
     pub(super) entries: Vec<Entry>,
+    /// Lines of its file that are damaged.
+    pub(super) damaged: Vec<usize>,
+    /// Bytes of a last entry without its end.
+    pub(super) torn: u64,
 }
 
 /// A policy with the words for it.
@@ -46,12 +50,12 @@ impl Past {
         let path = files::config_path(common)?;
         let folder = load::state_dir(&path).map_err(|why| Reply::failure(Exit::Config, why))?;
         let Some(folder) = folder else { return Ok(Past::default()) };
-        let entries = state::read(&folder).map_err(|error| {
+        let Kept { entries, damaged, torn } = state::read(&folder).map_err(|error| {
             let name = printable(&folder.to_string_lossy()).into_owned();
             Reply::failure(Exit::Config, format!("the history in `{name}` cannot be read: {error}"))
         })?;
         let beside = path.parent().map(|beside| beside.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Past { folder, beside, entries })
+        Ok(Past { folder, beside, entries, damaged, torn })
     }
 
     /// The folder that it is kept in.

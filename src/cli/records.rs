@@ -54,6 +54,19 @@ pub(super) struct Record {
     place: Option<Place>,
     /// The decisions before it that bear the same request id, the newest first.
     pub(super) alike: Vec<String>,
+    /// Its trail, where it came from a gateway that had been asked to keep it.
+    pub(super) trail: Option<Vec<KeptStep>>,
+}
+
+/// A step of a trail that a gateway kept.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct KeptStep {
+    pub(super) stage: String,
+    pub(super) outcome: String,
+    pub(super) rule: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) score: Option<u32>,
+    pub(super) note: String,
 }
 
 /// A record by its id, and where it was: in the log, else, unless one was named, with a running gateway
@@ -83,7 +96,7 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
     let mut notes = Vec::new();
     let missed = match found {
         Ok(Found { record: Some((text, place)), alike, .. }) => {
-            return Ok(Record { text, source: Source::Files(path), place: Some(place), alike });
+            return Ok(Record { text, source: Source::Files(path), place: Some(place), alike, trail: None });
         }
         Ok(Found { strange, torn, .. }) => {
             notes.extend(strange.iter().map(|(place, why)| {
@@ -175,7 +188,8 @@ fn ask(id: &str, whom: &Whom, common: &Common) -> Result<Record, String> {
         true => {
             let (text, source) = (answer.body.to_vec(), Source::Gateway(Box::new(gateway)));
             let told: About = serde_json::from_slice(&text).unwrap_or_default();
-            Ok(Record { text, source, place: None, alike: told.about.same_request_id })
+            let Besides { same_request_id: alike, trail } = told.about;
+            Ok(Record { text, source, place: None, alike, trail })
         }
         false => Err(answer.why()),
     }
@@ -192,6 +206,24 @@ struct About {
 #[serde(default)]
 struct Besides {
     same_request_id: Vec<String>,
+    trail: Option<Vec<KeptStep>>,
+}
+
+/// The trail of a decision that stands in a file, if the gateway that wrote it runs and was asked to keep it.
+/// Whether it keeps any is asked first: what it says of a decision may take it long.
+pub(super) fn kept_trail(decision: &str, whom: &Whom, common: &Common) -> Option<Vec<KeptStep>> {
+    #[derive(Deserialize)]
+    struct Kept {
+        trails: usize,
+    }
+    let gateway = whom.find(false, common).ok()?;
+    let kept: Kept = serde_json::from_slice(&gateway.read("/api/log-level").ok()?.body).ok()?;
+    if kept.trails == 0 || !may_be_id(decision) {
+        return None;
+    }
+    let answer = gateway.read(&format!("/api/decisions/{decision}")).ok()?;
+    let told: About = serde_json::from_slice(&answer.body).ok()?;
+    told.about.trail
 }
 
 impl Source {

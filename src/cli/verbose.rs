@@ -19,8 +19,9 @@ use super::reply::{Exit, Reply};
   portcullis verbose --for 5m --route orders --subject alice
   portcullis verbose --off
 
-The trails are kept in memory and shown with their decisions, on the page and by
-`/api/decisions/ID`. It ends by itself; without options its state is shown.")]
+The trails are kept in memory and shown with their decisions: by `why`, on the
+page and by `/api/decisions/ID`. It ends by itself; without options its state is
+shown.")]
 pub(super) struct Args {
     /// For how long, such as 10m.
     #[arg(long = "for", id = "time", value_name = "TIME")]

@@ -25,7 +25,8 @@ pub struct Denial {
     pub rule: RuleRef,
     /// The kind of cause; the status comes from its table.
     pub reason: Reason,
-    /// When the refusal ends by itself, if that is known (a validity window, a token not yet valid).
+    /// When the refusal ends by itself, if that is known (a token not yet valid, a grant that begins, or a deny
+    /// that ends where the request would be allowed then).
     pub until: Option<Timestamp>,
 }
 

@@ -43,6 +43,35 @@ pub enum StepOutcome {
     AlsoMatched,
 }
 
+impl StepOutcome {
+    /// As documents have it: its name, and with which reason or score.
+    pub const fn told(self) -> (&'static str, Option<Reason>, Option<u32>) {
+        match self {
+            StepOutcome::Note => ("note", None, None),
+            StepOutcome::Pass => ("pass", None, None),
+            StepOutcome::Deny(reason) => ("deny", Some(reason), None),
+            StepOutcome::ShadowDeny(reason) => ("would_deny", Some(reason), None),
+            StepOutcome::Unmet => ("unmet", None, None),
+            StepOutcome::Score(score) => ("score", None, Some(score)),
+            StepOutcome::AlsoMatched => ("also_matched", None, None),
+        }
+    }
+
+    /// What a document says; none if that is no outcome.
+    pub fn read(name: &str, reason: Option<Reason>, score: Option<u32>) -> Option<StepOutcome> {
+        let all = [
+            Some(StepOutcome::Note),
+            Some(StepOutcome::Pass),
+            reason.map(StepOutcome::Deny),
+            reason.map(StepOutcome::ShadowDeny),
+            Some(StepOutcome::Unmet),
+            score.map(StepOutcome::Score),
+            Some(StepOutcome::AlsoMatched),
+        ];
+        all.into_iter().flatten().find(|outcome| outcome.told().0 == name)
+    }
+}
+
 impl Trace {
     /// Notes a finding.
     pub fn note(&mut self, stage: Stage, note: impl Into<String>) {
@@ -58,5 +87,29 @@ impl Trace {
         note: impl Into<String>,
     ) {
         self.steps.push(Step { stage, rule: Some(rule.into()), outcome, note: note.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_an_outcome_is_read_as_it() {
+        let reason = Reason::DeniedByRule;
+        for outcome in [
+            StepOutcome::Note,
+            StepOutcome::Pass,
+            StepOutcome::Deny(reason),
+            StepOutcome::ShadowDeny(reason),
+            StepOutcome::Unmet,
+            StepOutcome::Score(7),
+            StepOutcome::AlsoMatched,
+        ] {
+            let (name, reason, score) = outcome.told();
+            assert_eq!(StepOutcome::read(name, reason, score), Some(outcome));
+        }
+        assert_eq!(StepOutcome::read("deny", None, None), None);
+        assert_eq!(StepOutcome::read("else", Some(reason), Some(1)), None);
     }
 }

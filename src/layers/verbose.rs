@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::judged::Judged;
-use crate::decision::{RuleRef, Step, StepOutcome, Trace};
+use crate::decision::{RuleRef, Step, Trace};
 use crate::policy::{Admitted, Policy};
 
 /// For which requests trails are kept, and for how long.
@@ -94,15 +94,7 @@ impl Trails {
 }
 
 fn step(policy: &Policy, step: &Step) -> Value {
-    let (outcome, reason, score) = match step.outcome {
-        StepOutcome::Note => ("note", None, None),
-        StepOutcome::Pass => ("pass", None, None),
-        StepOutcome::Deny(reason) => ("deny", Some(reason), None),
-        StepOutcome::ShadowDeny(reason) => ("would_deny", Some(reason), None),
-        StepOutcome::Unmet => ("unmet", None, None),
-        StepOutcome::Score(score) => ("score", None, Some(score)),
-        StepOutcome::AlsoMatched => ("also_matched", None, None),
-    };
+    let (outcome, reason, score) = step.outcome.told();
     let at = match step.rule {
         Some(RuleRef::Written(written)) => Some(&policy.rules.get(written).at),
         Some(RuleRef::Builtin(_)) | None => None,

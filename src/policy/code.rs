@@ -84,6 +84,7 @@ codes! {
     RolesNotAllowed = "roles-not-allowed" Warning, "A JWT source reads roles and may bring none: there are several issuers, and this one has no `roles_allowed`. Otherwise each issuer could hand out the roles that were meant for another's tokens.";
     KeySkipped = "key-skipped" Warning, "A key of a key set cannot be used and is left out: it is for encryption, of an unknown kind, too weak, or broken. Tokens signed with it are refused as `authn/key-unknown`.";
     ShadowedRule = "shadowed-rule" Warning, "A rule never decides anything, because rules before it decide every request that it is about. The message says which.";
+    NobodyPasses = "nobody-passes" Warning, "An `allow` rule lets nobody through: another `allow` rule is about all of its requests and has none of its addresses, and every rule must let an address through.";
     NeverMatches = "never-matches" Warning, "A rule never matches: it is about requests that no route serves, or that the routes it names do not serve; it looks at bodies that are not read; its condition asks for text that its transformations never leave; or its `when` contradicts itself.";
     RedundantGrant = "redundant-grant" Warning, "A grant allows nothing that other grants do not allow. The message says which they are.";
     OverbroadDeny = "overbroad-deny" Warning, "A deny forbids all that a grant allows, to everybody whom the grant allows it. A deny beats every grant, so the grant gives nothing.";

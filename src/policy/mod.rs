@@ -69,6 +69,8 @@ pub struct Policy {
     pub intake: Intake,
     /// The proxies in front of us.
     pub proxies: TrustedProxies,
+    /// The named networks, for whoever compares policies.
+    pub networks: Networks,
     /// Address rules.
     pub ip: Ip,
     /// Routes.
@@ -279,6 +281,7 @@ impl Policy {
             roles: cx.roles,
             intake,
             proxies,
+            networks: cx.networks.compiled(),
             ip,
             routes,
             waf,

@@ -93,7 +93,11 @@ pub(crate) fn of_rule(accepted: &[&Accepted], refused: &Refusal<'_>) -> Option<C
             let mut lost = lost(difference, refused);
             // What was taken otherwise is no cause: the rule stands before all grants.
             lost.retain(|line| line.rules.iter().any(|rule| **rule == *refused.rule));
-            Change { rules, lost, ..change(accepted, refused.at) }
+            // Which addresses a network that it names has now, or no longer.
+            let named = |line: &&NameLine| rules.iter().any(|rule| rule.because.contains(&line.name));
+            let told = |line: &&NameLine| !line.addresses.is_empty() && named(line);
+            let definitions = difference.definitions.iter().filter(told).cloned().collect();
+            Change { rules, lost, definitions, ..change(accepted, refused.at) }
         })
     })
 }

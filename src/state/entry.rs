@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Change, Version};
-use crate::policy::diff::{CellChange, ChangedName, Difference};
+use crate::policy::diff::{AddressChange, CellChange, ChangedName, Difference, ITSELF, Nets};
 use crate::policy::rbac::Access;
 
 /// Something that happened to the policy.
@@ -123,6 +124,9 @@ pub struct RuleLine {
     /// What of it changed: `itself`, or a definition that it refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<Box<str>>,
+    /// Of an address rule: how its own lists changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressLine>,
 }
 
 /// A definition that differs.
@@ -132,6 +136,27 @@ pub struct NameLine {
     pub name: Box<str>,
     /// `added`, `removed` or `changed`.
     pub change: String,
+    /// Of a network: how its addresses changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressLine>,
+}
+
+/// How a list of addresses differs. Nothing added and nothing removed: it is only written otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressLine {
+    /// Of a rule: `allow`, `deny` or `except`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list: Option<String>,
+    /// The first addresses and networks that came into it.
+    pub added: Vec<String>,
+    /// How many more did.
+    #[serde(default)]
+    pub more_added: usize,
+    /// The first that went out of it.
+    pub removed: Vec<String>,
+    /// How many more did.
+    #[serde(default)]
+    pub more_removed: usize,
 }
 
 /// What holders of a role may do otherwise.
@@ -236,9 +261,13 @@ impl DifferenceLine {
             rule: found.name.clone(),
             change: found.kind.name().to_owned(),
             because: found.because.clone(),
+            addresses: found.addresses.iter().map(AddressLine::from).collect(),
         };
-        let name =
-            |found: &ChangedName| NameLine { name: found.name.clone(), change: found.kind.name().to_owned() };
+        let name = |found: &ChangedName| NameLine {
+            name: found.name.clone(),
+            change: found.kind.name().to_owned(),
+            addresses: found.addresses.iter().map(AddressLine::from).collect(),
+        };
         let cells = &difference.cells;
         DifferenceLine {
             rules: difference.rules.iter().take(MAX_NAMES).map(rule).collect(),
@@ -247,6 +276,59 @@ impl DifferenceLine {
             more_cells: cells.changes.len().saturating_sub(most),
             complete: cells.complete,
         }
+    }
+}
+
+impl RuleLine {
+    /// What a rule differs by, in words. That it is its own text alone goes without saying.
+    pub(crate) fn through(&self) -> Vec<&str> {
+        match &*self.because {
+            [only] if **only == *ITSELF => Vec::new(),
+            names => names.iter().map(|name| if **name == *ITSELF { "its own text" } else { name }).collect(),
+        }
+    }
+}
+
+impl AddressLine {
+    /// What came and went, in words.
+    pub(crate) fn words(&self) -> String {
+        let part = |texts: &[String], more: usize, verb: &str| {
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            (!texts.is_empty()).then(|| format!("{}{more} {verb}", texts.join(", ")))
+        };
+        let added = part(&self.added, self.more_added, "added");
+        let removed = part(&self.removed, self.more_removed, "removed");
+        let changes: Vec<String> = added.into_iter().chain(removed).collect();
+        let changes = match changes.is_empty() {
+            true => "the same addresses, written otherwise".to_owned(),
+            false => changes.join("; "),
+        };
+        match &self.list {
+            Some(list) => format!("{list}: {changes}"),
+            None => changes,
+        }
+    }
+}
+
+impl From<&AddressChange> for AddressLine {
+    fn from(change: &AddressChange) -> AddressLine {
+        let AddressChange { list, added, removed } = change;
+        let texts = |nets: &Nets| nets.first.iter().copied().map(plain).collect();
+        AddressLine {
+            list: list.map(str::to_owned),
+            added: texts(added),
+            more_added: added.more,
+            removed: texts(removed),
+            more_removed: removed.more,
+        }
+    }
+}
+
+/// A network, or the address that is all of it.
+fn plain(net: IpNet) -> String {
+    match net.prefix_len() == net.max_prefix_len() {
+        true => net.addr().to_string(),
+        false => net.to_string(),
     }
 }
 

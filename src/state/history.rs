@@ -95,8 +95,8 @@ impl History {
         let texts = Texts::at(folder);
         texts.make()?;
         let found = log::read(&log_path(folder))?;
-        if found.bad > 0 || found.whole < found.length {
-            let (bad, cut) = (found.bad, found.length - found.whole);
+        if !found.bad.is_empty() || found.whole < found.length {
+            let (bad, cut) = (found.bad.len(), found.length - found.whole);
             tracing::warn!(folder = %folder.display(), bad, cut, "the history has entries that cannot be read");
         }
         let log = Log::open(&log_path(folder), &found)?;

@@ -21,8 +21,8 @@ pub(super) struct Found {
     pub(super) whole: u64,
     /// How long it is.
     pub(super) length: u64,
-    /// Whole lines that cannot be read.
-    pub(super) bad: usize,
+    /// Whole lines that cannot be read, by their numbers, counted from one.
+    pub(super) bad: Vec<usize>,
 }
 
 /// Reads the entries of a file; none if there is no file.
@@ -32,12 +32,12 @@ pub(super) fn read(path: &Path) -> io::Result<Found> {
         other => other?,
     };
     let mut found = Found { length: bytes.len() as u64, ..Found::default() };
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
         let Some(text) = line.strip_suffix(b"\n") else { break };
         found.whole += line.len() as u64;
         match entry(text) {
             Some(entry) => found.entries.push(entry),
-            None => found.bad += 1,
+            None => found.bad.push(number),
         }
     }
     Ok(found)

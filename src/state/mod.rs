@@ -20,7 +20,8 @@ pub(crate) use bans::{Ban, BanBook, WIDEST};
 pub use collections::Collections;
 pub(crate) use entry::named;
 pub use entry::{
-    Accepted, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine, StoredFile,
+    Accepted, AddressLine, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine,
+    StoredFile,
 };
 pub use history::{Attempt, History, Limits, Origin};
 pub use rise::{Counts, Watch};
@@ -30,9 +31,26 @@ use std::path::{Path, PathBuf};
 
 use crate::policy::source::Sources;
 
-/// The history in a folder, the oldest entry first, without changing anything there.
-pub fn read(folder: &Path) -> io::Result<Vec<Entry>> {
-    log::read(&log_path(folder)).map(|found| found.entries)
+/// What a folder has of the history.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The entries that can be read, the oldest first.
+    pub entries: Vec<Entry>,
+    /// Lines of the file that are damaged, by their numbers, counted from one.
+    pub damaged: Vec<usize>,
+    /// How much of a last entry is there that was never written to its end, in bytes.
+    pub torn: u64,
+}
+
+/// The history in a folder, without changing anything there.
+pub fn read(folder: &Path) -> io::Result<Kept> {
+    let found = log::read(&log_path(folder))?;
+    Ok(Kept { torn: found.length - found.whole, entries: found.entries, damaged: found.bad })
+}
+
+/// The file of the history in a folder.
+pub fn history_file(folder: &Path) -> PathBuf {
+    log_path(folder)
 }
 
 /// The texts of a generation, as they were when it was accepted. Keys and other secret files are not

@@ -7,7 +7,7 @@ use crate::decision::Change;
 use crate::policy::diff::{ChangedName, Difference, Kind};
 
 fn difference(rule: &str, kind: Kind) -> Difference {
-    let rules = vec![ChangedName { name: rule.into(), kind, because: Vec::new() }];
+    let rules = vec![ChangedName { name: rule.into(), kind, because: Vec::new(), addresses: Vec::new() }];
     Difference { rules, ..Difference::default() }
 }
 
@@ -55,7 +55,7 @@ fn what_was_accepted_is_there_after_a_restart_and_no_secret_is() {
     assert_eq!(rule_change(&history, "rbac/b"), None);
     assert_eq!(accept(&mut history, 1, "one", Some(&difference("rbac/b", Kind::Added))), 3);
     assert_eq!(rule_change(&history, "rbac/b"), Some((2, 3)));
-    let entries = read(folder.path()).unwrap();
+    let entries = read(folder.path()).unwrap().entries;
     let kept = sources(folder.path(), entries[1].accepted().unwrap()).unwrap();
     let texts: Vec<&str> = kept.policy_files().map(|(_, source)| &*source.text).collect();
     assert_eq!(texts, ["two"]);
@@ -80,12 +80,12 @@ fn a_write_torn_anywhere_costs_only_what_was_being_written() {
     for length in first.len()..both.len() {
         fs::write(&path, &both[..length]).unwrap();
         // Readers pass over the beginning of a line; a writer cuts it off and goes on.
-        assert_eq!(read(folder.path()).unwrap().len(), 1, "{length}");
+        assert_eq!(read(folder.path()).unwrap().entries.len(), 1, "{length}");
         let mut history = open(folder.path());
         assert_eq!(history.last().unwrap().generation, 1, "{length}");
         assert_eq!(accept(&mut history, 3, "three", None), 2, "{length}");
         drop(history);
-        assert_eq!(read(folder.path()).unwrap().len(), 2, "{length}");
+        assert_eq!(read(folder.path()).unwrap().entries.len(), 2, "{length}");
     }
 }
 

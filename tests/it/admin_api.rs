@@ -240,12 +240,27 @@ fn a_question_is_answered_as_the_command_answers_it() {
     let unknown = operator.send("POST", "/api/explain", &json!({"target": "/", "rolls": []}));
     assert_eq!(unknown.status, 400);
     for (field, value, why) in [
-        ("at", json!("noon"), "`noon` is not a time such as"),
-        ("ip", json!("here"), "`here` is not an address such as"),
-        ("what_if_ip", json!(["192.0.2.1", "there"]), "`there` is not an address such as"),
+        ("at", json!("noon"), "at: `noon` is no time; give a time such as"),
+        ("ip", json!("here"), "ip: `here` is no address; give an address such as"),
+        (
+            "what_if_ip",
+            json!(["192.0.2.1", "there"]),
+            "what_if_ip: `there` is no address; give a list of addresses",
+        ),
+        (
+            "headers",
+            json!({"accept": "text/html"}),
+            "headers: it is an object; give a list of pairs of name and",
+        ),
+        ("headers", json!([["accept"]]), "headers: item 1 is a list of 1; give a list of pairs of name and"),
+        ("roles", json!("orders-reader"), "roles: it is a text; give a list of roles"),
     ] {
         let bad = operator.send("POST", "/api/explain", &json!({"target": "/", field: value}));
-        assert!(bad.status == 400 && bad.text().contains(why), "{field}: {}", bad.text());
+        // In our words, with which parameter it is.
+        assert_eq!((bad.status, bad.header("content-type")), (400, Some("application/problem+json")));
+        let told = bad.json();
+        let said = told["error"].as_str().expect("said");
+        assert!(said.contains(why) && told["parameter"] == *field, "{field}: {told}");
     }
     let many =
         json!({"target": "/", "what_if_ip": vec!["192.0.2.1"; 9], "what_if_role": vec!["orders-admin"; 8]});
@@ -329,7 +344,7 @@ fn a_question_is_asked_beside_with_other_tokens_times_and_policies() {
             "5 are too many, 4 at most",
         ),
         (json!({"target": "/", "what_if_at": vec!["2100-01-02T00:00:00Z"; 17]}), 422, "17 are too many"),
-        (json!({"target": "/", "what_if_token": token}), 400, "invalid type: string, expected a sequence"),
+        (json!({"target": "/", "what_if_token": token}), 400, "what_if_token: it is a text; give a list"),
         (
             json!({"target": "/", "what_if_token": [format!("{token}\n{token}")]}),
             422,
@@ -340,7 +355,7 @@ fn a_question_is_asked_beside_with_other_tokens_times_and_policies() {
             422,
             "`authorization` has characters",
         ),
-        (json!({"target": "/", "headers": [token]}), 400, "invalid type: string, expected a tuple"),
+        (json!({"target": "/", "headers": [token]}), 400, "headers: item 1 is a text; give a list"),
     ] {
         let answer = ask(question);
         assert_eq!(answer.status, status, "{}", answer.text());
@@ -748,8 +763,9 @@ fn trails_are_kept_for_what_was_asked_and_no_longer() {
     assert_eq!(operator.send("DELETE", "/api/log-level", &Value::Null).json()["verbose"], false);
     request(gateway.address, "GET", "/orders/8", &[KEY], b"");
     assert!(trail("path=/orders/8", 1).is_null());
+    let lacking = operator.send("PUT", "/api/log-level", &json!({}));
+    assert_eq!((lacking.status, &lacking.json()["parameter"]), (400, &"for".into()));
     for (wrong, why) in [
-        (json!({}), "for: "),
         (json!({"for": "10m", "routes": ["oders"]}), "did you mean `orders`?"),
         (json!({"for": "10m", "ips": ["x"]}), "ips: `x` is not an address or network"),
         (json!({"for": "25h"}), "24h at most"),

@@ -209,6 +209,29 @@ fn a_revocation_counts_at_once_also_for_a_token_that_was_verified_before() {
 }
 
 #[test]
+fn an_expired_token_is_refused_for_good() {
+    // The same request never passes again: whoever waits waits for nothing.
+    let origin = Upstream::start();
+    let key = Key::new("a");
+    let issuer = Issuer::new(&[&key]);
+    let gateway = start(&origin, &issuer, "");
+    settled(&gateway, &key.token(json!({})));
+    let now = Timestamp::now().as_second();
+    let expired = bearer(&gateway, &key.token(json!({ "iat": now - 7200, "exp": now - 3600 })));
+    let told = expired.json();
+    assert_eq!(
+        (expired.status, expired.rule(), &told["reason"]),
+        (401, "authn/expired", &"token_expired".into())
+    );
+    assert_eq!((&told["temporary"], told.get("until")), (&false.into(), None));
+    assert_eq!(expired.header("retry-after"), None);
+    // Of one that is not valid yet it is known when it is.
+    let early = bearer(&gateway, &key.token(json!({ "nbf": now + 1800 })));
+    assert_eq!((early.rule(), &early.json()["temporary"]), ("authn/not-yet-valid", &true.into()));
+    assert!(early.header("retry-after").is_some());
+}
+
+#[test]
 fn rubbish_is_a_401_by_name_and_nothing_more() {
     let (origin, key) = (Upstream::start(), Key::new("one"));
     let issuer = Issuer::new(&[&key]);

@@ -155,6 +155,80 @@ fn the_command_reads_the_folder_beside_the_gateway() {
 }
 
 #[test]
+fn what_of_the_file_cannot_be_read_is_said() {
+    let mut gateway = Gateway::start(&config("\"PUT\"", ""));
+    for (number, methods) in [(2, "\"PUT\", \"GET\""), (3, "\"POST\"")] {
+        gateway.write_config(&config(methods, ""));
+        wait_for_generation(&gateway, number);
+    }
+    let whole = command(gateway.folder(), &["history", "--format", "json"]).json();
+    assert_eq!(whole["lost"], serde_json::json!({"damaged_lines": [], "torn_bytes": 0, "generations": []}));
+    assert!(!command(gateway.folder(), &["history"]).words().contains("Mind:"));
+    gateway.signal("TERM");
+    gateway.wait();
+    // A bit of the second line, and the last one without its end.
+    let file = gateway.folder().join("state/history.log");
+    let mut bytes = fs::read(&file).expect("there");
+    let second = bytes.iter().position(|byte| *byte == b'\n').expect("a line") + 20;
+    bytes[second] ^= 1;
+    bytes.extend_from_slice(b"0a1b2c3d {\"kind\":\"acce");
+    fs::write(&file, bytes).expect("written");
+    let ran = command(gateway.folder(), &["history"]);
+    let text = ran.words();
+    for wanted in [
+        "Mind: line 2 of `",
+        "history.log` cannot be read, so what happened there is not known.",
+        "Mind: generation 2 is lost.",
+        "is torn: 22 B of it are there, and no end.",
+        // The others are shown all the same.
+        "3-",
+    ] {
+        assert!(ran.code == 0 && text.contains(wanted), "{wanted}: {}", ran.show());
+    }
+    let ran = command(gateway.folder(), &["history", "--format", "json"]);
+    let lost = serde_json::json!({"damaged_lines": [2], "torn_bytes": 22, "generations": ["2"]});
+    assert_eq!((ran.code, &ran.json()["lost"]), (0, &lost));
+    // A generation that is shown alone is as whole as it was.
+    assert_eq!(command(gateway.folder(), &["history", "3"]).code, 0);
+}
+
+#[test]
+fn which_addresses_of_a_network_changed_is_told_wherever_a_difference_is() {
+    let networks = |office: &str| {
+        format!(
+            "\n[network]\noffice = [{office}]\n[[ip.rule]]\nid = \"office\"\npath = \"/inside\"\nallow = [\"office\"]\n"
+        )
+    };
+    let gateway = Gateway::start(&config("\"PUT\"", &networks("\"127.0.0.0/8\", \"192.0.2.0/24\"")));
+    gateway.write_config(&config("\"PUT\"", &networks("\"192.0.2.0/24\", \"203.0.113.7\"")));
+    wait_for_generation(&gateway, 2);
+    let words = "203.0.113.7 added; 127.0.0.0/8 removed";
+    for arguments in [&["diff", "1", "2"][..], &["history", "2"]] {
+        let ran = command(gateway.folder(), arguments);
+        assert!(ran.words().contains(&format!("changed network office {words}")), "{}", ran.show());
+    }
+    let wanted = serde_json::json!([{"added": ["203.0.113.7"], "more_added": 0, "removed": ["127.0.0.0/8"], "more_removed": 0}]);
+    let found = command(gateway.folder(), &["diff", "1", "2", "--format", "json"]).json();
+    assert_eq!(found["difference"]["definitions"][0]["addresses"], wanted);
+    assert_eq!(history(&gateway)[0]["difference"]["definitions"][0]["addresses"], wanted);
+    let admin = gateway.admin.expect("an admin listener");
+    let escaped = words.replace('/', "&#x2f;");
+    let page = get_local(admin, "/history").text();
+    assert!(page.contains(&escaped) && page.contains("through network office"), "{page}");
+    // Whoever was refused by it reads the same.
+    let refused = get(gateway.address, "/inside");
+    assert_eq!(refused.rule(), "ip/office");
+    let id = refused.header("x-request-id").expect("an id");
+    gateway.records(1);
+    let ran = command(gateway.folder(), &["why", id]);
+    let text = ran.words();
+    assert!(text.contains("- ip/office was changed (network office)"), "{}", ran.show());
+    assert!(text.contains(&format!("- network office was changed: {words}")), "{}", ran.show());
+    let page = get_local(admin, &format!("/decisions/{id}")).text();
+    assert!(page.contains("network office was changed.") && page.contains(&escaped), "{page}");
+}
+
+#[test]
 fn without_a_folder_the_gateway_is_asked() {
     let config = config("\"PUT\"", "").replace("state_dir = \"state\"", "");
     let gateway = Gateway::start(&config);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::support::command::{Bench, about_folder};
-use crate::support::{Gateway, get_local, request, wait_until};
+use crate::support::{Gateway, get_local, request, send, wait_until};
 
 const CONFIG: &str = r#"
 [server]
@@ -99,6 +99,71 @@ fn the_api_judges_again_by_all_that_the_record_holds() {
 }
 
 #[test]
+fn a_request_without_a_host_is_made_again_without_one() {
+    // The command named a host, and was another request.
+    let gateway = Gateway::start(CONFIG);
+    let answer = send(gateway.address, b"GET /open HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert_eq!((answer.status, answer.rule()), (400, "intake/authority-missing"));
+    let id = answer.header("x-request-id").expect("an id");
+    let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+    let curl = told["explained"]["curl"].as_str().expect("a command");
+    assert!(curl.contains(" -H host: ") && curl.ends_with("/open"), "{curl}");
+    let about = about(&gateway, id);
+    assert_eq!(about["again"]["curl"], *curl);
+    // One with a host says it in its URL alone.
+    let id = ask(&gateway, "/open", &[], 200);
+    let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+    let curl = told["explained"]["curl"].as_str().expect("a command");
+    assert!(!curl.contains("-H host:"), "{curl}");
+}
+
+#[test]
+fn the_end_of_a_deny_is_told_as_an_end_only_where_a_grant_follows() {
+    let until = "2100-01-01T00:00:00Z";
+    let freeze = format!("[[rbac.deny]]\nid = \"freeze\"\npath = \"/{{*rest}}\"\nuntil = {until}\n");
+    let gateway = Gateway::start(&format!("{CONFIG}{freeze}"));
+    for (path, passes) in [("/open", true), ("/nothing", false)] {
+        let answer = request(gateway.address, "GET", path, &[], b"");
+        assert_eq!((answer.status, answer.rule()), (403, "rbac/freeze"), "{path}");
+        let told = answer.json();
+        assert_eq!(told["temporary"], passes, "{told}");
+        assert_eq!(told.to_string().contains("Try again after"), passes, "{told}");
+        assert_eq!(answer.header("retry-after").is_some(), passes, "{path}");
+        let id = answer.header("x-request-id").expect("an id");
+        let about = about(&gateway, id);
+        assert_eq!(about["temporary"], passes);
+        let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+        assert_eq!(told["record"]["until"].is_string(), passes, "{told}");
+        let in_vain = format!(
+            "The rule ends by itself at {until}, and the request would be refused then all the same."
+        );
+        let by_itself = format!("It ends by itself at {until}.");
+        let (wanted, unwanted) = if passes { (&by_itself, &in_vain) } else { (&in_vain, &by_itself) };
+        let explain = &["explain", path, "--ip", "192.0.2.7"][..];
+        for arguments in [&["why", id][..], explain] {
+            let ran = about_folder(gateway.folder(), arguments);
+            let text = ran.words();
+            assert!(text.contains(wanted.as_str()) && !text.contains(unwanted.as_str()), "{}", ran.show());
+            // What else is in the way, and no advice that would not be enough.
+            assert_eq!(
+                text.contains("Without it no grant would allow this either"),
+                !passes,
+                "{}",
+                ran.show()
+            );
+            assert!(passes || !text.contains("portcullis suggest"), "{}", ran.show());
+            if !passes {
+                let ran = about_folder(gateway.folder(), &["suggest", id]);
+                assert!(ran.words().contains("no grant would allow this either"), "{}", ran.show());
+            }
+        }
+        let told = about_folder(gateway.folder(), &[explain, &["--format", "json"]].concat()).json();
+        let ends = (told["until"].as_str(), told["rule_until"].as_str());
+        assert_eq!(ends, if passes { (Some(until), None) } else { (None, Some(until)) });
+    }
+}
+
+#[test]
 fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
     let gateway = Gateway::start(CONFIG);
     let id = ask(&gateway, "/search?q=xxxyyy", &[], 403);
@@ -128,6 +193,56 @@ fn a_refusal_by_the_waf_is_told_as_it_was_recorded() {
     let about = about(&gateway, &id);
     assert_eq!((&about["again"]["decision"], &about["same_decision"]), (&"deny".into(), &true.into()));
     assert!(about["as_recorded"].as_str().is_some_and(|why| why.contains("WAF")), "{about}");
+}
+
+#[test]
+fn a_refusal_at_the_second_gate_of_the_waf_is_told_there_without_a_body_too() {
+    // The trail said of rules that look at bodies as well that the head had refused, and nobody had been
+    // looked at.
+    let rule = "[[waf.rule]]\nid = \"no-z\"\nscore = 9\ntargets = [\"query\", \"form\"]\nmatch = { contains = \"zzz\" }\n";
+    let gateway = Gateway::start(&format!("{CONFIG}{rule}"));
+    for (query, gate, behind) in [("zzz", "waf_body", "passed"), ("xxxyyy", "waf", "not_reached")] {
+        let id = ask(&gateway, &format!("/search?q={query}"), &[], 403);
+        let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
+        let stages = told["explained"]["stages"].as_array().expect("a list");
+        let passage =
+            |name: &str| &stages.iter().find(|stage| stage["stage"] == name).expect("there")["passage"];
+        assert_eq!((passage(gate), passage("rbac")), (&"refused".into(), &behind.into()), "{query}: {told}");
+        // What was reached need not be minded.
+        let ran = about_folder(gateway.folder(), &["suggest", &id]);
+        assert_eq!(ran.words().contains("were not reached"), gate == "waf", "{}", ran.show());
+    }
+}
+
+#[test]
+fn a_trail_that_was_kept_is_the_one_that_is_told() {
+    let gateway = Gateway::start(&format!(
+        "{CONFIG}\n[admin]\nlisten = \"127.0.0.1:0\"\ntoken_file = \"admin.token\"\n"
+    ));
+    let admin = gateway.admin.expect("an admin listener").to_string();
+    let run =
+        |arguments: &[&str]| about_folder(gateway.folder(), &[arguments, &["--admin", &admin]].concat());
+    let before = ask(&gateway, "/search?q=xxxyyy", &[], 403);
+    let begun = run(&["verbose", "--for", "10m", "--route", "all"]);
+    assert_eq!(begun.code, 0, "{}", begun.show());
+    let id = ask(&gateway, "/search?q=xxxyyy", &[], 403);
+    about(&gateway, &id);
+    // What the rules of the WAF saw stands in no record, and in the trail.
+    let ran = run(&["why", &id]);
+    let text = ran.words();
+    for wanted in ["are those that were kept when it was decided", "matches query:q", "waf/no-y"] {
+        assert!(ran.code == 0 && text.contains(wanted), "{wanted}: {}", ran.show());
+    }
+    let told = run(&["why", &id, "--format", "json"]).json();
+    assert_eq!(told["steps"], "kept");
+    // Of one that was decided before, and of a copy of the log, the steps are made anew.
+    for arguments in [&["why", &before][..], &["why", &id, "--log", "decisions.jsonl"]] {
+        let log = gateway.folder().join("decisions.jsonl").to_string_lossy().into_owned();
+        let arguments: Vec<&str> =
+            arguments.iter().map(|word| if *word == "decisions.jsonl" { &*log } else { word }).collect();
+        let told = run(&[&arguments[..], &["--format", "json"]].concat()).json();
+        assert_eq!(told["steps"], "made_anew", "{arguments:?}");
+    }
 }
 
 #[test]

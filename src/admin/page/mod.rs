@@ -28,6 +28,7 @@ use serde_json::json;
 use super::answer::{Answer, CHALLENGE, NEEDS_PLACE, asset, html, unauthorized};
 use super::{AdminState, bans, rules, status, verbose};
 use crate::deny::escape_for_terminal;
+use crate::state::{AddressLine, RuleLine};
 
 /// A page, or a file that pages refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +164,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.add_filter("day", day);
     environment.add_filter("percent", percent);
     environment.add_filter("grouped", grouped);
+    environment.add_filter("through", through);
+    environment.add_filter("came_and_went", came_and_went);
     for (name, text) in FILES {
         if let Err(error) = environment.add_template(name, text) {
             tracing::error!(%error, name, "a page's template cannot be used");
@@ -231,6 +234,16 @@ fn prose(text: &str) -> Value {
 /// The text of a field that is sent back as it is, so that nothing in it may be written otherwise.
 fn field(text: &Value) -> Value {
     Value::from_safe_string(HtmlEscape(text.as_str().unwrap_or("")).to_string())
+}
+
+/// What a rule of a difference changed by, where that is more than its own text.
+fn through(rule: Serde<RuleLine>) -> String {
+    rule.through().join(" and ")
+}
+
+/// Which addresses came into a list of a difference, and which went.
+fn came_and_went(line: Serde<AddressLine>) -> String {
+    line.words()
 }
 
 /// `09:12:03` of a time.

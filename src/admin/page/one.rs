@@ -112,7 +112,7 @@ async fn document(state: &Arc<AdminState>, id: &str) -> Option<Value> {
         "detail": reason.map(|reason| reason.detail),
         "causes": causes.map_or_else(|| json!(reason.map(|reason| reason.causes)), Value::clone),
         "check": reason.map(|reason| reason.check),
-        "temporary": reason.map(|reason| reason.temporary),
+        "temporary": reason.map(|reason| reason.temporary || found.text("/until").is_some()),
         "rule": rule(state, &judged, found),
         "trail": trail,
         "again": again.as_ref().ok().map(|again| &again.document),

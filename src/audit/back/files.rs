@@ -1,14 +1,16 @@
 //! The files of a log, and the lines in them.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use flate2::read::MultiGzDecoder;
 use jiff::Timestamp;
 use memchr::memmem;
+
+use super::packed::{CHUNK, Packing};
 
 /// A file of the log.
 #[derive(Clone, Debug)]
@@ -19,10 +21,8 @@ pub struct LogFile {
     pub length: u64,
     /// When it was last written.
     pub modified: Timestamp,
-    /// Whether it is compressed.
-    pub compressed: bool,
-    /// What it is compressed with, where that is not read.
-    pub foreign: Option<&'static str>,
+    /// What it is compressed with, if it is.
+    pub packing: Option<Packing>,
 }
 
 /// How far a file has been read.
@@ -70,20 +70,6 @@ pub enum Flaw {
     Foreign,
 }
 
-/// What files that are compressed otherwise begin with.
-const FOREIGN: &[(&[u8], &str)] = &[
-    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
-    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
-    (b"BZh", "bzip2"),
-    (&[4, 0x22, 0x4d, 0x18], "lz4"),
-];
-
-/// What a file that gzip wrote begins with.
-const GZIP: &[u8] = &[0x1f, 0x8b];
-
-/// What tools that rotate put behind the name of a file that they compressed.
-const ENDINGS: &[&str] = &[".gz", ".zst", ".xz", ".bz2", ".lz4"];
-
 /// The file of a log with those that were put aside, the newest first: `x`, `x.1`, `x.1.gz`,
 /// `x-20261124.gz`, whoever rotates.
 pub fn files(path: &Path) -> io::Result<Vec<LogFile>> {
@@ -98,7 +84,7 @@ pub fn files(path: &Path) -> io::Result<Vec<LogFile>> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let rest = name.strip_prefix(&own);
         let fits = rest.is_some_and(|rest| {
-            let rest = ENDINGS.iter().find_map(|ending| rest.strip_suffix(ending)).unwrap_or(rest);
+            let rest = Packing::without_ending(rest);
             rest.is_empty()
                 || rest.starts_with(['.', '-'])
                     && rest[1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
@@ -125,27 +111,22 @@ impl LogFile {
         }
         // Of one that may not be opened, it is said when it is to be read.
         let first = beginning(path).unwrap_or_default();
-        let foreign = FOREIGN.iter().find(|(magic, _)| first.starts_with(magic)).map(|(_, name)| *name);
-        let named = path.extension().is_some_and(|extension| extension == "gz");
         Ok(Some(LogFile {
             path: path.to_owned(),
             length: meta.len(),
             modified: Timestamp::try_from(modified).unwrap_or_default(),
-            compressed: (named && foreign.is_none()) || first.starts_with(GZIP),
-            foreign,
+            packing: Packing::of(path, &first),
         }))
     }
 
-    /// Why nothing of it can be read, where it is compressed in another way than with gzip.
+    /// Why nothing of it can be read, where it is compressed in a way that is not.
     pub fn unreadable(&self) -> Option<io::Error> {
-        let with = self.foreign?;
-        let why = format!("it is compressed with {with}; plain files are read, and those that gzip made");
-        Some(io::Error::new(io::ErrorKind::Unsupported, why))
+        self.packing?.foreign()
     }
 
     /// Whether its lines stand in it as they are.
     pub(super) fn is_plain(&self) -> bool {
-        !self.compressed && self.foreign.is_none()
+        self.packing.is_none()
     }
 
     fn torn(&self, lines: u64, flaw: Flaw, error: io::Error) -> End {
@@ -186,9 +167,10 @@ impl LogFile {
             return Ok(self.torn(0, Flaw::Foreign, error));
         }
         let mut file = File::open(&self.path)?;
-        if self.compressed {
-            let counted = Counted { file, read: 0 };
-            let mut decoder = BufReader::with_capacity(CHUNK, MultiGzDecoder::new(BufReader::new(counted)));
+        if let Some(packing) = self.packing {
+            let done = Cell::new(0);
+            let counted = Counted { file, read: &done };
+            let mut decoder = BufReader::with_capacity(CHUNK, packing.reader(counted)?);
             let (mut line, mut lines) = (Vec::new(), 0);
             loop {
                 match decoder.read_until(b'\n', &mut line) {
@@ -207,7 +189,7 @@ impl LogFile {
                     return Ok(End::Read);
                 }
                 line.clear();
-                tell(decoder.get_ref().get_ref().get_ref().read);
+                tell(done.get());
             }
         }
         io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
@@ -370,22 +352,19 @@ fn line_around(file: &File, at: u64) -> io::Result<(Vec<u8>, u64, u64)> {
     }
 }
 
-/// A file that knows how much of it was read.
-struct Counted {
+/// A file of which it is known how much was read.
+struct Counted<'c> {
     file: File,
-    read: u64,
+    read: &'c Cell<u64>,
 }
 
-impl Read for Counted {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
-        self.read += read as u64;
+        self.read.set(self.read.get() + read as u64);
         Ok(read)
     }
 }
-
-/// Large enough that a system call is not felt, small enough for a cache.
-const CHUNK: usize = 1 << 20;
 
 /// Some dozens of records.
 const BLOCK: usize = 64 << 10;

@@ -6,6 +6,7 @@
 mod files;
 mod find;
 mod line;
+mod packed;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,36 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// When the deny that refused ends by itself, where the request would be refused then all the same.
+    pub(super) fn ends_in_vain(&self) -> Option<Timestamp> {
+        match self.denial()? {
+            Denial { stage: Stage::Rbac, rule: RuleRef::Written(rule), until: None, .. } => {
+                self.policy().rbac.ends(*rule)
+            }
+            _ => None,
+        }
+    }
+
+    /// Of a refusal by a written deny, that no grant allows the request either: a sentence, with what the
+    /// nearest grant needs.
+    pub(super) fn ungranted(&self) -> Option<String> {
+        let policy = self.policy();
+        let by_deny = matches!(self.denial()?, Denial { stage: Stage::Rbac, rule: RuleRef::Written(_), .. });
+        let known = self.identity.as_ref().unwrap_or(&Identity::Nobody);
+        let sample = &self.sample;
+        let facts = policy.facts(&self.admitted, &sample.headers, known, &Body::Absent, sample.now);
+        if !by_deny || policy.rbac.is_granted(&facts) {
+            return None;
+        }
+        let nearest = policy.rbac.nearest(&facts).into_iter().next().map(|near| {
+            let unheld = policy.rbac.unheld(near.rule, &facts);
+            let needs: Vec<String> =
+                near.unmet.iter().map(|unmet| need(unmet, unheld.as_ref(), policy)).collect();
+            format!("; the nearest, {}, needs {}", policy.rules.get(near.rule).name, needs.join(", and "))
+        });
+        Some(format!("Without it no grant would allow this either{}.", nearest.unwrap_or_default()))
+    }
+
     /// The likely causes of the refusal: of those that its reason has, the ones that can be.
     pub(super) fn causes(&self) -> Vec<&'static str> {
         let Some(denial) = self.denial() else { return Vec::new() };

@@ -1,5 +1,7 @@
 //! Why a request is refused, the likely cause first, and what would let it pass.
 
+use jiff::Timestamp;
+
 use super::account::{Account, need, unheld_words};
 use super::beside::with_roles;
 use super::exactly::Exactly;
@@ -25,7 +27,15 @@ pub(super) fn causes(account: &Account<'_>, denial: &Denial) -> String {
     } else if denial.temporary() {
         out.push_str("  The same request may pass later.\n");
     }
+    if let Some(end) = account.ends_in_vain() {
+        out.push_str(&fill("  ", &in_vain(end)));
+    }
     out
+}
+
+/// That the end of a deny does not help.
+pub(super) fn in_vain(end: Timestamp) -> String {
+    format!("The rule ends by itself at {end}, and the request would be refused then all the same.")
 }
 
 /// What would let it pass, by the gate that refused.
@@ -122,10 +132,12 @@ pub(super) fn exits(account: &Account<'_>) -> Vec<String> {
                 exits.push("A value that its `when` looks at is absent or of another type, which counts as met: send it as the rule expects it.".to_owned());
             }
             exits.extend(policy.rbac.ways_out(rule));
-            let end = if denial.until.is_some() { "let it end sooner" } else { "let it end with `until`" };
+            let ends = denial.until.or_else(|| account.ends_in_vain()).is_some();
+            let end = if ends { "let it end sooner" } else { "let it end with `until`" };
             exits.push(format!(
                 "No new grant helps, since a deny beats every grant: narrow it, {end}, or exempt a role with `except_roles`."
             ));
+            exits.extend(account.ungranted());
             exits
         }
         _ => Vec::new(),

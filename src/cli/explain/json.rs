@@ -7,6 +7,7 @@
 //! | `decision` | `allow` or `deny` |
 //! | `sent_status`, `disclosure` | what the caller sees of it: the status, and the `level` with the place `at` of the entry that gives it |
 //! | `status`, `stage`, `reason`, `detail`, `temporary`, `until` | of a refusal |
+//! | `rule_until` | when the deny that refused ends, where the request would be refused then all the same |
 //! | `rule` | the deciding rule: `name`, `at` (`file:line`), `builtin`, `text` (its lines), and its author's `reason`, `remediation`, `contact` |
 //! | `causes`, `check` | the likely causes in order, and where to look |
 //! | `nearest` | grants that nearly allowed it: `rule`, `at`, and what is `unmet`, with what it `needs`; of a `when` also what of it `fails`, by `part` and `facts` |
@@ -24,7 +25,7 @@ use serde_json::{Value, json};
 use super::account::{Account, Passage};
 use super::help::exits;
 use super::what_if::{Change, Variation};
-use crate::decision::{Outcome, RuleRef, Stage, Step, StepOutcome, Written};
+use crate::decision::{Outcome, RuleRef, Stage, Step, Written};
 use crate::facts::{Derivation, Identity};
 use crate::policy::condition::Unheld;
 use crate::policy::rbac::Unmet;
@@ -36,6 +37,7 @@ pub(super) struct Document<'a> {
     detail: Option<&'static str>,
     temporary: bool,
     until: Option<Timestamp>,
+    rule_until: Option<Timestamp>,
     sent_status: Option<u16>,
     disclosure: Value,
     policy: String,
@@ -108,6 +110,7 @@ pub(super) fn document<'a>(account: &'a Account<'a>) -> Document<'a> {
         detail: reason.map(|reason| reason.detail),
         temporary: denial.is_some_and(|denial| denial.temporary()),
         until: denial.and_then(|denial| denial.until),
+        rule_until: account.ends_in_vain(),
         sent_status: account.sent_status(),
         disclosure: json!({ "level": account.level.0.name(), "at": account.level.1 }),
         // The files have no generation; that is given when a policy is installed.
@@ -253,15 +256,7 @@ fn gate<'a>(account: &'a Account<'a>, stage: Stage) -> Gate<'a> {
 }
 
 fn step<'a>(account: &Account<'a>, step: &'a Step) -> StepLine<'a> {
-    let (outcome, reason, score) = match step.outcome {
-        StepOutcome::Note => ("note", None, None),
-        StepOutcome::Pass => ("pass", None, None),
-        StepOutcome::Deny(reason) => ("deny", Some(reason), None),
-        StepOutcome::ShadowDeny(reason) => ("would_deny", Some(reason), None),
-        StepOutcome::Unmet => ("unmet", None, None),
-        StepOutcome::Score(score) => ("score", None, Some(score)),
-        StepOutcome::AlsoMatched => ("also_matched", None, None),
-    };
+    let (outcome, reason, score) = step.outcome.told();
     StepLine {
         outcome,
         rule: step.rule.map(|rule| account.name(rule)),

@@ -83,15 +83,24 @@ fn settle(line: &Line<'_>, policy: &Policy, same: bool) -> Option<Settled> {
 }
 
 /// The gate. Both of the WAF have one name: the second comes after somebody may come in, and is the one
-/// that reads bodies.
+/// that reads bodies, and runs without one too.
 fn stage(line: &Line<'_>, policy: &Policy, rule: RuleRef, waf: &WafNotes) -> Option<Stage> {
     let named = Stage::ALL.into_iter().find(|stage| stage.name() == &*line.stage)?;
     if named != Stage::Waf {
         return Some(named);
     }
     let known = line.identity().is_some_and(|identity| &*identity.state == "valid");
-    let late = known || waf.body != BodyInspection::None || policy.rules.stage(rule) == Stage::WafBody;
+    let late = known || waf.body != BodyInspection::None || runs_late(policy, rule);
     Some(if late { Stage::WafBody } else { Stage::Waf })
+}
+
+/// Whether a rule runs at the second gate of the WAF, whatever a request has: the phase that it has in SecLang
+/// says so.
+fn runs_late(policy: &Policy, rule: RuleRef) -> bool {
+    let RuleRef::Written(written) = rule else { return policy.rules.stage(rule) == Stage::WafBody };
+    let twins = policy.waf.twins(written, "1");
+    let actions = twins.as_ref().and_then(|(_, text)| text.rsplit_once("\"id:"));
+    actions.is_some_and(|(_, actions)| actions.contains(",phase:2,"))
 }
 
 /// What the record lists of the WAF and of rules in shadow, as far as the policy knows the rules.

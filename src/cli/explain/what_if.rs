@@ -30,6 +30,12 @@ pub(super) enum Change {
     Policy(String),
 }
 
+/// Of the subject of a sentence.
+enum Number {
+    One,
+    Several,
+}
+
 /// Where a token came from. What it is stands nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenFrom {
@@ -136,29 +142,31 @@ impl Change {
         }
     }
 
-    /// What is different, as the subject of a sentence that says that it `help`s or not. Together with another
-    /// change it may.
-    fn helps_not(&self) -> &'static str {
+    /// What is different, as the subject of a sentence that says that it is not all; and whether that is
+    /// several things. Together with another change it may be.
+    fn alone(&self) -> (&'static str, Number) {
         match self {
-            Change::Ip(_) => "this address alone does not help",
-            Change::Roles(roles) if roles.len() == 1 => "this role alone does not help",
-            Change::Roles(_) => "these roles alone do not help",
-            Change::Both(..) | Change::Shown(..) => "both together do not help",
-            Change::Token(_) => "this token alone does not help",
-            Change::At(_) => "this time alone does not help",
-            Change::Policy(_) => "this policy alone does not help",
+            Change::Ip(_) => ("this address alone", Number::One),
+            Change::Roles(roles) if roles.len() == 1 => ("this role alone", Number::One),
+            Change::Roles(_) => ("these roles alone", Number::Several),
+            Change::Both(..) | Change::Shown(..) => ("both together", Number::Several),
+            Change::Token(_) => ("this token alone", Number::One),
+            Change::At(_) => ("this time alone", Number::One),
+            Change::Policy(_) => ("this policy alone", Number::One),
         }
     }
 
-    fn is_not_enough(&self) -> &'static str {
-        match self {
-            Change::Ip(_) => "this address alone is not enough",
-            Change::Roles(roles) if roles.len() == 1 => "this role alone is not enough",
-            Change::Roles(_) => "these roles alone are not enough",
-            Change::Both(..) | Change::Shown(..) => "both together are not enough",
-            Change::Token(_) => "this token alone is not enough",
-            Change::At(_) => "this time alone is not enough",
-            Change::Policy(_) => "this policy alone is not enough",
+    fn helps_not(&self) -> String {
+        match self.alone() {
+            (what, Number::One) => format!("{what} does not help"),
+            (what, Number::Several) => format!("{what} do not help"),
+        }
+    }
+
+    fn is_not_enough(&self) -> String {
+        match self.alone() {
+            (what, Number::One) => format!("{what} is not enough"),
+            (what, Number::Several) => format!("{what} are not enough"),
         }
     }
 

@@ -31,9 +31,9 @@ use crate::decision::Version;
 Exit code 1 means that some decision would be another; with --strict also that
 some cannot be told, because the record lacks what a rule looks at, or because
 a file is torn, which is read as far as it goes. Code 78 means that a log cannot
-be read or has no record; plain files and .gz are read. What did not change is
-taken over from the record, for which the policy that decided is looked up in
-the history; --from names it where it is not kept there.")]
+be read or has no record; plain files, .gz, .zst and .xz are read. What did not
+change is taken over from the record, for which the policy that decided is
+looked up in the history; --from names it where it is not kept there.")]
 pub(super) struct Args {
     /// The log, plain or compressed [default: that of the configuration, with what was put aside].
     log: Vec<PathBuf>,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::ITSELF;
 use super::fingerprint::{
     Fingerprint, encode_plain, encode_table, entry, fingerprint, of, of_plain, of_texts, string,
 };
@@ -192,11 +193,11 @@ impl RuleScope {
 }
 
 impl RuleMeaning {
-    /// The names of what differs from another meaning of the rule: `itself`, or a definition.
+    /// The names of what differs from another meaning of the rule: [`ITSELF`], or a definition.
     pub(super) fn differs(&self, other: &RuleMeaning) -> Vec<Box<str>> {
         let mut differs: Vec<Box<str>> = Vec::new();
         if self.own != other.own {
-            differs.push("itself".into());
+            differs.push(ITSELF.into());
         }
         let gone = |of: &RuleMeaning, name: &Arc<str>| of.refers.iter().all(|(known, _)| known != name);
         // What it refers to no more, or only now, is its own change and none of what it refers to; but

@@ -3,6 +3,7 @@
 //!
 //! Pure: texts and compiled policies in, a [`Difference`] out. `diff`, the history and `why` show it.
 
+mod addresses;
 mod cells;
 mod fingerprint;
 mod groups;
@@ -14,6 +15,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use addresses::{AddressChange, Nets};
 pub use cells::{CellChange, Cells};
 pub use fingerprint::Fingerprint;
 pub use meaning::{Draft, Meaning, RuleMeaning, RuleScope};
@@ -45,9 +47,14 @@ pub struct ChangedName {
     pub name: Box<str>,
     /// In which way.
     pub kind: Kind,
-    /// Of a changed rule: what is different, `itself` or the definitions that it refers to.
+    /// Of a changed rule: what is different, [`ITSELF`] or the definitions that it refers to.
     pub because: Vec<Box<str>>,
+    /// Of a network, or of a changed address rule: which addresses came and went.
+    pub addresses: Vec<AddressChange>,
 }
+
+/// What a difference calls the text of a rule, beside the names of definitions.
+pub const ITSELF: &str = "itself";
 
 /// How two policies differ.
 #[derive(Clone, Debug, Default)]
@@ -91,8 +98,9 @@ impl Difference {
 
     /// The same, of policies whose meaning is known.
     pub fn of(old: Side<'_>, new: Side<'_>, now: Timestamp) -> Difference {
-        let rules = Difference::rules(old.meaning, new.meaning);
-        let definitions = Difference::definitions(old.meaning, new.meaning);
+        let mut rules = Difference::rules(old.meaning, new.meaning);
+        let mut definitions = Difference::definitions(old.meaning, new.meaning);
+        addresses::tell(old, new, &mut rules, &mut definitions);
         let changed: BTreeSet<Box<str>> = rules.iter().map(|rule| rule.name.clone()).collect();
         let routes = definitions.iter().filter_map(|found| found.name.strip_prefix("route "));
         let routes: BTreeSet<Box<str>> = routes.map(Into::into).collect();
@@ -141,6 +149,6 @@ fn compare<T: PartialEq>(
             (Some((name, was)), Some((_, is))) if was != is => (name, Kind::Changed, because(was, is)),
             _ => continue,
         };
-        found.push(ChangedName { name: name.clone(), kind, because });
+        found.push(ChangedName { name: name.clone(), kind, because, addresses: Vec::new() });
     }
 }

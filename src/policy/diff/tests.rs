@@ -323,3 +323,74 @@ proptest! {
         }
     }
 }
+
+/// What came into the lists that differ, and went out of them, by the names of what they are of.
+fn addresses(difference: &Difference) -> Vec<String> {
+    let part = |sign: char, nets: &Nets| {
+        let mut text: String = nets.first.iter().map(|net| format!(" {sign}{net}")).collect();
+        if nets.more > 0 {
+            text.push_str(&format!(" {sign}{} more", nets.more));
+        }
+        text
+    };
+    let all = difference.rules.iter().chain(&difference.definitions);
+    let lines = all.flat_map(|found| {
+        found.addresses.iter().map(|change| {
+            let list = change.list.map(|list| format!(" {list}")).unwrap_or_default();
+            format!("{}{list}:{}{}", found.name, part('+', &change.added), part('-', &change.removed))
+        })
+    });
+    lines.collect()
+}
+
+#[test]
+fn of_a_changed_network_it_is_told_which_addresses_came_and_went() {
+    let with = |office: &str, rule: &str| {
+        format!(
+            "[network]\noffice = {office}\nall = [\"office\", \"203.0.113.7\"]\nlisted = {{ file = \"list.txt\" }}\n\
+             [[ip.rule]]\nid = \"a\"\n{rule}\n[[ip.rule]]\nid = \"l\"\ndeny = [\"listed\", \"all\"]\n"
+        )
+    };
+    let lists = ["198.51.100.1\n198.51.100.2\n", "198.51.100.2\n# new\n198.51.100.4/31\n"];
+    let allow = "allow = [\"office\"]";
+    let one = "[\"192.0.2.0/25\", \"192.0.2.128/25\", \"2001:db8::/48\"]";
+    // As sets: the halves are the whole, and what stands in a network already is nothing new.
+    let other = "[\"192.0.2.0/24\", \"192.0.2.9\", \"2001:db8::/49\"]";
+    let found = difference_with(&with(one, allow), &with(other, allow), lists);
+    assert_eq!(
+        addresses(&found),
+        [
+            "network all: -2001:db8:0:8000::/49",
+            "network listed: +198.51.100.4/31 -198.51.100.1/32",
+            "network office: -2001:db8:0:8000::/49",
+        ]
+    );
+    // What is only written otherwise changed, and has all of its addresses.
+    let found = difference_with(&with(one, allow), &with(one, allow), ["192.0.2.1\n", "# a\n192.0.2.1\n"]);
+    assert_eq!(addresses(&found), ["network listed:"]);
+    // A rule's own lists, with what the networks that it names stand for.
+    let before = "allow = [\"office\"]\nexcept = [\"203.0.113.9\"]";
+    let after = "allow = [\"office\", \"198.51.100.0/24\"]";
+    let found = difference_with(&with(one, before), &with(one, after), [lists[0]; 2]);
+    assert_eq!(addresses(&found), ["ip/a allow: +198.51.100.0/24", "ip/a except: -203.0.113.9/32"]);
+    let found = difference_with(&with(one, allow), &with(one, "deny = [\"203.0.113.8\"]"), [lists[0]; 2]);
+    assert_eq!(addresses(&found), ["ip/a allow: -192.0.2.0/24 -2001:db8::/48", "ip/a deny: +203.0.113.8/32"]);
+    // A rule that is about something else has the addresses that it had.
+    let found =
+        difference_with(&with(one, allow), &with(one, "allow = [\"office\"]\npath = \"/a\""), [lists[0]; 2]);
+    assert!(names(&found.rules) == ["ip/a changed itself"] && addresses(&found).is_empty());
+}
+
+#[test]
+fn of_many_addresses_the_first_are_told_and_the_others_counted() {
+    let many: String = (0..1000).map(|low| format!("10.0.{}.{}\n", low / 100, low % 100 * 2)).collect();
+    let text = "[network]\nlisted = { file = \"list.txt\" }\n[[ip.rule]]\nid = \"a\"\ndeny = [\"listed\"]\n";
+    let found = difference_with(text, text, ["192.0.2.1\n", &many]);
+    let told = &found.definitions[0].addresses[0];
+    assert_eq!((told.added.first.len(), told.added.more), (10, 990));
+    assert_eq!((told.removed.first.len(), told.removed.more), (1, 0));
+    // A new network has all of its addresses as new ones.
+    let new = "[network]\noffice = [\"192.0.2.0/24\"]\n[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\n";
+    assert_eq!(addresses(&difference("", new)), ["network office: +192.0.2.0/24"]);
+    assert_eq!(addresses(&difference(new, "")), ["network office: -192.0.2.0/24"]);
+}

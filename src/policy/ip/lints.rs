@@ -1,6 +1,6 @@
 //! What is suspicious among address rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::Ip;
@@ -24,6 +24,7 @@ impl Ip {
     pub(in crate::policy) fn lint(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
         self.never_match(look, diagnostics);
         self.shadowed(look, diagnostics);
+        self.disjoint(look, diagnostics);
     }
 
     /// The rules that say who may pass, with their paths as written: what they are about is protected.
@@ -83,7 +84,13 @@ impl Ip {
                     .label("refuses nobody")
                     .help("list the addresses that may pass, or remove it");
             }
-            let by = self.cover(scope, &mine, &tree, &refused, &mut work);
+            let by = self.cover(scope, &tree, &mut work, |number, work| {
+                let theirs = refused.get(number).and_then(Option::as_ref);
+                theirs.is_some_and(|theirs| {
+                    *work = work.saturating_sub(mine.size() + theirs.size());
+                    *work > 0 && theirs.covers(&mine)
+                })
+            });
             match by.filter(|_| !mine.is_empty()) {
                 Some(by) => self.tell(rule, &by, look, diagnostics),
                 None => {
@@ -97,24 +104,83 @@ impl Ip {
         }
     }
 
-    /// The rules that together refuse all of these addresses in all of this scope.
+    /// `allow` rules that let nobody through, since others are about all of their requests and have none of
+    /// their addresses. Which of two is the mistake cannot be told; where each is so, it is told once.
+    fn disjoint(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+        let mut tree = PathTree::default();
+        let mut work = WORK;
+        let mut passing: Vec<Option<Refused>> = Vec::new();
+        for (number, (rule, scope)) in self.rules.iter().zip(&self.scopes).enumerate() {
+            if !rule.is_allow() || !enforces(rule, look) {
+                passing.push(None);
+                continue;
+            }
+            let passes = rule.refused().complement();
+            work = work.saturating_sub(passes.size());
+            if work == 0 {
+                return;
+            }
+            passing.push(Some(passes));
+            scope.paths.iter().for_each(|path| tree.insert(Some(path), number));
+            if scope.paths.is_empty() {
+                tree.insert(None, number);
+            }
+        }
+        let mut told: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for (number, scope) in self.scopes.iter().enumerate() {
+            let Some(mine) = passing.get(number).and_then(Option::as_ref) else { continue };
+            let by = self.cover(scope, &tree, &mut work, |other, work| {
+                let theirs = passing.get(other).and_then(Option::as_ref).filter(|_| other != number);
+                theirs.is_some_and(|theirs| {
+                    *work = work.saturating_sub(mine.size() + theirs.size());
+                    *work > 0 && mine.without(theirs) == *mine
+                })
+            });
+            let (Some(by), Some(rule)) = (by, self.rules.get(number)) else { continue };
+            let again = |other: &usize| told.get(other).is_some_and(|by| by.contains(&number));
+            if !by.iter().all(again) {
+                self.tell_disjoint(rule, &by, look, diagnostics);
+                told.insert(number, by);
+            }
+        }
+    }
+
+    fn tell_disjoint(
+        &self,
+        rule: &Rule,
+        by: &BTreeSet<usize>,
+        look: &Look<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let by: Vec<Written> =
+            by.iter().filter_map(|at| self.rules.get(*at)).map(|rule| rule.written).collect();
+        let name = look.name(rule.written);
+        let (are, have) = if by.len() == 1 { ("is", "has") } else { ("are", "have") };
+        let message = format!(
+            "`{name}` lets nobody through: {} {are} about all of its requests and {have} none of its addresses",
+            look.names(&by)
+        );
+        let problem = diagnostics.push(Code::NobodyPasses, look.place(rule.written), message);
+        problem.about(name).label("lets nobody through");
+        for by in &by {
+            problem.also(look.place(*by), "has none of these addresses");
+        }
+        problem.help("every rule must let an address through: list all that may pass in one rule, or exempt them from the wider one with `except`");
+    }
+
+    /// The rules that together do what is asked of each in all of this scope.
     fn cover(
         &self,
         scope: &Scope,
-        mine: &Refused,
         tree: &PathTree<usize>,
-        refused: &[Option<Refused>],
         work: &mut usize,
+        mut fits: impl FnMut(usize, &mut usize) -> bool,
     ) -> Option<BTreeSet<usize>> {
         let mut by = BTreeSet::new();
         for cell in cells(scope)? {
             let mut found = None;
             let _ = tree.covering(cell.path, &mut Steps(STEPS), |number| {
-                let theirs = refused.get(*number).and_then(Option::as_ref);
-                let fits = theirs.is_some_and(|theirs| {
-                    *work = work.saturating_sub(mine.size() + theirs.size());
-                    *work > 0 && self.is_within(&cell, *number) && theirs.covers(mine)
-                });
+                let fits = self.is_within(&cell, *number) && fits(*number, work);
                 if fits {
                     found = Some(*number);
                 }

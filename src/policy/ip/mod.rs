@@ -75,6 +75,11 @@ impl Ip {
         false
     }
 
+    /// The lists of a rule, by their keys: `allow` or `deny`, and `except`.
+    pub fn lists(&self, written: Written) -> Option<[(&'static str, &AddressList); 2]> {
+        self.rules.iter().find(|rule| rule.written == written).map(Rule::lists)
+    }
+
     /// Which addresses a rule lets through, in a sentence with the networks that it names.
     pub fn lets_through(&self, written: Written) -> Option<String> {
         self.rules.iter().find(|rule| rule.written == written).map(Rule::lets_through)

@@ -1,4 +1,9 @@
-//! The addresses that a rule refuses, as intervals that can be computed with. For lints.
+//! The addresses that a rule refuses, as intervals that can be computed with. For lints and differences.
+
+use std::iter;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use super::IpSet;
 
@@ -39,6 +44,28 @@ impl Refused {
     pub(super) fn size(&self) -> usize {
         self.four.len() + self.six.len()
     }
+}
+
+impl IpSet {
+    /// The addresses that are in this set and not in the other, as the fewest networks that have just these.
+    pub fn without(&self, others: &IpSet) -> impl Iterator<Item = IpNet> + use<> {
+        let Refused { four, six } = Refused::of(self).without(&Refused::of(others));
+        let four = intervals(four).flat_map(|(first, end)| {
+            let last = end.map_or(u32::MAX, |end| end - 1);
+            Ipv4Subnets::new(Ipv4Addr::from(first), Ipv4Addr::from(last), 0).map(IpNet::V4)
+        });
+        let six = intervals(six).flat_map(|(first, end)| {
+            let last = end.map_or(u128::MAX, |end| end - 1);
+            Ipv6Subnets::new(Ipv6Addr::from(first), Ipv6Addr::from(last), 0).map(IpNet::V6)
+        });
+        four.chain(six)
+    }
+}
+
+/// Where each interval begins, and where the numbers behind it do, if there are any.
+fn intervals<N>(turns: Vec<N>) -> impl Iterator<Item = (N, Option<N>)> {
+    let mut turns = turns.into_iter();
+    iter::from_fn(move || Some((turns.next()?, turns.next())))
 }
 
 fn complement<N: PartialEq + Copy>(mut turns: Vec<N>, least: N) -> Vec<N> {
@@ -115,6 +142,18 @@ mod tests {
             let left = a.without(&b);
             let none = !universe().iter().any(|address| in_a(address) && !other.contains(*address));
             prop_assert_eq!(left.is_empty(), none);
+        }
+
+        #[test]
+        fn what_one_set_has_and_another_has_not_is_told_in_networks(one in nets(), other in nets()) {
+            let (one, other) = (IpSet::new(one), IpSet::new(other));
+            let nets: Vec<IpNet> = one.without(&other).collect();
+            for address in universe() {
+                let wanted = one.contains(address) && !other.contains(address);
+                prop_assert_eq!(nets.iter().any(|net| net.contains(&address)), wanted, "{}", address);
+            }
+            // The fewest: no two of them are halves of a third.
+            prop_assert_eq!(IpNet::aggregate(&nets).len(), nets.len());
         }
     }
 }

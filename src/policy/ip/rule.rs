@@ -110,6 +110,15 @@ impl Rule {
         self.kind == Kind::Allow
     }
 
+    /// Its lists, by their keys.
+    pub(super) fn lists(&self) -> [(&'static str, &AddressList); 2] {
+        let key = match self.kind {
+            Kind::Allow => "allow",
+            Kind::Deny => "deny",
+        };
+        [(key, &self.list), ("except", &self.except)]
+    }
+
     /// Which addresses it lets through, in a sentence.
     pub(super) fn lets_through(&self) -> String {
         let listed = Listed::of(&self.list);

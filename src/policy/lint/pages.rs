@@ -160,6 +160,14 @@ const PAGES: &[(Code, Page)] = &[
         },
     ),
     (
+        Code::NobodyPasses,
+        Page {
+            why: "Every request that the rule is about is refused, whoever makes it, and the refusal names but one of the two rules. A second `allow` rule does not add to the first: it narrows it.",
+            example: "[[ip.rule]]\nid = \"office\"\nallow = [\"192.0.2.0/24\"]\n\n[[ip.rule]]\nid = \"reports-from-the-vpn\"\npath = \"/reports/{*rest}\"\nallow = [\"198.51.100.0/24\"]\n",
+            mend: "Put the addresses that may pass into one rule; or list in the narrower one only addresses that the wider one has too; or exempt them there with `except`. To close a path for everybody, `deny` both families: `[\"0.0.0.0/0\", \"::/0\"]`.",
+        },
+    ),
+    (
         Code::NeverMatches,
         Page {
             why: "A rule that nothing is judged by is a typing error in a path, host, route or text, or a leftover of what is gone.",

@@ -318,6 +318,49 @@ fn address_rules_that_never_decide_are_found() {
 }
 
 #[test]
+fn lists_that_have_no_address_in_common_let_nobody_through() {
+    let rules = |rules: &[&str]| {
+        let grant = "[[rbac.grant]]\nid = \"g\"\nroles = [\"anyone\"]\nmethods = [\"GET\"]\n";
+        let rules = rules.iter().zip(["one", "two", "three"]);
+        rules.fold(grant.to_owned(), |text, (rule, id)| {
+            text + &format!("[[ip.rule]]\nid = \"{id}\"\n{rule}\n")
+        })
+    };
+    let office = "allow = [\"192.0.2.0/24\"]";
+    let vpn = "allow = [\"198.51.100.0/24\"]";
+    let of = |list: &str, more: &str| format!("{list}\n{more}");
+    let (none, one, two): (Wanted, Wanted, Wanted) =
+        (&[], &[(Code::NobodyPasses, "ip/one")], &[(Code::NobodyPasses, "ip/two")]);
+    for (first, second, want) in [
+        // The second was meant to add; told once, of the first, where each leaves the other nobody.
+        (office.to_owned(), vpn.to_owned(), one),
+        (office.to_owned(), of(vpn, "path = \"/a/{*rest}\""), two),
+        (of(vpn, "path = \"/a/{*rest}\""), office.to_owned(), one),
+        (of(office, "methods = [\"GET\"]"), of(vpn, "methods = [\"GET\", \"POST\"]"), one),
+        // The others of its requests may pass.
+        (of(office, "path = \"/a/{x}\""), of(vpn, "path = \"/{x}/b\""), none),
+        (of(office, "path = \"/a\""), of(vpn, "path = \"/b\""), none),
+        // Somebody is in both, or exempt.
+        (office.to_owned(), "allow = [\"192.0.2.7\", \"198.51.100.0/24\"]".to_owned(), none),
+        (of(office, "except = [\"198.51.100.7\"]"), vpn.to_owned(), none),
+        // In shadow or off it refuses nobody, and a deny closes on purpose.
+        (of(office, "mode = \"off\""), vpn.to_owned(), none),
+        (of(office, "mode = \"shadow\"\nshadow_until = 2030-01-01T00:00:00Z"), vpn.to_owned(), none),
+        ("deny = [\"198.51.100.0/24\"]".to_owned(), vpn.to_owned(), none),
+    ] {
+        check(&rules(&[&first, &second]), want);
+    }
+    // By two together: each leaves nobody of a part. What is so the other way round was told already.
+    let parts = [
+        of(vpn, "paths = [\"/a\", \"/b\"]"),
+        of(office, "path = \"/a\""),
+        of("allow = [\"203.0.113.0/24\"]", "path = \"/b\""),
+    ];
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    check(&rules(&parts), one);
+}
+
+#[test]
 fn exclusions_are_compared_with_their_rules() {
     let with = |rule: &str, exclude: &str| {
         format!(

@@ -153,18 +153,37 @@ impl Networks {
                 pending.extend(self.find(name, item.place, diagnostics));
             }
         }
-        let mut seen = HashSet::new();
-        while let Some(at) = pending.pop() {
-            let named = &self.list[at];
-            if !seen.insert(at) {
-                continue;
-            }
-            if !named.nets.is_empty() {
-                parts.push(Part { name: Some(named.name.clone()), nets: named.nets.clone() });
-            }
-            pending.extend(named.contains.iter().rev().map(|(inner, _)| *inner));
-        }
+        let named = self.within(pending).filter(|named| !named.nets.is_empty());
+        parts.extend(named.map(|named| Part { name: Some(named.name.clone()), nets: named.nets.clone() }));
         parts
+    }
+
+    /// Some networks and all that they contain, each once. `pending`: those that are asked for, the last
+    /// one first.
+    fn within(&self, mut pending: Vec<usize>) -> impl Iterator<Item = &Named> {
+        let mut seen = HashSet::new();
+        std::iter::from_fn(move || {
+            loop {
+                let at = pending.pop()?;
+                let named = &self.list[at];
+                if seen.insert(at) {
+                    pending.extend(named.contains.iter().rev().map(|(inner, _)| *inner));
+                    return Some(named);
+                }
+            }
+        })
+    }
+
+    /// All that a named network stands for; nothing if there is none of this name.
+    pub fn addresses(&self, name: &str) -> impl Iterator<Item = IpNet> {
+        let at = Name::new(name).and_then(|name| self.by_name.get(&name).copied());
+        self.within(at.into_iter().collect()).flat_map(|named| named.nets.iter().copied())
+    }
+
+    /// Forgets what only the compilation of rules asks for.
+    pub fn compiled(mut self) -> Networks {
+        self.compiled = HashMap::new();
+        self
     }
 
     /// The addresses that a list of a rule refers to, compiled. Equal lists share one set.

@@ -23,6 +23,8 @@ pub use outlook::{Access, Blind, Outlook};
 pub use raw::{RawDeny, RawGrant, RawRbac};
 pub use roles::{RawRole, Roles};
 
+use jiff::Timestamp;
+
 use self::judge::Judge;
 use self::rule::{Caller, Kind, Lacks, Rule};
 use self::table::{Entry, EntryKind, Reached, Table};
@@ -94,7 +96,7 @@ impl Rbac {
         let Judge { grant, deny, caller, .. } = judge;
         let grant = grant.and_then(|grant| self.written.get(grant as usize));
         let verdict = match (deny, grant) {
-            (Some((deny, reason)), _) => self.forbidden(self.rules.get(deny as usize), reason),
+            (Some((deny, reason)), _) => self.forbidden(self.rules.get(deny as usize), reason, facts),
             (None, Some(grant)) => Verdict::Pass((*grant).into()),
             (None, None) => Verdict::Deny(self.default_deny(facts, &caller, reached, can_identify)),
         };
@@ -104,12 +106,36 @@ impl Rbac {
         verdict
     }
 
-    fn forbidden(&self, rule: Option<&Rule>, reason: Reason) -> Verdict {
+    fn forbidden(&self, rule: Option<&Rule>, reason: Reason, facts: &Facts<'_>) -> Verdict {
         Verdict::Deny(match rule {
-            Some(rule) => Denial { stage: Stage::Rbac, rule: rule.written.into(), reason, until: rule.until },
+            Some(rule) => {
+                let until = rule.until.and_then(|end| self.allowed_from(end, facts));
+                Denial { stage: Stage::Rbac, rule: rule.written.into(), reason, until }
+            }
             // Every number comes from the list it points into, so this is never reached.
             None => Denial::builtin(Stage::Rbac, Builtin::DefaultDeny),
         })
+    }
+
+    /// When a refused request may pass without anybody's doing: when the deny ends, or one that goes on
+    /// longer. None where some deny then has no end, or no grant allows it. Nobody looks at whether the
+    /// credential will still be valid: whoever comes back shows another.
+    #[cold]
+    fn allowed_from(&self, end: Timestamp, facts: &Facts<'_>) -> Option<Timestamp> {
+        let mut now = end;
+        for _ in 0..MOST_ENDS {
+            let (facts, mut notes) = (Facts { now, ..*facts }, Notes::default());
+            let mut judge = Judge::new(&self.rules, &self.table, &facts, &mut notes);
+            judge.ask();
+            let Some((deny, _)) = judge.deny else { return judge.grant.map(|_| now) };
+            now = self.rules.get(deny as usize)?.until.filter(|later| *later > now)?;
+        }
+        None
+    }
+
+    /// When a rule ends by itself, whatever becomes of requests then.
+    pub fn ends(&self, written: Written) -> Option<Timestamp> {
+        self.rules.iter().find(|rule| rule.written == written)?.until
     }
 
     /// The refusal where no rule spoke, with the reason that helps most.
@@ -240,6 +266,18 @@ impl Rbac {
             .collect()
     }
 
+    /// Whether some grant allows the request, whatever denies say. For explanations.
+    pub fn is_granted(&self, facts: &Facts<'_>) -> bool {
+        let caller = Caller::new(facts);
+        let mut reached = self.table.reach(facts);
+        let mut members = reached.nearest_first().flat_map(|place| self.table.members(place));
+        members.any(|entry| {
+            matches!(entry.kind, EntryKind::Grant | EntryKind::DetailedGrant)
+                && self.names_method(entry, facts)
+                && self.lacks(entry, &caller, facts).count() == 0
+        })
+    }
+
     /// What of a grant's condition does not hold for a request; none if it has none, or it holds. By the
     /// pattern of it that lacks least, as [`Rbac::nearest`] looks at it.
     pub fn unheld(&self, grant: Written, facts: &Facts<'_>) -> Option<Unheld> {
@@ -255,3 +293,6 @@ impl Rbac {
         rule.condition.as_ref()?.unheld(facts, positions)
     }
 }
+
+/// Denies that end one after the other; whoever waits for more of them is told of no end.
+const MOST_ENDS: usize = 8;

@@ -195,6 +195,54 @@ fn windows_open_and_close_on_the_instant() {
 }
 
 #[test]
+fn a_deny_that_ends_is_told_as_the_end_of_a_refusal_only_where_a_grant_follows() {
+    // A change freeze said "try again after" to callers whom nothing would have allowed then.
+    let text = r#"
+        [[rbac.grant]]
+        id = "g"
+        roles = ["reader"]
+        path = "/a"
+        [[rbac.grant]]
+        id = "later"
+        roles = ["reader"]
+        path = "/later"
+        from = 2027-02-01T00:00:00Z
+        [[rbac.grant]]
+        id = "sooner"
+        roles = ["reader"]
+        path = "/sooner"
+        until = 2026-12-15T00:00:00Z
+        [[rbac.deny]]
+        id = "freeze"
+        path = "/{*rest}"
+        until = 2027-01-01T00:00:00Z
+        [[rbac.deny]]
+        id = "longer"
+        path = "/a"
+        methods = ["PUT"]
+        until = 2027-03-01T00:00:00Z
+        [[rbac.deny]]
+        id = "for-good"
+        path = "/a"
+        methods = ["POST"]
+    "#;
+    let by = |method, path, roles: &[&str]| ask(method, path).by("a", roles).at("2026-12-01T00:00:00Z");
+    check(
+        text,
+        &[
+            (by("GET", "/a", &["reader"]), "deny rbac/freeze denied_by_rule until 2027-01-01T00:00:00Z"),
+            (by("GET", "/a", &[]), "deny rbac/freeze denied_by_rule"),
+            (by("GET", "/b", &["reader"]), "deny rbac/freeze denied_by_rule"),
+            (by("GET", "/later", &["reader"]), "deny rbac/freeze denied_by_rule"),
+            (by("GET", "/sooner", &["reader"]), "deny rbac/freeze denied_by_rule"),
+            // The deny that goes on longer counts, and one without end.
+            (by("PUT", "/a", &["reader"]), "deny rbac/freeze denied_by_rule until 2027-03-01T00:00:00Z"),
+            (by("POST", "/a", &["reader"]), "deny rbac/freeze denied_by_rule"),
+        ],
+    );
+}
+
+#[test]
 fn a_condition_in_doubt_is_unmet_in_a_grant_and_met_in_a_deny() {
     let text = r#"
         [[rbac.grant]]
@@ -731,6 +779,9 @@ proptest! {
             let said = asking.ask().verdict(&policy, Stage::Rbac);
             let rule = said.split(' ').take(2).collect::<Vec<_>>().join(" ");
             prop_assert_eq!(rule, asking.naive(&specs), "{:?}", asking);
+            let granted = specs.iter().any(|spec| !spec.deny && asking.matches(spec));
+            let said = asking.ask().with(&policy, |facts| policy.rbac.is_granted(facts));
+            prop_assert_eq!(said, granted, "whatever denies say: {:?}", asking);
         }
     }
 }

@@ -192,7 +192,8 @@ fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String>
     let policy = account.policy();
     let Account { admitted, sample, .. } = account;
     let facts = policy.facts(admitted, &sample.headers, &Identity::Nobody, &Body::Absent, sample.now);
-    let unreached = (&*line.stage == "waf" && policy.waf.concerns(&facts).body).then(|| {
+    let at_head = account.denial().is_some_and(|denial| denial.stage == Stage::Waf);
+    let unreached = (at_head && policy.waf.concerns(&facts).body).then(|| {
         "The rules of the head refused this, so those of the gate behind, which look at the body and at some texts once more, were not reached: they may refuse the same request, and then its next record names them.".to_owned()
     });
     let mind = wider.into_iter().chain(unreached).collect();

@@ -68,7 +68,10 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let mut account = Account::new(&setup, &asked, recalled.now);
     let _ = account
         .held_to(&line, line.policy().is_some_and(|version| version.hash == setup.policy.version.hash));
-    let proposal = edit::propose(&account, &line).map_err(|why| nothing(args, &why))?;
+    let proposal = edit::propose(&account, &line).map_err(|why| {
+        let why: Vec<String> = [why].into_iter().chain(account.ungranted()).collect();
+        nothing(args, &why.join(" "))
+    })?;
     let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
     let Some(changed) = outcome.setup.take() else {
         let text = diagnostics::text(&outcome, common);
@@ -83,8 +86,8 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
         let unknown = &*line.stage == "ip" && matches!(denial.stage, Stage::Authn | Stage::Rbac);
         if !unknown {
             let mut why = format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
-            for role in help::exempt_roles(&account) {
-                why.push_str(&format!(" {role}"));
+            for more in help::exempt_roles(&account).into_iter().chain(account.ungranted()) {
+                why.push_str(&format!(" {more}"));
             }
             return Err(nothing(args, &why));
         }

@@ -5,6 +5,7 @@
 //! | `record` | the record as it stands in the log |
 //! | `same_request_id` | the decisions before it that bear the same request id, the newest first |
 //! | `judged_by` | the policy of the trail: `kept`, `files`, or `other` if that of then is not to be had |
+//! | `steps` | those of `explained`: `kept` when it was decided, since somebody had asked for trails, or `made_anew` |
 //! | `agrees` | whether the trail comes to the recorded decision by itself |
 //! | `as_recorded` | why it cannot, where `explained` was given the recorded decision |
 //! | `mended_by` | the rule by which the files as they are now let the same request pass; null if they do not, or it cannot be told |
@@ -55,6 +56,7 @@ pub(super) fn document(story: &Story<'_>) -> Value {
             JudgedBy::Files => "files",
             JudgedBy::Other => "other",
         },
+        "steps": if story.kept { "kept" } else { "made_anew" },
         "agrees": story.agrees,
         "as_recorded": story.settled.as_ref().map(|settled| &settled.why),
         "mended_by": story.mended,

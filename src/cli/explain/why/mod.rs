@@ -10,6 +10,7 @@ pub(super) mod change;
 mod group;
 pub(super) mod hour;
 mod json;
+mod kept;
 mod text;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
 use crate::cli::policies::{self, Past};
+use crate::cli::records::Source;
 use crate::cli::reply::{Exit, Reply};
 use crate::cli::request::world;
 use crate::cli::{Common, Format, records};
@@ -68,6 +70,8 @@ struct Story<'a> {
     agrees: bool,
     /// What was taken from the record, where it does not.
     settled: Option<Settled>,
+    /// Whether the steps are those that the gateway kept when it decided.
+    kept: bool,
     /// The bans of the address, where one refused.
     bans: Vec<BanSeen>,
     hour: Option<Hour>,
@@ -115,6 +119,17 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     let mut account = Account::new(&setup, &asked, recalled.now);
     let same = judged_by != JudgedBy::Other;
     let (agrees, settled) = account.held_to(&line, same);
+    // A copy of a log that somebody names may be of any gateway.
+    let trail = match &record.source {
+        Source::Gateway(_) => record.trail.clone(),
+        Source::Files(_) if args.log.is_none() => records::kept_trail(&line.decision_id, &args.whom, common),
+        Source::Files(_) => None,
+    };
+    let steps = trail.and_then(|trail| kept::steps(&trail, account.policy()));
+    let kept = steps.is_some();
+    if let Some(steps) = steps {
+        account.keep(steps);
+    }
     let now = Timestamp::now();
     let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
     let accepted: Vec<&Accepted> = past.accepted().collect();
@@ -154,6 +169,7 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
         recalled: &recalled,
         agrees,
         settled,
+        kept,
         account: &account,
         judged_by,
         broken,

@@ -1,6 +1,7 @@
 //! What there is to tell about a decision, for the person on the phone: what happened, the likely cause,
 //! what would help; then everything that `explain` tells.
 
+use super::super::help::in_vain;
 use super::super::recorded::disbelieved;
 use super::super::suggest;
 use super::super::text as explained;
@@ -39,6 +40,10 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
     out.push_str(&help(story));
     out.push_str(&heading("The decision, step by step"));
     out.push_str(&fill("  ", &format!("This is {}.", story.judged())));
+    if story.kept {
+        let text = "The steps of the trail are those that were kept when it was decided, since somebody had asked for trails (`portcullis verbose`).";
+        out.push_str(&fill("  ", text));
+    }
     let recorded =
         format!("the record, which says {} by {}", told(&story.line.decision), printable(&story.line.rule));
     match (&story.settled, story.agrees) {
@@ -135,15 +140,19 @@ fn cause(story: &Story<'_>) -> String {
             out.push_str(&fill("  - ", &format!("the policy before it {}", printable(before))));
         }
         for rule in &change.rules {
-            let because = crate::cli::difference::because(&rule.because);
-            let because = match because.is_empty() {
+            let through = rule.through();
+            let through = match through.is_empty() {
                 true => String::new(),
-                false => format!(" ({})", list(&because, " and ")),
+                false => format!(" ({})", list(&through, " and ")),
             };
-            out.push_str(&fill("  - ", &format!("{} was {}{because}", printable(&rule.rule), rule.change)));
+            let addresses = difference::which(&rule.addresses);
+            let (name, change) = (printable(&rule.rule), &rule.change);
+            out.push_str(&fill("  - ", &format!("{name} was {change}{through}{addresses}")));
         }
         for line in &change.definitions {
-            out.push_str(&fill("  - ", &format!("{} was {}", printable(&line.name), line.change)));
+            let addresses = difference::which(&line.addresses);
+            let (name, change) = (printable(&line.name), &line.change);
+            out.push_str(&fill("  - ", &format!("{name} was {change}{addresses}")));
         }
         for cell in &change.lost {
             out.push_str(&fill("  - ", &difference::lost(cell)));
@@ -270,6 +279,9 @@ fn help(story: &Story<'_>) -> String {
         (None, true) if banned && account.over => "It is over.".to_owned(),
         (None, true) if banned => "It ends by itself, with the ban.".to_owned(),
         (None, true) => "The same request may pass later without a change.".to_owned(),
+        (None, false) if let Some(end) = account.ends_in_vain().filter(|end| *end > story.now) => {
+            in_vain(end)
+        }
         (None, false) => {
             "It stays so until somebody changes the policy, the roles or the request.".to_owned()
         }
@@ -293,7 +305,9 @@ fn help(story: &Story<'_>) -> String {
     // Of the other stages no rule is at fault: the request is, or its credential.
     let by_policy = matches!(denial.stage, Stage::Ip | Stage::Waf | Stage::WafBody | Stage::Rbac);
     let whole = suggest::tells_enough(story.line, story.recalled);
-    if whole && by_policy && story.mended.is_none() {
+    // Where a deny refused and no grant allows it besides, no one change is enough.
+    let one_is_enough = account.ungranted().is_none();
+    if whole && by_policy && one_is_enough && story.mended.is_none() {
         let id = printable(&story.line.request_id);
         let text = format!(
             "`portcullis suggest {id}` shows the narrowest change of the policy that would let it pass."

@@ -245,6 +245,19 @@ proptest! {
             about(&whole, Code::NeverMatches).into_iter().partition(|at| blocks[*at].kind == "ip.rule");
         compare(&others, Stage::Rbac, true)?;
         compare(&addresses, Stage::Ip, true)?;
+        // Whatever a rule is about that lets nobody through is refused, from every address.
+        for at in about(&whole, Code::NobodyPasses) {
+            let others = (0..blocks.len()).filter(|other| *other != at && blocks[*other].kind == "ip.rule");
+            let alone = outcome(&text(&blocks, &others.collect())).setup.unwrap().policy;
+            let concerned = universe.iter().filter(|ask| ask.with(&alone, |facts| alone.ip.concerns(facts)));
+            for ask in concerned {
+                for address in ["192.0.2.0", "192.0.2.2", "192.0.2.3", "198.51.100.1", "2001:db8::1"] {
+                    let said = verdict(&setup.policy, &ask.clone().ip(address), Stage::Ip);
+                    let passes = said.is_some_and(|(passes, _)| passes);
+                    prop_assert!(!passes, "{:?} from {} passes x{}: {:?}", ask, address, at, blocks);
+                }
+            }
+        }
         for found in whole.diagnostics.iter().filter(|found| found.code == Code::UnreachedRoute) {
             for ask in &universe {
                 let name = ask.with(&setup.policy, |facts| facts.route.map(|route| format!("route/{}", setup.policy.routes.get(route).name)));
@@ -272,6 +285,7 @@ fn the_generated_policies_have_what_is_looked_for() {
         Code::OverbroadDeny,
         Code::ShadowedRule,
         Code::NeverMatches,
+        Code::NobodyPasses,
         Code::UnreachedRoute,
     ] {
         assert!(found.contains(code.info().name), "{code:?} is not in {found:?}");
