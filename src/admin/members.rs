@@ -95,7 +95,7 @@ pub(super) fn read<T: Document>(text: &[u8]) -> Result<T, Refused> {
     let checked = members.checked(T::MEMBERS).map_err(Refused::Member)?;
     serde_json::from_value(Value::Object(checked)).map_err(|error| {
         // The members are as they have to be, so this is a mistake of ours; it may quote what was sent.
-        tracing::error!(%error, "a document that was checked cannot be read");
+        tracing::error!(category = ?error.classify(), "a document that was checked cannot be read");
         Refused::Malformed("the document cannot be read".to_owned())
     })
 }
@@ -110,6 +110,7 @@ impl Members {
         for (name, value) in self.0 {
             let Some(member) = known.iter().find(|member| *member.name == *name) else {
                 let names: Vec<&str> = known.iter().map(|member| member.name).collect();
+                let name: String = name.chars().take(LONGEST).collect();
                 return Err(BadParameter::unknown(&name, &names));
             };
             if value.is_null() {
@@ -213,7 +214,7 @@ fn called(value: &Value) -> &'static str {
     }
 }
 
-/// So much of an address or time that is none is repeated.
+/// So much is repeated of an address or time that is none, and of a name that nobody knows.
 const LONGEST: usize = 64;
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::members::{Document, Kind, Member};
-
 use crate::config::Setup;
 use crate::policy::World;
 use crate::state::Accepted;

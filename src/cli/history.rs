@@ -78,8 +78,10 @@ fn list(args: &Args, entries: &[Entry], past: &Past) -> Reply {
     let shown = shown.get(shown.len().saturating_sub(args.lines)..).unwrap_or_default();
     match args.format {
         Format::Json => {
-            let lost =
-                json!({ "damaged_lines": past.damaged, "torn_bytes": past.torn, "generations": gaps(past) });
+            // Of a gateway that was asked the file is not known.
+            let lost = past.is_kept().then(
+                || json!({ "damaged_lines": past.damaged, "torn_bytes": past.torn, "generations": gaps(past) }),
+            );
             Reply::json(Exit::Fine, &json!({ "history": shown, "lost": lost }))
         }
         Format::Text if shown.is_empty() => Reply::text(Exit::Fine, lost(past) + "Nothing yet.\n"),
@@ -97,22 +99,18 @@ fn lost(past: &Past) -> String {
     let file = state::history_file(past.folder());
     let file = printable(&file.to_string_lossy()).into_owned();
     if !past.damaged.is_empty() {
-        let numbers: Vec<String> = past.damaged.iter().take(MOST_LINES).map(usize::to_string).collect();
-        let word = if past.damaged.len() == 1 { "line" } else { "lines" };
-        let more = match past.damaged.len() - numbers.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
+        let numbers: Vec<String> = past.damaged.iter().map(usize::to_string).collect();
+        let word = if numbers.len() == 1 { "line" } else { "lines" };
         note(&format!(
-            "{word} {}{more} of `{file}` cannot be read, so what happened there is not known.",
-            list_of(&numbers, if more.is_empty() { " and " } else { ", " })
+            "{word} {} of `{file}` cannot be read, so what happened there is not known.",
+            first_of(&numbers)
         ));
     }
     let gaps = gaps(past);
     if !gaps.is_empty() {
         let word = if gaps.len() == 1 { "generation" } else { "generations" };
         let is = if gaps.len() == 1 { "is" } else { "are" };
-        note(&format!("{word} {} {is} lost.", list_of(&gaps, " and ")));
+        note(&format!("{word} {} {is} lost.", first_of(&gaps)));
     }
     if past.torn > 0 {
         let size = bytesize::ByteSize(past.torn);
@@ -131,11 +129,19 @@ fn gaps(past: &Past) -> Vec<String> {
         [before, after] if after > before + 2 => Some(format!("{} to {}", before + 1, after - 1)),
         _ => None,
     });
-    between.take(MOST_LINES).collect()
+    between.collect()
 }
 
-/// More damaged lines are only counted.
-const MOST_LINES: usize = 10;
+/// The first of them, and how many there are besides.
+fn first_of(texts: &[String]) -> String {
+    match texts.split_at_checked(MOST_TOLD) {
+        Some((first, more @ [_, ..])) => format!("{} and {} more", list_of(first, ", "), more.len()),
+        Some(_) | None => list_of(texts, " and "),
+    }
+}
+
+/// More of what is lost is only counted.
+const MOST_TOLD: usize = 10;
 
 /// An entry in a line or two.
 fn line(entry: &Entry) -> String {

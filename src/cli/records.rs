@@ -154,6 +154,9 @@ pub(super) fn ends_early(torn: &Torn) -> String {
             printable(&error)
         ),
         Flaw::LastLine => format!("the last line of `{name}` is torn, so it is not read: {error}"),
+        Flaw::LongLine => {
+            format!("`{name}` is read no further than its first {lines}, since it is no log: {error}")
+        }
         Flaw::Foreign => format!("`{name}` is not read: {error}"),
     }
 }

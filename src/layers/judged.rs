@@ -45,7 +45,7 @@ pub(crate) struct Judged {
     pub(crate) peer: Rc<Peer>,
     /// When it came.
     pub(crate) now: Timestamp,
-    /// The method as it came.
+    /// The method as it came, until it goes to the upstream.
     pub(crate) method: Method,
     /// The protocol version.
     pub(crate) version: Version,

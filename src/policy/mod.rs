@@ -281,7 +281,7 @@ impl Policy {
             roles: cx.roles,
             intake,
             proxies,
-            networks: cx.networks.compiled(),
+            networks: cx.networks.without_compiled(),
             ip,
             routes,
             waf,

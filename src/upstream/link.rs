@@ -32,7 +32,8 @@ pub(crate) struct Link {
 /// Why an exchange failed.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Before anything was written; the request is whole.
+    /// Before anything was written; the request is whole. After any other failure its fields and body are
+    /// gone.
     Unsent(Fault),
     /// Something was written, and the connection ended without a byte of an answer. The request may be
     /// sent again: it has no body, and a method without effect (RFC 9110 section 9.2.2).

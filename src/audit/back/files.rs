@@ -66,9 +66,15 @@ pub enum Flaw {
     Compressed,
     /// Its last line has no end, and is no record as it stands.
     LastLine,
+    /// A line is longer than any record.
+    LongLine,
     /// It is compressed in a way that is not read.
     Foreign,
 }
+
+/// More than the longest record: a file that is no log must not fill the memory, least of all a small one that
+/// was compressed.
+pub(super) const MAX_LINE: usize = 16 << 20;
 
 /// The file of a log with those that were put aside, the newest first: `x`, `x.1`, `x.1.gz`,
 /// `x-20261124.gz`, whoever rotates.
@@ -133,6 +139,11 @@ impl LogFile {
         End::Torn(Torn { path: self.path.clone(), lines, flaw, error })
     }
 
+    fn too_long(&self, lines: u64) -> End {
+        let why = format!("line {} is longer than {}", lines + 1, bytesize::ByteSize(MAX_LINE as u64));
+        self.torn(lines, Flaw::LongLine, io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+
     /// What stands behind the last line break: a record whose line break alone is missing, or the
     /// beginning of one.
     fn last(&self, line: &[u8], lines: u64, each: &mut dyn FnMut(&[u8]) -> bool) -> End {
@@ -173,7 +184,7 @@ impl LogFile {
             let mut decoder = BufReader::with_capacity(CHUNK, packing.reader(counted)?);
             let (mut line, mut lines) = (Vec::new(), 0);
             loop {
-                match decoder.read_until(b'\n', &mut line) {
+                match decoder.by_ref().take(MAX_LINE as u64).read_until(b'\n', &mut line) {
                     Ok(0) => return Ok(End::Read),
                     Ok(_) => {}
                     // What ends before its end, or is not compressed as it should be. Whatever a disk says
@@ -183,7 +194,12 @@ impl LogFile {
                     }
                     Err(error) => return Err(error),
                 }
-                let Some(whole) = line.strip_suffix(b"\n") else { return Ok(self.last(&line, lines, each)) };
+                let Some(whole) = line.strip_suffix(b"\n") else {
+                    return Ok(match line.len() {
+                        MAX_LINE => self.too_long(lines),
+                        _ => self.last(&line, lines, each),
+                    });
+                };
                 lines += 1;
                 if !each(whole) {
                     return Ok(End::Read);
@@ -196,6 +212,9 @@ impl LogFile {
         let (mut buffer, mut filled, mut done, mut lines) = (vec![0; CHUNK], 0, from, 0);
         loop {
             if filled == buffer.len() {
+                if filled >= MAX_LINE {
+                    return Ok(self.too_long(lines));
+                }
                 // A line longer than all that was read so far.
                 buffer.resize(filled * 2, 0);
             }

@@ -3,7 +3,9 @@
 //! What logrotate and its like are told to use is read: gzip, xz and zstd, also several such pieces one
 //! behind the other. What else a file may be is known by name, so that it can be said.
 
+use std::error::Error;
 use std::io::{self, BufRead, BufReader, Read};
+use std::iter;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -62,7 +64,7 @@ impl Packing {
         match self {
             Packing::Gzip => Ok(Box::new(MultiGzDecoder::new(file))),
             Packing::Zstd => Ok(Box::new(Frames::of(file))),
-            Packing::Xz => Ok(Box::new(XzReader::new(file, true))),
+            Packing::Xz => Ok(Box::new(XzReader::new_mem_limit(file, true, (WIDEST_WINDOW >> 10) as u32))),
             Packing::Bzip2 | Packing::Lz4 => Err(self.foreign().unwrap_or(io::ErrorKind::Unsupported.into())),
         }
     }
@@ -146,10 +148,11 @@ impl<R: BufRead> Frames<R> {
             let Err(error) = self.decoder.decode_blocks(&mut self.source, one()) else { continue };
             // The decoder keeps back what later blocks may refer to. Of a file that ends here there are none,
             // so what was decoded is whole, and a last block without content sets it free.
-            if !self.source.fill_buf()?.is_empty() {
-                return Err(broken(error));
+            let error = broken(error);
+            if error.kind() != io::ErrorKind::UnexpectedEof || !self.source.fill_buf()?.is_empty() {
+                return Err(error);
             }
-            self.decoder.decode_blocks(LAST_BLOCK, one()).map_err(|_| broken(error))?;
+            self.decoder.decode_blocks(LAST_BLOCK, one()).map_err(|_| error)?;
             self.state = State::Torn;
         }
         Ok(())
@@ -184,14 +187,23 @@ impl<R: BufRead> Read for Frames<R> {
     }
 }
 
+/// What a disk says stays what it said; that a file ends too early is known by its kind.
 fn broken(error: FrameDecoderError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
+    let first: &(dyn Error + 'static) = &error;
+    let mut chain = iter::successors(Some(first), |&error| error.source());
+    match chain.find_map(|error| error.downcast_ref::<io::Error>()) {
+        Some(cause) => match cause.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(cause.kind(), error.to_string()),
+        },
+        None => io::Error::new(io::ErrorKind::InvalidData, error),
+    }
 }
 
 /// The header of a last block of no bytes, and room for the checksum that a frame may end with.
 const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
 
-/// What `zstd -d` takes without being asked to take more.
+/// What `zstd -d` takes without being asked to take more, and twice what `xz -9` needs.
 const WIDEST_WINDOW: u64 = 128 << 20;
 
 /// Large enough that a system call is not felt, small enough for a cache.

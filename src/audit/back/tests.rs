@@ -4,13 +4,14 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use flate2::Compression;
 use flate2::write::GzEncoder;
+use flate2::{Compression, Crc};
 use jiff::{SignedDuration, Timestamp};
 use lzma_rust2::{XzOptions, XzWriter};
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use uuid::Uuid;
 
+use super::files::MAX_LINE;
 use super::*;
 
 fn id(at: Timestamp, number: u64) -> Uuid {
@@ -232,6 +233,40 @@ fn a_flipped_bit_of_a_compressed_file_is_noticed() {
         fs::write(&path, bytes).unwrap();
         let (_, end) = read(&path);
         assert!(matches!(&end, End::Torn(torn) if torn.flaw == Flaw::Compressed), "{name}: {end:?}");
+    }
+}
+
+#[test]
+fn a_file_that_wants_more_memory_than_any_log_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    // A dictionary of 4 GiB in the header of the block (the XZ format, section 5.3.1), and its checksum.
+    let mut wide = XZ.to_vec();
+    wide[16] = 40;
+    let mut checksum = Crc::new();
+    checksum.update(&wide[12..20]);
+    wide[20..24].copy_from_slice(&checksum.sum().to_le_bytes());
+    // A window of 1 GiB (RFC 8878 section 3.1.1.1.2).
+    let mut window = UNCHECKED.to_vec();
+    window[5] = 20 << 3;
+    for (name, bytes) in [("a.xz", wide), ("a.zst", window)] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let (text, end) = read(&path);
+        let torn = matches!(&end, End::Torn(torn) if torn.flaw == Flaw::Compressed);
+        assert!(torn && text.is_empty(), "{name}: {end:?} {text}");
+    }
+    // A few kilobytes that are one line without end.
+    let long = vec![b'x'; MAX_LINE + 1];
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(&[b"one\n", &*long].concat()).unwrap();
+    for (name, bytes) in
+        [("long.gz", encoder.finish().unwrap()), ("long", [b"one\n", &*long, b"\n"].concat())]
+    {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let (text, end) = read(&path);
+        let stopped = matches!(&end, End::Torn(torn) if torn.flaw == Flaw::LongLine && torn.lines == 1);
+        assert!(stopped && text == "one\n", "{name}: {end:?}");
     }
 }
 

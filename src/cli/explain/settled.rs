@@ -94,13 +94,12 @@ fn stage(line: &Line<'_>, policy: &Policy, rule: RuleRef, waf: &WafNotes) -> Opt
     Some(if late { Stage::WafBody } else { Stage::Waf })
 }
 
-/// Whether a rule runs at the second gate of the WAF, whatever a request has: the phase that it has in SecLang
-/// says so.
+/// Whether a rule runs at the second gate of the WAF, whatever a request has.
 fn runs_late(policy: &Policy, rule: RuleRef) -> bool {
-    let RuleRef::Written(written) = rule else { return policy.rules.stage(rule) == Stage::WafBody };
-    let twins = policy.waf.twins(written, "1");
-    let actions = twins.as_ref().and_then(|(_, text)| text.rsplit_once("\"id:"));
-    actions.is_some_and(|(_, actions)| actions.contains(",phase:2,"))
+    match rule {
+        RuleRef::Written(written) => policy.waf.runs_late(written),
+        RuleRef::Builtin(_) => policy.rules.stage(rule) == Stage::WafBody,
+    }
 }
 
 /// What the record lists of the WAF and of rules in shadow, as far as the policy knows the rules.

@@ -36,7 +36,11 @@ pub(super) fn tell(old: Side<'_>, new: Side<'_>, rules: &mut [ChangedName], defi
     for found in definitions {
         if let Some(name) = found.name.strip_prefix("network ") {
             let set = |side: Side<'_>| IpSet::new(side.policy.networks.addresses(name));
-            found.addresses.push(AddressChange::between(None, &set(old), &set(new)));
+            let change = AddressChange::between(None, &set(old), &set(new));
+            // A network that came or went may have had no addresses.
+            if found.kind == Kind::Changed || !change.is_nothing() {
+                found.addresses.push(change);
+            }
         }
     }
     let own = |found: &&mut ChangedName| {
@@ -73,6 +77,11 @@ fn of<'p>(policy: &'p Policy, rule: &str) -> Option<[(&'static str, &'p AddressL
 }
 
 impl AddressChange {
+    /// Whether nothing came and nothing went.
+    fn is_nothing(&self) -> bool {
+        self.added == Nets::default() && self.removed == Nets::default()
+    }
+
     fn between(list: Option<&'static str>, was: &IpSet, is: &IpSet) -> AddressChange {
         AddressChange { list, added: Nets::of(is.without(was)), removed: Nets::of(was.without(is)) }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use super::Ip;
-use super::refused::Refused;
+use super::intervals::Intervals;
 use super::rule::Rule;
 use crate::decision::Written;
 use crate::policy::code::Code;
@@ -60,7 +60,7 @@ impl Ip {
     /// Rules whose refusals are all made by rules before them.
     fn shadowed(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
         let mut tree = PathTree::default();
-        let mut refused: Vec<Option<Refused>> = Vec::new();
+        let mut refused: Vec<Option<Intervals>> = Vec::new();
         let mut work = WORK;
         for (number, (rule, scope)) in self.rules.iter().zip(&self.scopes).enumerate() {
             if !enforces(rule, look) {
@@ -109,7 +109,7 @@ impl Ip {
     fn disjoint(&self, look: &Look<'_>, diagnostics: &mut Diagnostics) {
         let mut tree = PathTree::default();
         let mut work = WORK;
-        let mut passing: Vec<Option<Refused>> = Vec::new();
+        let mut passing: Vec<Option<Intervals>> = Vec::new();
         for (number, (rule, scope)) in self.rules.iter().zip(&self.scopes).enumerate() {
             if !rule.is_allow() || !enforces(rule, look) {
                 passing.push(None);
@@ -129,6 +129,10 @@ impl Ip {
         let mut told: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for (number, scope) in self.scopes.iter().enumerate() {
             let Some(mine) = passing.get(number).and_then(Option::as_ref) else { continue };
+            if mine.is_empty() {
+                // It lets nobody through by itself.
+                continue;
+            }
             let by = self.cover(scope, &tree, &mut work, |other, work| {
                 let theirs = passing.get(other).and_then(Option::as_ref).filter(|_| other != number);
                 theirs.is_some_and(|theirs| {

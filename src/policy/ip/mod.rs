@@ -6,10 +6,10 @@
 //! the number of rules nor that of networks is felt by a request that they do not concern.
 
 mod bans;
+mod intervals;
 mod lints;
 mod pages;
 mod raw;
-mod refused;
 mod rule;
 mod set;
 mod spared;

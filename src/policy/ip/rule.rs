@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::RawIpRule;
-use super::refused::Refused;
+use super::intervals::Intervals;
 use super::spared::Listed;
 use crate::decision::{Reason, Stage, Written};
 use crate::policy::code::Code;
@@ -96,13 +96,13 @@ impl Rule {
     }
 
     /// The addresses that it refuses.
-    pub(super) fn refused(&self) -> Refused {
-        let on_list = Refused::of(self.list.set());
+    pub(super) fn refused(&self) -> Intervals {
+        let on_list = Intervals::of(self.list.set());
         let refused = match self.kind {
             Kind::Allow => on_list.complement(),
             Kind::Deny => on_list,
         };
-        refused.without(&Refused::of(self.except.set()))
+        refused.without(&Intervals::of(self.except.set()))
     }
 
     /// Whether it says who may pass.

@@ -358,6 +358,11 @@ fn lists_that_have_no_address_in_common_let_nobody_through() {
     ];
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     check(&rules(&parts), one);
+    // A list without addresses lets nobody through by itself; the other rule is the one that is in vain.
+    let empty = "allow = [\"later\"]";
+    let network = "[network]\nlater = { file = \"not-yet.txt\", optional = true }\n";
+    let vain: Wanted = &[(Code::ShadowedRule, "ip/two"), (Code::NobodyPasses, "ip/two")];
+    check(&(rules(&[empty, vpn]) + network), vain);
 }
 
 #[test]

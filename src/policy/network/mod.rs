@@ -181,7 +181,7 @@ impl Networks {
     }
 
     /// Forgets what only the compilation of rules asks for.
-    pub fn compiled(mut self) -> Networks {
+    pub fn without_compiled(mut self) -> Networks {
         self.compiled = HashMap::new();
         self
     }

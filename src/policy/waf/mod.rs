@@ -193,6 +193,12 @@ impl Waf {
         Some((twin::toml(id, rule), twin::seclang(id, rule)))
     }
 
+    /// Whether a rule is asked once the body is there, and not before.
+    pub fn runs_late(&self, wanted: Written) -> bool {
+        let meant = self.meant.iter().find(|(written, _)| *written == wanted);
+        meant.is_some_and(|(_, rule)| rule.phase == Phase::RequestBody)
+    }
+
     /// Whether any rule remembers requests (`initcol`).
     pub fn remembers(&self) -> bool {
         self.program.as_ref().is_some_and(|program| program.remembers())

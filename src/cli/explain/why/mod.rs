@@ -125,6 +125,8 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
         Source::Files(_) if args.log.is_none() => records::kept_trail(&line.decision_id, &args.whom, common),
         Source::Files(_) => None,
     };
+    // Beside a decision that the files of today make, the steps of another would not be true.
+    let trail = trail.filter(|_| agrees || settled.is_some());
     let steps = trail.and_then(|trail| kept::steps(&trail, account.policy()));
     let kept = steps.is_some();
     if let Some(steps) = steps {
@@ -231,17 +233,18 @@ impl Story<'_> {
             Some(version) => version.to_string(),
             None => "an unknown policy".to_owned(),
         };
+        let made = if self.kept { "judged again" } else { "made anew" };
         match self.judged_by {
             JudgedBy::Kept => {
-                format!("made anew by {policy}, which decided then, as it is kept in the history")
+                format!("{made} by {policy}, which decided then, as it is kept in the history")
             }
-            JudgedBy::Files => format!("made anew by the files, which are {policy}, which decided then"),
+            JudgedBy::Files => format!("{made} by the files, which are {policy}, which decided then"),
             JudgedBy::Other => {
                 let kept = match &self.broken {
                     Some(why) => format!("is kept, but cannot be loaded: {why}"),
                     None => "is not kept".to_owned(),
                 };
-                format!("made anew by the files as they are now; {policy}, which decided then, {kept}")
+                format!("{made} by the files as they are now; {policy}, which decided then, {kept}")
             }
         }
     }

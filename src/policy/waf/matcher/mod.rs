@@ -360,8 +360,8 @@ impl Matcher {
         self.plain.iter().find(|plain| plain.others != 0 && features & plain.others == 0)
     }
 
-    /// Undoes what the wanted units want undone; returns how many different haystacks there are. None:
-    /// nobody can match.
+    /// Undoes what the wanted units want undone; returns how many different haystacks there are: 0
+    /// where nobody can match.
     fn transform(
         &self,
         text: &[u8],

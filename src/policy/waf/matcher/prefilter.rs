@@ -92,7 +92,7 @@ struct Table {
 const TWO_LANES: usize = 16;
 const FOUR_LANES: usize = 64;
 
-/// So much may parts overlap; it is less than half of the shortest.
+/// So much may parts overlap; it is less than half of the shortest text that is divided.
 const MAX_OVERLAP: usize = 7;
 
 /// How many bytes of literals may go into a table: a state takes about 128 bytes.

@@ -1,4 +1,4 @@
-//! The addresses that a rule refuses, as intervals that can be computed with. For lints and differences.
+//! Addresses as intervals that can be computed with. For lints and differences.
 
 use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,29 +9,29 @@ use super::IpSet;
 
 /// A set of addresses, as the sorted places where "outside" turns into "inside" and back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct Intervals {
     four: Vec<u32>,
     six: Vec<u128>,
 }
 
-impl Refused {
-    pub(super) fn of(set: &IpSet) -> Refused {
+impl Intervals {
+    pub(super) fn of(set: &IpSet) -> Intervals {
         let (four, six) = set.turns();
-        Refused { four: four.into(), six: six.into() }
+        Intervals { four: four.into(), six: six.into() }
     }
 
     /// All other addresses.
-    pub(super) fn complement(self) -> Refused {
-        Refused { four: complement(self.four, 0), six: complement(self.six, 0) }
+    pub(super) fn complement(self) -> Intervals {
+        Intervals { four: complement(self.four, 0), six: complement(self.six, 0) }
     }
 
     /// These addresses but for the others.
-    pub(super) fn without(&self, others: &Refused) -> Refused {
-        Refused { four: without(&self.four, &others.four), six: without(&self.six, &others.six) }
+    pub(super) fn without(&self, others: &Intervals) -> Intervals {
+        Intervals { four: without(&self.four, &others.four), six: without(&self.six, &others.six) }
     }
 
     /// Whether all of the others are among these.
-    pub(super) fn covers(&self, others: &Refused) -> bool {
+    pub(super) fn covers(&self, others: &Intervals) -> bool {
         let left = others.without(self);
         left.four.is_empty() && left.six.is_empty()
     }
@@ -49,7 +49,7 @@ impl Refused {
 impl IpSet {
     /// The addresses that are in this set and not in the other, as the fewest networks that have just these.
     pub fn without(&self, others: &IpSet) -> impl Iterator<Item = IpNet> + use<> {
-        let Refused { four, six } = Refused::of(self).without(&Refused::of(others));
+        let Intervals { four, six } = Intervals::of(self).without(&Intervals::of(others));
         let four = intervals(four).flat_map(|(first, end)| {
             let last = end.map_or(u32::MAX, |end| end - 1);
             Ipv4Subnets::new(Ipv4Addr::from(first), Ipv4Addr::from(last), 0).map(IpNet::V4)
@@ -132,7 +132,7 @@ mod tests {
         #[test]
         fn sets_are_computed_with_address_by_address(one in nets(), other in nets(), all_but in any::<bool>()) {
             let (one, other) = (IpSet::new(one), IpSet::new(other));
-            let (a, b) = (Refused::of(&one), Refused::of(&other));
+            let (a, b) = (Intervals::of(&one), Intervals::of(&other));
             let a = if all_but { a.complement() } else { a };
             let in_a = |address: &IpAddr| one.contains(*address) != all_but;
             let covers = universe().iter().all(|address| !other.contains(*address) || in_a(address));
