@@ -1,10 +1,10 @@
 //! What changed before a request was refused, as far as the history tells. `portcullis why`, the page and
 //! the API all ask here.
 //!
-//! A rule that somebody wrote has a text, so its last change before the request is looked up. A rule that
-//! is built in has none: the policies that are kept are asked one by one, from the one that decided on
-//! backwards, until one lets the request come further. What they say is asked of the caller, who can
-//! compile them.
+//! A rule that somebody wrote has a text, so its last change before the request is looked up, and the policy
+//! before that is asked whether it did otherwise. A rule that is built in has none: the policies that are
+//! kept are asked one by one, from the one that decided on backwards, until one lets the request come
+//! further. What they say is asked of the caller, who can compile them.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -84,22 +84,65 @@ pub(crate) struct Cause {
     pub(crate) since: Option<Since>,
 }
 
-/// The last change before a request that touched the rule that somebody wrote and that refused it.
-pub(crate) fn of_rule(accepted: &[&Accepted], refused: &Refusal<'_>) -> Option<Change> {
-    accepted.iter().rev().filter(|accepted| accepted.at <= refused.at).find_map(|accepted| {
-        let difference = accepted.difference.as_ref()?;
-        let rules = lines(difference, refused.rule);
-        (!rules.is_empty()).then(|| {
-            let mut lost = lost(difference, refused);
-            // What was taken otherwise is no cause: the rule stands before all grants.
-            lost.retain(|line| line.rules.iter().any(|rule| **rule == *refused.rule));
-            // Which addresses a network that it names has now, or no longer.
-            let named = |line: &&NameLine| rules.iter().any(|rule| rule.because.contains(&line.name));
-            let told = |line: &&NameLine| !line.addresses.is_empty() && named(line);
-            let definitions = difference.definitions.iter().filter(told).cloned().collect();
-            Change { rules, lost, definitions, ..change(accepted, refused.at) }
-        })
-    })
+/// The last change before a request that touched the rule that somebody wrote and that refused it, unless the
+/// policy before that refused the request by it too: then the one before, and so on. `accepted`, `whole` and
+/// `says` as in [`of_builtin`]; a change before which nobody can be asked is told without an answer.
+pub(crate) fn of_rule(
+    accepted: &[&Accepted],
+    whole: bool,
+    refused: &Refusal<'_>,
+    mut says: impl FnMut(&Accepted) -> Option<Says>,
+) -> Cause {
+    let mut from_it_on = accepted.iter().rev().filter(|accepted| accepted.at <= refused.at).peekable();
+    let mut known = None;
+    while let Some(kept) = from_it_on.next() {
+        let Some(mut found) = touched(kept, refused) else { continue };
+        let Some(before) = from_it_on.peek() else { return Cause { change: Some(found), since: None } };
+        match says(before) {
+            None => {}
+            Some(Says::Allowed(rule)) => {
+                (found.before, found.allowed_by) =
+                    (Some(format!("let this request pass, by {rule}")), Some(rule));
+            }
+            Some(Says::Refused(_, rule)) if *rule == *refused.rule => {
+                known = Some(*before);
+                continue;
+            }
+            Some(Says::Refused(stage, rule)) => {
+                let further = place(stage) > place(refused.stage);
+                let how =
+                    if further { "let this request come as far as" } else { "refused this request too, by" };
+                found.before = Some(format!("{how} {rule}"));
+            }
+        }
+        return Cause { change: Some(found), since: None };
+    }
+    let Some(known) = known else { return Cause::default() };
+    // Nothing older has touched the rule, so the first policy had it as it was then.
+    let first = accepted.first().filter(|_| whole);
+    let since = first.unwrap_or(&known);
+    let since_the_first = first.is_some();
+    Cause {
+        change: None,
+        since: Some(Since { policy: since.version().to_string(), at: since.at, since_the_first }),
+    }
+}
+
+/// What a policy changed about the rule that refused a request, if it did.
+fn touched(kept: &Accepted, refused: &Refusal<'_>) -> Option<Change> {
+    let difference = kept.difference.as_ref()?;
+    let rules = lines(difference, refused.rule);
+    if rules.is_empty() {
+        return None;
+    }
+    let mut lost = lost(difference, refused);
+    // What was taken otherwise is no cause: the rule stands before all grants.
+    lost.retain(|line| line.rules.iter().any(|rule| **rule == *refused.rule));
+    // Which addresses a network that it names has now, or no longer.
+    let named = |line: &&NameLine| rules.iter().any(|rule| rule.because.contains(&line.name));
+    let told = |line: &&NameLine| !line.addresses.is_empty() && named(line);
+    let definitions = difference.definitions.iter().filter(told).cloned().collect();
+    Some(Change { rules, lost, definitions, ..change(kept, refused.at) })
 }
 
 /// Since when a request is refused by a rule that is built in. `accepted`: the policies that were in force,
@@ -150,7 +193,8 @@ impl Change {
     /// Whether it accounts for what was refused from this time on, whoever asked: the policy before let
     /// such a request pass, or none was counted before the change.
     pub(crate) fn explains(&self, from: Timestamp) -> bool {
-        self.allowed_by.is_some() || !self.lost.is_empty() || self.at >= from
+        let asked = self.before.is_some();
+        self.allowed_by.is_some() || !self.lost.is_empty() || (asked && self.at >= from)
     }
 }
 

@@ -116,6 +116,26 @@ fn a_request_id_is_enough() {
 }
 
 #[test]
+fn a_change_of_a_rule_that_refused_the_same_before_is_no_cause() {
+    let frozen = |paths: &str| {
+        config("\"reader\", \"writer\"") + &format!("[[rbac.deny]]\nid = \"frozen\"\npaths = [{paths}]\n")
+    };
+    let gateway = Gateway::start(&frozen("\"/orders/1\""));
+    gateway.write_config(&frozen("\"/orders/1\", \"/orders/2\""));
+    wait_for_generation(&gateway, 2);
+    let [long, new] = ["/orders/1", "/orders/2"].map(|path| {
+        let (status, id) = ask(&gateway, "PUT", path);
+        assert_eq!(status, 403);
+        about_folder(gateway.folder(), &["why", &id])
+    });
+    assert!(long.words().contains("No change: every policy that is kept refused this"), "{}", long.show());
+    assert!(!long.words().contains("The policy changed"), "{}", long.show());
+    for text in ["The policy changed", "the policy before it let this request pass, by rbac/orders"] {
+        assert!(new.words().contains(text), "{text}: {}", new.show());
+    }
+}
+
+#[test]
 fn an_older_decision_is_told_by_the_policy_of_then() {
     let gateway = Gateway::start(&config("\"writer\""));
     let (status, id) = ask(&gateway, "PUT", "/orders/7");

@@ -48,7 +48,7 @@ pub(super) fn tell(old: Side<'_>, new: Side<'_>, rules: &mut [ChangedName], defi
         found.kind == Kind::Changed && found.because.iter().any(|because| **because == *ITSELF)
     };
     for found in rules.iter_mut().filter(own) {
-        for (key, was, is) in lists(old.policy, new.policy, &found.name) {
+        for (key, was, is) in lists(old.policy, new.policy, &found.name).into_iter().flatten() {
             if was.set() != is.set() {
                 found.addresses.push(AddressChange::between(Some(key), was.set(), is.set()));
             }
@@ -56,17 +56,20 @@ pub(super) fn tell(old: Side<'_>, new: Side<'_>, rules: &mut [ChangedName], defi
     }
 }
 
-/// The lists of an address rule, before and after; empty ones for any other rule, and under keys that it
-/// does not have.
-fn lists(old: &Policy, new: &Policy, rule: &str) -> [(&'static str, AddressList, AddressList); 3] {
+/// The lists of an address rule, before and after; empty ones under keys that it does not have. Nothing of any
+/// other rule: there may be thousands of those.
+fn lists(old: &Policy, new: &Policy, rule: &str) -> Option<[(&'static str, AddressList, AddressList); 3]> {
     let (was, is) = (of(old, rule), of(new, rule));
-    ["allow", "deny", "except"].map(|key| {
+    if was.is_none() && is.is_none() {
+        return None;
+    }
+    Some(["allow", "deny", "except"].map(|key| {
         let list = |lists: &Option<[(&'static str, &AddressList); 2]>| {
             let found = lists.iter().flatten().find(|(known, _)| *known == key);
             found.map(|(_, list)| (*list).clone()).unwrap_or_default()
         };
         (key, list(&was), list(&is))
-    })
+    }))
 }
 
 fn of<'p>(policy: &'p Policy, rule: &str) -> Option<[(&'static str, &'p AddressList); 2]> {

@@ -11,6 +11,7 @@ use crate::audit::{Line, Recalled};
 use crate::decision::{Builtin, Outcome, Stage};
 use crate::facts::Identity;
 use crate::policy::World;
+use crate::state::Accepted;
 use crate::state::cause::{self, Cause, Refusal, Says};
 
 /// Looks. `settled`: what was taken from the record, where judging again did not come to it; then other
@@ -49,16 +50,13 @@ pub(in crate::cli::explain) fn look(
         roles: &roles,
         subject,
     };
-    if Builtin::by_name(&line.rule).is_none() {
-        return Cause { change: cause::of_rule(earlier.accepted, &refused), since: None };
-    }
-    if unknowable(line).is_some() || settled.is_some() {
-        return Cause::default();
-    }
+    // Where it cannot be found out anew what was decided, other policies know no better.
+    let known = unknowable(line).is_none() && settled.is_none();
     let begin = Instant::now();
-    cause::of_builtin(earlier.accepted, earlier.whole, &refused, |before| {
+    let says = |before: &Accepted| {
         // A policy that no longer compiles, perhaps since a key of it is gone, cannot be asked.
-        let setup = Some(before).filter(|_| begin.elapsed() < earlier.patience).and_then(earlier.compile)?;
+        let kept = Some(before).filter(|_| known && begin.elapsed() < earlier.patience);
+        let setup = kept.and_then(earlier.compile)?;
         let sample = asked.request.clone().sample(&setup.policy, recalled.now, asked.caller.clone());
         let decision = setup.policy.decide(&sample, world, None);
         let rule = setup.policy.rules.name(decision.rule()).to_owned();
@@ -66,5 +64,10 @@ pub(in crate::cli::explain) fn look(
             Outcome::Allow(_) => Says::Allowed(rule),
             Outcome::Deny(denial) => Says::Refused(denial.stage, rule),
         })
-    })
+    };
+    match Builtin::by_name(&line.rule) {
+        None => cause::of_rule(earlier.accepted, earlier.whole, &refused, says),
+        Some(_) if known => cause::of_builtin(earlier.accepted, earlier.whole, &refused, says),
+        Some(_) => Cause::default(),
+    }
 }

@@ -136,9 +136,13 @@ fn cause(story: &Story<'_>) -> String {
             change.age, change.at, change.policy
         );
         out.push_str(&fill("  ", &text));
-        if let Some(before) = &change.before {
-            out.push_str(&fill("  - ", &format!("the policy before it {}", printable(before))));
-        }
+        out.push_str(&fill(
+            "  - ",
+            &match &change.before {
+                Some(before) => format!("the policy before it {}", printable(before)),
+                None => "what the policy before it did with such a request cannot be told".to_owned(),
+            },
+        ));
         for rule in &change.rules {
             let through = rule.through();
             let through = match through.is_empty() {
