@@ -120,7 +120,7 @@ pub(crate) fn of_rule(
     let Some(known) = known else { return Cause::default() };
     // Nothing older has touched the rule, so the first policy had it as it was then.
     let first = accepted.first().filter(|_| whole);
-    let since = first.unwrap_or(&known);
+    let since = first.unwrap_or(known);
     let since_the_first = first.is_some();
     Cause {
         change: None,
