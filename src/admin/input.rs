@@ -1,11 +1,10 @@
-//! What callers send: queries and JSON documents.
+//! What callers send: texts for others to read, and JSON documents.
 
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::answer::{Answer, problem};
@@ -17,16 +16,6 @@ const MAX_BODY: usize = 256 * 1024;
 
 /// A caller sends its document within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The names and values of a query, decoded.
-pub(super) fn pairs(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    let pair = |part: &str| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (decode(name), decode(value))
-    };
-    query.split('&').filter(|part| !part.is_empty()).map(pair).collect()
-}
 
 /// A text that somebody wrote for others to read, if it is of one line, not too long, and looks as it
 /// is: no control characters, none that turn round or hide what stands beside them.

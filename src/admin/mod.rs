@@ -19,6 +19,7 @@ mod oracle;
 mod page;
 mod parameter;
 mod patience;
+mod query;
 mod records;
 mod reserve;
 mod respond;

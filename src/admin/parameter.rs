@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
 use super::answer::{Answer, json};
-use super::input::pairs;
+use super::query::pairs;
 use crate::policy::diagnostic::suggest;
 
 /// A parameter that is not understood.

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::input::pairs;
 use super::parameter::BadParameter;
+use super::query::pairs;
 use crate::audit::Recent;
 use crate::decision::{Reason, Stage};
 use crate::policy::network::parse_net;

@@ -9,7 +9,7 @@ use super::charts;
 use super::whole;
 use crate::admin::AdminState;
 use crate::admin::answer::{Answer, see_other};
-use crate::admin::input::pairs;
+use crate::admin::query::pairs;
 use crate::admin::records::{Filter, Kept, newest_first, stages};
 
 /// Renders the page. What looks like the id of a decision leads straight to it.

@@ -12,7 +12,7 @@ use super::what_if::{Form, split};
 use super::{framed, whole};
 use crate::admin::AdminState;
 use crate::admin::answer::Answer;
-use crate::admin::input::pairs;
+use crate::admin::query::pairs;
 use crate::admin::records::{Kept, newest_first, parse};
 use crate::audit;
 use crate::config::Setup;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::{Answer, member, whole};
 use crate::admin::AdminState;
 use crate::admin::explain::{self, document};
-use crate::admin::input::pairs;
 use crate::admin::oracle::Question;
+use crate::admin::query::pairs;
 use crate::audit::Line;
 
 /// Renders the form, and the answer once something was asked.
