@@ -42,6 +42,39 @@ pub(crate) enum Says {
     Refused(Stage, String),
 }
 
+impl Says {
+    /// Whether the request comes further than to a gate.
+    fn is_further(&self, gate: Stage) -> bool {
+        match self {
+            Says::Allowed(_) => true,
+            Says::Refused(stage, _) => place(*stage) > place(gate),
+        }
+    }
+
+    /// Whether it is refused by this rule.
+    fn is_by(&self, wanted: &str) -> bool {
+        matches!(self, Says::Refused(_, rule) if **rule == *wanted)
+    }
+
+    /// What was done with a request that was refused at a gate later.
+    fn words(&self, gate: Stage) -> String {
+        match self {
+            Says::Allowed(rule) => format!("let this request pass, by {rule}"),
+            Says::Refused(_, rule) if self.is_further(gate) => {
+                format!("let this request come as far as {rule}")
+            }
+            Says::Refused(_, rule) => format!("refused this request too, by {rule}"),
+        }
+    }
+
+    fn allowed_by(self) -> Option<String> {
+        match self {
+            Says::Allowed(rule) => Some(rule),
+            Says::Refused(..) => None,
+        }
+    }
+}
+
 /// A change that may be the cause, as `portcullis why --format json` and the API have it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Change {
@@ -98,34 +131,20 @@ pub(crate) fn of_rule(
     while let Some(kept) = from_it_on.next() {
         let Some(mut found) = touched(kept, refused) else { continue };
         let Some(before) = from_it_on.peek() else { return Cause { change: Some(found), since: None } };
-        match says(before) {
-            None => {}
-            Some(Says::Allowed(rule)) => {
-                (found.before, found.allowed_by) =
-                    (Some(format!("let this request pass, by {rule}")), Some(rule));
-            }
-            Some(Says::Refused(_, rule)) if *rule == *refused.rule => {
-                known = Some(*before);
-                continue;
-            }
-            Some(Says::Refused(stage, rule)) => {
-                let further = place(stage) > place(refused.stage);
-                let how =
-                    if further { "let this request come as far as" } else { "refused this request too, by" };
-                found.before = Some(format!("{how} {rule}"));
-            }
+        let said = says(before);
+        if said.as_ref().is_some_and(|said| said.is_by(refused.rule)) {
+            known = Some(*before);
+            continue;
         }
+        found.before = said.as_ref().map(|said| said.words(refused.stage));
+        found.allowed_by = said.and_then(Says::allowed_by);
         return Cause { change: Some(found), since: None };
     }
     let Some(known) = known else { return Cause::default() };
-    // Nothing older has touched the rule, so the first policy had it as it was then.
-    let first = accepted.first().filter(|_| whole);
-    let since = first.unwrap_or(known);
-    let since_the_first = first.is_some();
-    Cause {
-        change: None,
-        since: Some(Since { policy: since.version().to_string(), at: since.at, since_the_first }),
-    }
+    // Those that did not touch the rule were not asked.
+    let since_the_first = whole && accepted.first().is_some_and(|first| first.generation == known.generation);
+    let since = Since { policy: known.version().to_string(), at: known.at, since_the_first };
+    Cause { change: None, since: Some(since) }
 }
 
 /// What a policy changed about the rule that refused a request, if it did.
@@ -162,17 +181,12 @@ pub(crate) fn of_builtin(
         change: None,
     };
     for before in from_it_on {
-        let (words, allowed) = match says(before) {
-            None => return known(since, false),
-            Some(Says::Allowed(rule)) => (format!("let this request pass, by {rule}"), Some(rule)),
-            Some(Says::Refused(stage, rule)) if place(stage) > place(refused.stage) => {
-                (format!("let this request come as far as {rule}"), None)
-            }
-            Some(Says::Refused(..)) => {
-                since = before;
-                continue;
-            }
-        };
+        let Some(said) = says(before) else { return known(since, false) };
+        if !said.is_further(refused.stage) {
+            since = before;
+            continue;
+        }
+        let (words, allowed) = (said.words(refused.stage), said.allowed_by());
         let mut found = change(since, refused.at);
         if let Some(difference) = &since.difference {
             found.rules = allowed.as_deref().map(|rule| lines(difference, rule)).unwrap_or_default();
