@@ -67,6 +67,11 @@ pub(super) struct Answer {
 const MAX_ANSWER: usize = 64 << 20;
 
 impl Whom {
+    /// The gateway that was named.
+    pub(super) fn named(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
     /// The gateway that is meant; `token`: whether its token will be needed.
     pub(super) fn find(&self, token: bool, common: &Common) -> Result<Gateway, Reply> {
         let timeout = Duration::from_secs(self.timeout);

@@ -8,7 +8,7 @@ use super::admin::Whom;
 use super::layout::{count, fill, list as list_of, padded, printable};
 use super::policies::Past;
 use super::reply::{BAD, Exit, FAINT, GOOD, Reply, STRONG, WARN, styled};
-use super::{Common, Format, difference};
+use super::{Common, Format, difference, files};
 use crate::state::{self, Accepted, DifferenceLine, Entry};
 
 /// Show the policies that were in force, and those that were refused.
@@ -18,7 +18,8 @@ use crate::state::{self, Accepted, DifferenceLine, Entry};
   portcullis history 7
   portcullis history 7 --text
 
-It is read from `[server] state_dir`; without one, a running gateway is asked.")]
+It is read from `[server] state_dir`; without one, or where no configuration is,
+a running gateway is asked.")]
 pub(super) struct Args {
     /// One generation in full: how it differs from the one before.
     generation: Option<u64>,
@@ -39,6 +40,8 @@ pub(super) struct Args {
 pub(super) fn history(args: &Args, common: &Common) -> Reply {
     let past = match Past::of(common) {
         Ok(past) => past,
+        // A gateway that is named can be asked from where no configuration is.
+        Err(_) if args.whom.named().is_some() && files::config_path(common).is_err() => Past::default(),
         Err(reply) => return reply,
     };
     let entries = match past.is_kept() {
@@ -58,7 +61,8 @@ pub(super) fn history(args: &Args, common: &Common) -> Reply {
 fn asked(args: &Args, common: &Common) -> Result<Vec<Entry>, Reply> {
     let failed = |why: String| {
         let hint = "the configuration has no `[server] state_dir`, so a running gateway was asked";
-        Reply::failure(Exit::Findings, format!("{why}\n{hint}"))
+        let hint = if files::config_path(common).is_ok() { format!("\n{hint}") } else { String::new() };
+        Reply::failure(Exit::Findings, format!("{why}{hint}"))
     };
     let answer = args.whom.find(false, common)?.read("/api/history").map_err(failed)?;
     if !answer.status.is_success() {
@@ -236,7 +240,7 @@ fn one(args: &Args, generation: u64, past: &Past, entries: &[Entry]) -> Reply {
 /// The texts of a generation, one behind the other.
 fn texts(past: &Past, accepted: &Accepted) -> Reply {
     if !past.is_kept() {
-        let why = "the configuration has no `[server] state_dir`, so no texts are kept";
+        let why = "the texts are kept in `[server] state_dir`: there is none, or a gateway was asked";
         return Reply::failure(Exit::Usage, why);
     }
     match state::sources(past.folder(), accepted) {

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 
+use super::files;
 use super::layout::printable;
 use super::reply::{Exit, Reply};
 
@@ -11,7 +12,7 @@ use super::reply::{Exit, Reply};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: portcullis init && portcullis run")]
 pub(super) struct Args {
-    /// The file to write.
+    /// The file to write; `-` prints it.
     #[arg(default_value = "portcullis.toml", value_name = "FILE")]
     file: PathBuf,
     /// Overwrite a file that exists.
@@ -27,7 +28,8 @@ const STARTER: &str = include_str!("starter.toml");
 
 /// Writes the configuration.
 pub(super) fn init(args: &Args) -> Reply {
-    if args.stdout {
+    // Elsewhere `-` is standard input, so nobody means a file by it.
+    if args.stdout || files::is_stdin(&args.file) {
         return Reply::exact(Exit::Fine, STARTER);
     }
     let name = printable(&args.file.to_string_lossy()).into_owned();

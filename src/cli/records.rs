@@ -76,6 +76,12 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
         let why = format!("`{}` is no request id", printable(id));
         return Err(Reply::failure(Exit::Usage, why).with_hint(&hint(id)));
     }
+    if let Some(address) = whom.named().filter(|_| log.is_none() && files::config_path(common).is_err()) {
+        let why = "the request is judged again by the policy, and there is no configuration here";
+        let hint =
+            format!("name a copy of it with `--config`, or see http://{address}/decisions/{id} in a browser");
+        return Err(Reply::failure(Exit::Config, why).with_hint(&hint));
+    }
     let Some(path) = log_path(log, common)? else {
         let hint = "the decision log is no file, so a running gateway was asked; `--log FILE` reads a copy";
         let asked = ask(id, whom, common);
@@ -102,6 +108,10 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
             notes.extend(strange.iter().map(|(place, why)| {
                 format!("{} has this id, and is no record: {}", printable(&place.to_string()), printable(why))
             }));
+            // Of a file that was named and is no log nothing was looked at.
+            if let Some(torn) = torn.iter().find(|torn| torn.lines == 0 && is_no_log(torn, &path)) {
+                return Err(cannot_read(&path, &torn.error));
+            }
             notes.extend(torn.iter().map(ends_early));
             let name = printable(&path.to_string_lossy()).into_owned();
             let why = format!(
@@ -122,6 +132,12 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
             ask(id, whom, common).map_err(|why| missed.with_hint(&format!("nor with the gateway: {why}")))
         }
     }
+}
+
+/// Whether a file is no log at all, or nothing of it can be read.
+fn is_no_log(torn: &Torn, path: &Path) -> bool {
+    torn.path.file_name() == path.file_name()
+        && matches!(torn.flaw, Flaw::Compressed | Flaw::Foreign | Flaw::LongLine)
 }
 
 /// Whether a text may be an id: what is taken from clients is no longer, and has no other characters.

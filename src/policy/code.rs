@@ -82,6 +82,7 @@ codes! {
     NothingGranted = "nothing-granted" Warning, "There is no `[[rbac.grant]]` at all, so every request is refused by `rbac/default-deny`.";
     WeakSecret = "weak-secret" Warning, "An HMAC secret is shorter than the hash it is used with (RFC 7518 section 3.2), so it can be guessed.";
     RolesNotAllowed = "roles-not-allowed" Warning, "A JWT source reads roles and may bring none: there are several issuers, and this one has no `roles_allowed`. Otherwise each issuer could hand out the roles that were meant for another's tokens.";
+    ClaimPrefix = "claim-prefix" Warning, "The path of a claim in `[[authn.jwt]]` begins with `claims.`, as in a `when`. It begins inside the claims there, so a claim that is called `claims` is looked for.";
     KeySkipped = "key-skipped" Warning, "A key of a key set cannot be used and is left out: it is for encryption, of an unknown kind, too weak, or broken. Tokens signed with it are refused as `authn/key-unknown`.";
     ShadowedRule = "shadowed-rule" Warning, "A rule never decides anything, because rules before it decide every request that it is about. The message says which.";
     NobodyPasses = "nobody-passes" Warning, "An `allow` rule lets nobody through: another `allow` rule is about all of its requests and has none of its addresses, and every rule must let an address through.";

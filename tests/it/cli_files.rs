@@ -14,6 +14,7 @@ fn init_writes_what_check_accepts_and_never_overwrites() {
     assert_eq!(check.code, 0, "{}", check.show());
     let written = bench.read("portcullis.toml");
     assert_eq!(bench.run(&["init", "--stdout"]).out, written);
+    assert_eq!(bench.run(&["init", "-"]).out, written);
     bench.write("portcullis.toml", "mine");
     let again = bench.run(&["init"]);
     assert_eq!(again.code, 1, "{}", again.show());

@@ -24,6 +24,7 @@ mod decision_log;
 mod differential;
 mod drain;
 mod forwarding;
+mod hidden_client;
 mod history;
 mod http2;
 mod http2_upstreams;

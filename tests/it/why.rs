@@ -333,6 +333,12 @@ fn records_that_were_put_aside_are_found_and_compressed_ones_with_a_line_about_i
     let ran = about_folder(gateway.folder(), &["why", "0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11"]);
     assert_eq!(ran.code, 1, "{}", ran.show());
     assert!(ran.err.contains("there is no record of"), "{}", ran.show());
+    // Of a file that is no log nobody can say what is not in it.
+    fs::write(gateway.folder().join("junk.gz"), b"no log").expect("written");
+    let junk = gateway.folder().join("junk.gz").display().to_string();
+    let ran = about_folder(gateway.folder(), &["why", &id, "--log", &junk]);
+    assert_eq!(ran.code, 78, "{}", ran.show());
+    assert!(ran.err.contains("junk.gz` cannot be read"), "{}", ran.show());
 }
 
 /// The configuration of a gateway that writes its decisions to a pipe: nothing is on the disk.

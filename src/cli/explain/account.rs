@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::asked::Asked;
+use super::hidden::Hidden;
 use super::what_if::Variation;
 use super::{curl, written};
 use crate::cli::layout::{list, printable};
@@ -36,6 +37,8 @@ pub(super) struct Account<'a> {
     pub(super) what_if: Vec<Variation>,
     /// Facts that nobody stated.
     pub(super) assumed: &'a [String],
+    /// What is kept of the client, where another address stands for it.
+    pub(super) hidden: Option<&'a Hidden>,
     /// How much the caller is told, and where that is written, unless it is the default.
     pub(super) level: (Level, Option<&'a str>),
     /// The command that makes the request.
@@ -88,6 +91,7 @@ impl<'a> Account<'a> {
             unheld,
             what_if: Vec::new(),
             assumed,
+            hidden: asked.hidden.as_ref(),
             level,
             curl,
             over: false,
@@ -234,12 +238,26 @@ impl<'a> Account<'a> {
                 words.push_str(&format!(", {what} {}", names.join(" ")));
             }
         }
+        if let Some(at) = holder.expires_at {
+            words.push_str(&format!(", until {at}"));
+        }
         words
+    }
+
+    /// Where the request came from, as far as that is known.
+    pub(super) fn origin(&self) -> String {
+        match self.hidden {
+            Some(hidden) => hidden.kept.clone(),
+            None => self.admitted.client.ip.to_string(),
+        }
     }
 
     /// How the client's address was found, in one sentence.
     pub(super) fn client_words(&self) -> String {
         let Client { ip, peer, via, .. } = &self.admitted.client;
+        if let Some(hidden) = self.hidden {
+            return hidden.words(*ip);
+        }
         let proxies = &self.policy().proxies;
         match via {
             Derivation::Header { name, trusted } => {

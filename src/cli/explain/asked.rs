@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use serde_json::{Map, Value};
 
+use super::hidden::Hidden;
 use crate::cli::files;
 use crate::cli::layout::printable;
 use crate::cli::request::{Person, Request};
@@ -78,6 +79,8 @@ pub(super) struct Asked {
     pub(super) assumed: Vec<String>,
     /// Roles that who asks is said to have.
     pub(super) roles: Vec<String>,
+    /// What is kept of the client, where its address is not: then another stands in the request.
+    pub(super) hidden: Option<Hidden>,
     /// What the user should know besides the answer.
     pub(super) warnings: Vec<&'static str>,
 }
@@ -136,6 +139,7 @@ impl RequestArgs {
             key_header,
             assumed,
             roles: self.roles.clone(),
+            hidden: None,
             warnings,
         })
     }

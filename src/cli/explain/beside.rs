@@ -38,6 +38,7 @@ impl Other {
             key_header: None,
             assumed: Vec::new(),
             roles: Vec::new(),
+            hidden: asked.hidden.clone(),
             warnings: Vec::new(),
         };
         Ok(Other::Token(from, Box::new(asked)))
@@ -95,12 +96,12 @@ impl Asker<'_> {
     /// With another fact.
     fn fact(&self, change: Change) -> Variation {
         let identity = self.base.identity.as_ref();
-        let request = match change.ip() {
-            Some(ip) => arriving(self.asked.request.clone(), ip),
-            None => self.asked.request.clone(),
+        let (request, hidden) = match change.ip() {
+            Some(ip) => (arriving(self.asked.request.clone(), ip), None),
+            None => (self.asked.request.clone(), self.asked.hidden.clone()),
         };
         let caller = with_roles(&self.asked.caller, identity, change.roles());
-        self.judge(change, &Asked { request, caller, ..self.asked.clone() })
+        self.judge(change, &Asked { request, caller, hidden, ..self.asked.clone() })
     }
 
     /// With something else changed.

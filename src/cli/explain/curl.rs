@@ -99,7 +99,9 @@ impl Command {
             words.push(format!("-H {}", quote("content-type:")));
         }
         words.push(quote(&format!("{}://{host}{target}", sample.scheme.as_str())));
-        if !sample.peer.is_loopback() {
+        if let Some(hidden) = &asked.hidden {
+            notes.push(format!("it must come from {}", hidden.origin()));
+        } else if !sample.peer.is_loopback() {
             notes.push(format!("it must come from {}", sample.peer));
         }
         Command { words, notes }

@@ -92,7 +92,10 @@ pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
         Stage::Ip if denial.rule == Builtin::Banned.into() => {
             let text = format!(
                 "Nothing but the end of the ban: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all. `[ip] never_ban` keeps an address from being banned.",
-                account.admitted.client.ip
+                match account.hidden {
+                    Some(_) => "ADDR".to_owned(),
+                    None => account.admitted.client.ip.to_string(),
+                }
             );
             out.push_str(&fill("  ", &text));
         }

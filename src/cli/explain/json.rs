@@ -12,7 +12,7 @@
 //! | `causes`, `check` | the likely causes in order, and where to look |
 //! | `nearest` | grants that nearly allowed it: `rule`, `at`, and what is `unmet`, with what it `needs`; of a `when` also what of it `fails`, by `part` and `facts` |
 //! | `ways_out` | of a refusal by a written rule of ip or rbac, what takes the request out of its reach, a sentence each |
-//! | `request`, `client`, `identity` | the facts that were judged |
+//! | `request`, `client`, `identity` | the facts that were judged; where a record keeps the address only in part, `ip` is that, and `stands_for_it` the address that was judged |
 //! | `stages` | each gate: `passage` (`passed`, `refused`, `not_reached`) and its `steps` |
 //! | `waf`, `shadow` | as in the decision log |
 //! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file, or its number in the question), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
@@ -211,8 +211,9 @@ fn client(account: &Account<'_>) -> Value {
         Derivation::Header { trusted, .. } => trusted.iter().map(ToString::to_string).collect(),
     };
     json!({
-        "ip": client.ip,
-        "peer": client.peer,
+        "ip": account.origin(),
+        "stands_for_it": account.hidden.map(|_| client.ip),
+        "peer": account.hidden.is_none().then_some(client.peer),
         "via": client.via(),
         "trusted_hops": trusted,
         "words": account.client_words(),
@@ -238,6 +239,7 @@ fn identity(account: &Account<'_>) -> Value {
         "scopes": holder.map(|holder| holder.scopes.clone()).unwrap_or_default(),
         "ignored_roles": holder.map(|holder| holder.ignored_roles.clone()).unwrap_or_default(),
         "undeclared_roles": who.map(|who| who.undeclared.clone()).unwrap_or_default(),
+        "expires_at": holder.and_then(|holder| holder.expires_at),
         "problem": problem,
     })
 }

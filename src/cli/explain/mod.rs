@@ -9,6 +9,7 @@ mod beside;
 mod curl;
 mod exactly;
 mod help;
+mod hidden;
 mod json;
 mod pages;
 mod question;

@@ -153,7 +153,16 @@ fn asked(question: &Question) -> Result<Asked, String> {
     };
     let roles = question.roles.clone();
     let caller = person(question).map_or(Caller::FromHeaders, Person::caller);
-    Ok(Asked { request, caller, body: None, key_header: None, assumed, roles, warnings: Vec::new() })
+    Ok(Asked {
+        request,
+        caller,
+        body: None,
+        key_header: None,
+        assumed,
+        roles,
+        hidden: None,
+        warnings: Vec::new(),
+    })
 }
 
 fn person(question: &Question) -> Option<Person> {

@@ -1,12 +1,13 @@
 //! A recorded request, asked about again: from its record into an [`Asked`].
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header;
 
 use super::asked::Asked;
+use super::hidden::hide;
 use crate::audit::{Line, Recalled};
 use crate::cli::request::Request;
 use crate::decision::Builtin;
@@ -21,11 +22,6 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
         assumed.push("the path is not kept as it was".to_owned());
     }
     let via_proxy = !matches!(&*line.client.via, "peer" | "unreadable");
-    let unknown = || {
-        assumed.push("the client's address is not kept as it was".to_owned());
-        IpAddr::from(Ipv4Addr::UNSPECIFIED)
-    };
-    let ip = recalled.ip.unwrap_or_else(unknown);
     if !recalled.has_subject {
         assumed.push("the subject is not kept as it was".to_owned());
     }
@@ -49,7 +45,7 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
         headers,
         body: Bytes::new(),
         peer: recalled.peer.filter(|_| via_proxy),
-        ip,
+        ip: recalled.ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
         certificate: None,
     };
     let caller = recalled.holder.as_ref().map_or(Caller::FromHeaders, |holder| {
@@ -59,7 +55,14 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
         Caller::Assumed(Arc::new(holder))
     });
     let roles = recalled.holder.iter().flat_map(|holder| &holder.roles).map(ToString::to_string).collect();
-    let asked = Asked { request, caller, body: None, key_header: None, assumed, roles, warnings: Vec::new() };
+    let warnings = Vec::new();
+    let mut asked =
+        Asked { request, caller, body: None, key_header: None, assumed, roles, hidden: None, warnings };
+    if recalled.ip.is_none() {
+        let (hidden, stands) = hide(line, policy, &asked, recalled.now);
+        asked.request.ip = stands;
+        asked.hidden = Some(hidden);
+    }
     Some((asked, recalled))
 }
 

@@ -104,6 +104,7 @@ impl Scene {
                 key_header: None,
                 assumed,
                 roles: Vec::new(),
+                hidden: None,
                 warnings,
             },
         }
@@ -167,6 +168,7 @@ impl Scene {
             unheld: Vec::new(),
             what_if: Vec::new(),
             assumed: &asked.assumed,
+            hidden: None,
             level: Default::default(),
             curl,
             over: false,

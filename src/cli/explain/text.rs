@@ -41,7 +41,7 @@ fn verdict(account: &Account<'_>) -> String {
         None => target.path().to_owned(),
     };
     let request = format!("{} {}", target.method, printable(&path));
-    let (who, ip) = (account.who(), account.admitted.client.ip);
+    let (who, ip) = (account.who(), account.origin());
     let rule = account.decision.rule();
     let name = styled(STRONG, account.name(rule));
     let place = match account.info(rule) {
@@ -161,6 +161,11 @@ fn shortened(text: &str, width: usize) -> String {
 
 fn trail(account: &Account<'_>) -> String {
     let mut out = heading("Trail");
+    if account.hidden.is_some() {
+        let text =
+            format!("{} stands for the client's address, which is not kept.", account.admitted.client.ip);
+        out.push_str(&fill("  ", &text));
+    }
     for stage in Stage::ALL {
         let (mark, words) = match account.passage(stage) {
             Passage::Passed => (styled(GOOD, "pass"), passed(account, stage)),

@@ -100,11 +100,11 @@ table! {
         /// A file with the secret of HMAC algorithms; its text without the last line break.
         opt secret_file: At<FilePath>,
         /// The claim that names the subject; `sub` unless given.
-        opt subject: ClaimPath,
+        opt subject: At<ClaimPath>,
         /// The claim that lists the roles.
         opt roles: At<ClaimPath>,
         /// The claim that lists the scopes; `scope`, else `scp`, unless given.
-        opt scopes: ClaimPath,
+        opt scopes: At<ClaimPath>,
         /// The roles that its tokens may bring. Default: all if this is the only issuer, else none.
         opt roles_allowed: Vec<At<Name>>,
         /// Whether the upstream sees its tokens.

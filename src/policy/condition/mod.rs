@@ -29,6 +29,7 @@ use self::expression::Expression;
 use self::unheld::Sight;
 use super::compile::Compile;
 use super::diagnostic::{At, Place};
+use super::network::AddressList;
 use super::scope::PathPattern;
 use super::source::Sources;
 use crate::facts::Facts;
@@ -154,6 +155,13 @@ impl Condition {
         self.expression.uses_client()
     }
 
+    /// The lists that it compares the client's address with.
+    pub fn address_lists(&self) -> Vec<&AddressList> {
+        let mut found = Vec::new();
+        self.expression.address_lists(&mut found);
+        found
+    }
+
     /// The facts it looks at, each once; of claims, headers and query parameters the record keeps
     /// the values.
     pub fn facts(&self) -> &[Fact] {
@@ -199,15 +207,23 @@ impl Expression {
     }
 
     fn uses_client(&self) -> bool {
+        let mut found = Vec::new();
+        self.address_lists(&mut found);
+        !found.is_empty()
+    }
+
+    fn address_lists<'a>(&'a self, found: &mut Vec<&'a AddressList>) {
         match self {
-            Expression::All(parts) | Expression::Any(parts) => parts.iter().any(Expression::uses_client),
-            Expression::Not(inner) => inner.uses_client(),
-            Expression::Within(_) => true,
+            Expression::All(parts) | Expression::Any(parts) => {
+                parts.iter().for_each(|part| part.address_lists(found));
+            }
+            Expression::Not(inner) => inner.address_lists(found),
+            Expression::Within(list) => found.push(list),
             Expression::Has(_)
             | Expression::Compare { .. }
             | Expression::Affix { .. }
             | Expression::OneOf { .. }
-            | Expression::Member { .. } => false,
+            | Expression::Member { .. } => {}
         }
     }
 }

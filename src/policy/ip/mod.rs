@@ -70,6 +70,16 @@ impl Ip {
         concerned
     }
 
+    /// The lists of the rules that are about this request, whoever makes it.
+    pub fn lists_about(&self, facts: &Facts<'_>) -> Vec<&AddressList> {
+        let mut found = Vec::new();
+        self.index.visit(facts.target, facts.route, |&at| {
+            let lists = self.rules.get(at as usize).map(Rule::lists);
+            found.extend(lists.into_iter().flatten().map(|(_, list)| list));
+        });
+        found
+    }
+
     /// Whether any rule looked at the address of this request.
     pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
         false

@@ -128,6 +128,14 @@ const PAGES: &[(Code, Page)] = &[
         },
     ),
     (
+        Code::ClaimPrefix,
+        Page {
+            why: "Nobody has the roles, the scopes or the subject that the operator expects, since no token has such a claim: its users are refused.",
+            example: "[[authn.jwt]]\nid = \"corp\"\nissuer = \"https://id.example.com\"\naudience = [\"app\"]\nalgorithms = [\"RS256\"]\njwks = { url = \"https://id.example.com/jwks.json\" }\nroles = \"claims.roles\"\n",
+            mend: "Write the path without `claims.`. If there is a claim of that name, write the path as a list of names.",
+        },
+    ),
+    (
         Code::KeySkipped,
         Page {
             why: "Tokens that the issuer signs with this key are refused, although they are genuine.",

@@ -3,14 +3,17 @@
 
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::super::account::Account;
 use super::super::asked::Asked;
 use super::super::settled::{Settled, unknowable};
 use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
 use crate::decision::{Builtin, Outcome, Stage};
-use crate::facts::Identity;
-use crate::policy::World;
+use crate::facts::{Body, Identity};
+use crate::policy::rbac::{Access, Blind};
+use crate::policy::{Policy, World};
 use crate::state::Accepted;
 use crate::state::cause::{self, Cause, Refusal, Says};
 
@@ -57,8 +60,16 @@ pub(in crate::cli::explain) fn look(
         // A policy that no longer compiles, perhaps since a key of it is gone, cannot be asked.
         let kept = Some(before).filter(|_| known && begin.elapsed() < earlier.patience);
         let setup = kept.and_then(earlier.compile)?;
-        let sample = asked.request.clone().sample(&setup.policy, recalled.now, asked.caller.clone());
-        let decision = setup.policy.decide(&sample, world, None);
+        if !recalled.has_subject && depends_on_subject(&setup.policy, world, asked, recalled.now) {
+            return None;
+        }
+        let decision = match &asked.hidden {
+            Some(hidden) => hidden.whatever(&setup.policy, world, asked, recalled.now)?,
+            None => {
+                let sample = asked.request.clone().sample(&setup.policy, recalled.now, asked.caller.clone());
+                setup.policy.decide(&sample, world, None)
+            }
+        };
         let rule = setup.policy.rules.name(decision.rule()).to_owned();
         Some(match decision.outcome {
             Outcome::Allow(_) => Says::Allowed(rule),
@@ -70,4 +81,14 @@ pub(in crate::cli::explain) fn look(
         Some(_) if known => cause::of_builtin(earlier.accepted, earlier.whole, &refused, says),
         Some(_) => Cause::default(),
     }
+}
+
+/// Whether what a policy says depends on who asks, beyond the roles: a rule may name a subject of which only a
+/// hash is kept.
+fn depends_on_subject(policy: &Policy, world: &World, asked: &Asked, now: Timestamp) -> bool {
+    let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
+    let admitted = policy.admit_sample(&sample);
+    let identity = policy.identify_sample(admitted.route, &sample, world);
+    let facts = policy.facts(&admitted, &sample.headers, &identity, &Body::Absent, now);
+    policy.rbac.outlook(&facts, Blind { holder: true, ..Blind::NOT }).access() == Access::Sometimes
 }

@@ -61,6 +61,9 @@ impl Work<'_, '_> {
                 "say which claim lists the roles: `roles = \"roles\"`",
             );
         }
+        for path in [&raw.subject, &raw.roles, &raw.scopes].into_iter().flatten() {
+            self.prefixed(path, &id);
+        }
         let allowed = match &raw.roles_allowed {
             Some(names) => Some(self.roles(names).into_iter().collect()),
             None if only => None,
@@ -75,12 +78,30 @@ impl Work<'_, '_> {
             algorithms: algorithms.into(),
             leeway: SignedDuration::try_from(leeway).unwrap_or(SignedDuration::ZERO),
             keys,
-            subject: raw.subject.clone().unwrap_or_else(|| ClaimPath::top("sub")),
+            subject: raw.subject.as_ref().map_or_else(|| ClaimPath::top("sub"), |path| path.value.clone()),
             roles: raw.roles.as_ref().map(|path| path.value.clone()),
-            scopes: raw.scopes.clone(),
+            scopes: raw.scopes.as_ref().map(|path| path.value.clone()),
             allowed,
             forward: raw.forward == Some(true),
         })
+    }
+
+    /// Reports the path of a claim that is written as in a `when`. An array of names means what it says.
+    fn prefixed(&mut self, path: &At<ClaimPath>, id: &str) {
+        let [first, rest @ ..] = &*path.value.0 else { return };
+        let source = self.cx.sources.get(path.place.file);
+        let text = source.and_then(|source| source.text.get(path.place.start as usize..));
+        let is_text = text.is_some_and(|text| text.starts_with(['"', '\'']));
+        if &**first != "claims" || rest.is_empty() || !is_text {
+            return;
+        }
+        let own = rest.join(".");
+        let message = format!("`{id}` looks for a claim that is called `claims`");
+        self.cx
+            .diagnostics
+            .push(Code::ClaimPrefix, path.place, message)
+            .about(format!("authn/{id}"))
+            .help(format!("the path begins inside the claims: write \"{own}\""));
     }
 
     fn key_source(&mut self, raw: &RawJwt, algorithms: &[Algorithm]) -> Option<KeySource> {

@@ -45,6 +45,17 @@ fn a_good_source_has_no_problems() {
 }
 
 #[test]
+fn a_path_that_is_written_as_in_a_condition_is_found() {
+    for key in ["subject", "roles", "scopes"] {
+        assert_eq!(jwt(&[(key, "\"claims.groups\"")]), [Code::ClaimPrefix], "{key}");
+        assert_eq!(jwt(&[(key, "'claims.a.b'")]), [Code::ClaimPrefix], "{key}");
+        // A claim may be called so, and then it is written as a list, or has nothing behind it.
+        assert_eq!(jwt(&[(key, "[\"claims\", \"groups\"]")]), [], "{key}");
+        assert_eq!(jwt(&[(key, "\"claims\"")]), [], "{key}");
+    }
+}
+
+#[test]
 fn values_that_would_let_nobody_or_anybody_in_are_errors() {
     assert_eq!(jwt(&[("issuer", "\"\"")]), [Code::BadValue]);
     assert_eq!(jwt(&[("audience", "[]")]), [Code::BadValue]);
