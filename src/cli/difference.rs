@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{count, fill, list, padded, printable};
 use super::reply::{BAD, FAINT, GOOD, STRONG, WARN, styled};
-use crate::state::{AddressLine, CellLine, DifferenceLine};
+use crate::state::{AddressLine, CellLine, DifferenceLine, KeyLine};
 
 /// How many lines of one kind people are shown.
 const MOST: usize = 40;
@@ -26,7 +26,7 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
                 false => format!(" {}", styled(FAINT, format!("through {}", list(&through, " and ")))),
             };
             out.push_str(&fill(&mark(&rule.change), &format!("{}{through}", printable(&rule.rule))));
-            rule.addresses.iter().for_each(|line| out.push_str(&addresses(line)));
+            details(&rule.addresses, &rule.keys).iter().for_each(|text| out.push_str(&detail(text)));
         }
         out.push_str(&more(rules.len(), "rule"));
     }
@@ -34,7 +34,7 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
         heading(&mut out, "Definitions");
         for name in definitions.iter().take(MOST) {
             out.push_str(&fill(&mark(&name.change), &printable(&name.name)));
-            name.addresses.iter().for_each(|line| out.push_str(&addresses(line)));
+            details(&name.addresses, &name.keys).iter().for_each(|text| out.push_str(&detail(text)));
         }
         out.push_str(&more(definitions.len(), "definition"));
     }
@@ -55,14 +55,19 @@ pub(super) fn render(difference: &DifferenceLine) -> String {
     out
 }
 
-/// Which addresses came and went, below what they are of.
-fn addresses(line: &AddressLine) -> String {
-    fill(&" ".repeat(11), &styled(FAINT, printable(&line.words())))
+/// Which addresses came and went, and which keys have another value.
+fn details(addresses: &[AddressLine], keys: &[KeyLine]) -> Vec<String> {
+    addresses.iter().map(AddressLine::words).chain(keys.iter().map(KeyLine::words)).collect()
 }
 
-/// The same as the end of a sentence about it.
-pub(super) fn which(lines: &[AddressLine]) -> String {
-    let words: Vec<String> = lines.iter().map(AddressLine::words).collect();
+/// One of these, below what it is of.
+fn detail(text: &str) -> String {
+    fill(&" ".repeat(11), &styled(FAINT, printable(text)))
+}
+
+/// All of these as the end of a sentence.
+pub(super) fn which(addresses: &[AddressLine], keys: &[KeyLine]) -> String {
+    let words = details(addresses, keys);
     match words.is_empty() {
         true => String::new(),
         false => format!(": {}", printable(&words.join("; "))),

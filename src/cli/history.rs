@@ -18,8 +18,8 @@ use crate::state::{self, Accepted, DifferenceLine, Entry};
   portcullis history 7
   portcullis history 7 --text
 
-It is read from `[server] state_dir`; without one, or where no configuration is,
-a running gateway is asked.")]
+It is read from `[server] state_dir`; without one, or where there is no
+configuration, a running gateway is asked.")]
 pub(super) struct Args {
     /// One generation in full: how it differs from the one before.
     generation: Option<u64>,

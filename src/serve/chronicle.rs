@@ -16,6 +16,7 @@ use crate::layers::Taken;
 use crate::policy::Policy;
 use crate::policy::diff::{Difference, Draft, Meaning, Side};
 use crate::policy::rules::Rules;
+use crate::policy::source::Sources;
 use crate::state::{Attempt, Entry, History, Jump, Origin};
 
 /// The history, and what the policy in force means.
@@ -44,6 +45,9 @@ pub(super) struct Followed {
     /// How it differs from the one in force; none if it is the same.
     difference: Option<Difference>,
 }
+
+/// A reload does not wait for larger texts, in bytes, to be parsed once more; `portcullis diff` tells of any.
+const MOST_PARSED: usize = 256 << 10;
 
 impl Chronicle {
     /// Opens the history of these settings.
@@ -76,8 +80,9 @@ impl Chronicle {
                     return Some(Difference { rules, definitions, ..Difference::default() });
                 };
                 let was = Meaning::of(&before.sources, &before.policy.rules);
-                let old = Side { policy: &before.policy, meaning: &was };
-                Some(Difference::of(old, Side { policy: &setup.policy, meaning: &meaning }, origin.at))
+                let old = Side { policy: &before.policy, sources: &before.sources, meaning: &was };
+                let new = Side { policy: &setup.policy, sources: &setup.sources, meaning: &meaning };
+                Some(Difference::of(old, new, origin.at, MOST_PARSED))
             }
             Err(error) => {
                 tracing::warn!(%error, "the policy before this one cannot be read, so nothing is known of the difference");
@@ -89,7 +94,12 @@ impl Chronicle {
 
     /// Follows the load of a policy that may replace another: what it means, and how it differs from the
     /// one in force.
-    pub(super) fn follow(&self, old: &Policy, news: &Receiver<News<'_>>, now: Timestamp) -> Option<Followed> {
+    pub(super) fn follow(
+        &self,
+        old: (&Policy, &Sources),
+        news: &Receiver<News<'_>>,
+        now: Timestamp,
+    ) -> Option<Followed> {
         let mut draft = Draft::default();
         loop {
             match news.recv().ok()? {
@@ -97,17 +107,24 @@ impl Chronicle {
                 News::All(sources) => draft.complete(&sources),
                 News::Compiled(policy, sources) => {
                     let meaning = draft.finish(sources, &policy.rules);
-                    return Some(self.compare(old, policy, meaning, now));
+                    return Some(self.compare(old, (policy, sources), meaning, now));
                 }
             }
         }
     }
 
-    fn compare(&self, old: &Policy, new: &Policy, meaning: Meaning, now: Timestamp) -> Followed {
+    fn compare(
+        &self,
+        (old, was_from): (&Policy, &Sources),
+        (new, is_from): (&Policy, &Sources),
+        meaning: Meaning,
+        now: Timestamp,
+    ) -> Followed {
         let difference = (old.version.hash != new.version.hash).then(|| {
             let was = self.meaning.lock().unwrap_or_else(PoisonError::into_inner);
-            let old = Side { policy: old, meaning: &was };
-            Difference::of(old, Side { policy: new, meaning: &meaning }, now)
+            let old = Side { policy: old, sources: was_from, meaning: &was };
+            let new = Side { policy: new, sources: is_from, meaning: &meaning };
+            Difference::of(old, new, now, MOST_PARSED)
         });
         Followed { meaning, difference }
     }
@@ -115,14 +132,14 @@ impl Chronicle {
     /// Takes down a policy that replaces another.
     pub(super) fn replace(
         &self,
-        old: &Policy,
+        old: (&Policy, &Sources),
         setup: &Setup,
         followed: Option<Followed>,
         origin: Origin<'_>,
     ) -> Chapter {
         let followed = followed.unwrap_or_else(|| {
             let meaning = Meaning::of(&setup.sources, &setup.policy.rules);
-            self.compare(old, &setup.policy, meaning, origin.at)
+            self.compare(old, (&setup.policy, &setup.sources), meaning, origin.at)
         });
         self.accept(setup, followed.meaning, followed.difference.as_ref(), origin)
     }

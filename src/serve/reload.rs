@@ -289,15 +289,16 @@ impl Installer {
         let origin = Origin { at: now, trigger: trigger.name(), by };
         self.clear();
         let before = self.current.load_full();
+        let replaced = (&*before.policy, &*before.sources);
         // What is new is found out while it is compiled.
         let (outcome, inputs, followed) =
-            load_beside(&self.path, now, |news| self.chronicle.follow(&before.policy, &news, now));
+            load_beside(&self.path, now, |news| self.chronicle.follow(replaced, &news, now));
         let errors = refusals(&outcome);
         let setup = outcome.setup.filter(|_| errors.is_empty());
         // On the disk before anything is judged by it.
         let ready = setup.map(|setup| {
             let setup = self.overrides.apply(setup);
-            let chapter = self.chronicle.replace(&before.policy, &setup, followed, origin);
+            let chapter = self.chronicle.replace(replaced, &setup, followed, origin);
             (setup, chapter)
         });
         drop(before);

@@ -157,9 +157,9 @@ fn touched(kept: &Accepted, refused: &Refusal<'_>) -> Option<Change> {
     let mut lost = lost(difference, refused);
     // What was taken otherwise is no cause: the rule stands before all grants.
     lost.retain(|line| line.rules.iter().any(|rule| **rule == *refused.rule));
-    // Which addresses a network that it names has now, or no longer.
+    // Which addresses a network that it names has now, or no longer, and the like.
     let named = |line: &&NameLine| rules.iter().any(|rule| rule.because.contains(&line.name));
-    let told = |line: &&NameLine| !line.addresses.is_empty() && named(line);
+    let told = |line: &&NameLine| named(line) && !(line.addresses.is_empty() && line.keys.is_empty());
     let definitions = difference.definitions.iter().filter(told).cloned().collect();
     Some(Change { rules, lost, definitions, ..change(kept, refused.at) })
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Change, Version};
-use crate::policy::diff::{AddressChange, CellChange, ChangedName, Difference, ITSELF, Nets};
+use crate::policy::diff::{AddressChange, CellChange, ChangedName, Difference, ITSELF, KeyChange, Nets};
 use crate::policy::rbac::Access;
 
 /// Something that happened to the policy.
@@ -127,6 +127,9 @@ pub struct RuleLine {
     /// Of an address rule: how its own lists changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressLine>,
+    /// Which of its keys have another value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyLine>,
 }
 
 /// A definition that differs.
@@ -139,6 +142,23 @@ pub struct NameLine {
     /// Of a network: how its addresses changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressLine>,
+    /// Which of its keys have another value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyLine>,
+}
+
+/// A key of a rule or definition with another value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyLine {
+    /// The key.
+    pub key: Box<str>,
+    /// The value of before, as it is written; of a list the entries that went.
+    pub was: Vec<Box<str>>,
+    /// The value of now; of a list the entries that came.
+    pub is: Vec<Box<str>>,
+    /// Whether these are entries of a list.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub entries: bool,
 }
 
 /// How a list of addresses differs. Nothing added and nothing removed: it is only written otherwise.
@@ -262,11 +282,13 @@ impl DifferenceLine {
             change: found.kind.name().to_owned(),
             because: found.because.clone(),
             addresses: found.addresses.iter().map(AddressLine::from).collect(),
+            keys: found.keys.iter().map(KeyLine::from).collect(),
         };
         let name = |found: &ChangedName| NameLine {
             name: found.name.clone(),
             change: found.kind.name().to_owned(),
             addresses: found.addresses.iter().map(AddressLine::from).collect(),
+            keys: found.keys.iter().map(KeyLine::from).collect(),
         };
         let cells = &difference.cells;
         DifferenceLine {
@@ -286,6 +308,28 @@ impl RuleLine {
             [only] if **only == *ITSELF => Vec::new(),
             names => names.iter().map(|name| if **name == *ITSELF { "its own text" } else { name }).collect(),
         }
+    }
+}
+
+impl KeyLine {
+    /// What became of it, in words.
+    pub(crate) fn words(&self) -> String {
+        let KeyLine { key, was, is, entries } = self;
+        match (was.is_empty(), is.is_empty()) {
+            (false, true) => format!("{key}: {} removed", was.join(", ")),
+            (true, false) => format!("{key}: {} added", is.join(", ")),
+            // Two values that are not shown look the same.
+            _ if was == is => format!("{key}: another"),
+            _ if *entries => format!("{key}: {} added; {} removed", is.join(", "), was.join(", ")),
+            _ => format!("{key}: {}, before {}", is.join(", "), was.join(", ")),
+        }
+    }
+}
+
+impl From<&KeyChange> for KeyLine {
+    fn from(change: &KeyChange) -> KeyLine {
+        let KeyChange { key, was, is, entries } = change.clone();
+        KeyLine { key, was, is, entries }
     }
 }
 

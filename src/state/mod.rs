@@ -20,8 +20,8 @@ pub(crate) use bans::{Ban, BanBook, WIDEST};
 pub use collections::Collections;
 pub(crate) use entry::named;
 pub use entry::{
-    Accepted, AddressLine, CellLine, ChangeLine, DifferenceLine, Entry, Jump, NameLine, Refused, RuleLine,
-    StoredFile,
+    Accepted, AddressLine, CellLine, ChangeLine, DifferenceLine, Entry, Jump, KeyLine, NameLine, Refused,
+    RuleLine, StoredFile,
 };
 pub use history::{Attempt, History, Limits, Origin};
 pub use rise::{Counts, Watch};

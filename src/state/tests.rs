@@ -7,7 +7,13 @@ use crate::decision::Change;
 use crate::policy::diff::{ChangedName, Difference, Kind};
 
 fn difference(rule: &str, kind: Kind) -> Difference {
-    let rules = vec![ChangedName { name: rule.into(), kind, because: Vec::new(), addresses: Vec::new() }];
+    let rules = vec![ChangedName {
+        name: rule.into(),
+        kind,
+        because: Vec::new(),
+        addresses: Vec::new(),
+        keys: Vec::new(),
+    }];
     Difference { rules, ..Difference::default() }
 }
 

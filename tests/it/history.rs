@@ -229,6 +229,33 @@ fn which_addresses_of_a_network_changed_is_told_wherever_a_difference_is() {
 }
 
 #[test]
+fn which_keys_of_a_rule_changed_is_told_wherever_a_difference_is() {
+    let closed = |paths: &str| format!("\n[[rbac.deny]]\nid = \"closed\"\npaths = [{paths}]\n");
+    let gateway = Gateway::start(&config("\"PUT\"", &closed("\"/a\"")));
+    gateway.write_config(&config("\"PUT\"", &closed("\"/a\", \"/inside\"")));
+    wait_for_generation(&gateway, 2);
+    let words = "paths: \"/inside\" added";
+    for arguments in [&["diff", "1", "2"][..], &["history", "2"]] {
+        let ran = command(gateway.folder(), arguments);
+        assert!(ran.words().contains(&format!("changed rbac/closed {words}")), "{}", ran.show());
+    }
+    let wanted = serde_json::json!([{"key": "paths", "was": [], "is": ["\"/inside\""], "entries": true}]);
+    assert_eq!(history(&gateway)[0]["difference"]["rules"][0]["keys"], wanted);
+    let refused = get(gateway.address, "/inside");
+    assert_eq!(refused.rule(), "rbac/closed");
+    let id = refused.header("x-request-id").expect("an id");
+    gateway.records(1);
+    let ran = command(gateway.folder(), &["why", id]);
+    assert!(ran.words().contains(&format!("- rbac/closed was changed: {words}")), "{}", ran.show());
+    let admin = gateway.admin.expect("an admin listener");
+    let escaped = words.replace('/', "&#x2f;").replace('"', "&quot;");
+    for path in ["/history".to_owned(), format!("/decisions/{id}")] {
+        let page = get_local(admin, &path).text();
+        assert!(page.contains(&escaped), "{path}: {page}");
+    }
+}
+
+#[test]
 fn without_a_folder_the_gateway_is_asked() {
     let config = config("\"PUT\"", "").replace("state_dir = \"state\"", "");
     let gateway = Gateway::start(&config);

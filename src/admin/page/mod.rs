@@ -28,7 +28,7 @@ use serde_json::json;
 use super::answer::{Answer, CHALLENGE, NEEDS_PLACE, asset, html, unauthorized};
 use super::{AdminState, bans, rules, status, verbose};
 use crate::deny::escape_for_terminal;
-use crate::state::{AddressLine, RuleLine};
+use crate::state::{AddressLine, KeyLine, RuleLine};
 
 /// A page, or a file that pages refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +166,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.add_filter("grouped", grouped);
     environment.add_filter("through", through);
     environment.add_filter("came_and_went", came_and_went);
+    environment.add_filter("became", became);
     for (name, text) in FILES {
         if let Err(error) = environment.add_template(name, text) {
             tracing::error!(%error, name, "a page's template cannot be used");
@@ -243,6 +244,11 @@ fn through(rule: Serde<RuleLine>) -> String {
 
 /// Which addresses came into a list of a difference, and which went.
 fn came_and_went(line: Serde<AddressLine>) -> String {
+    line.words()
+}
+
+/// What became of a key of a rule or definition.
+fn became(line: Serde<KeyLine>) -> String {
     line.words()
 }
 

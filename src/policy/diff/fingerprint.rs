@@ -17,13 +17,13 @@ pub(super) fn encode_plain(table: &DeTable<'_>, out: &mut Vec<u8>) {
     let mut plain: SmallVec<[(&str, Plain<'_>); 12]> = SmallVec::new();
     for (key, value) in table {
         let key = match &**key.get_ref() {
-            "reason" | "remediation" | "contact" | "public_id" => continue,
+            key if WORDS.contains(&key) => continue,
             "mode" if value.get_ref().as_str() == Some("enforce") => continue,
             "path" => "paths",
             "host" => "hosts",
             key => key,
         };
-        if !SETS.contains(&key) {
+        if !is_set(key) {
             plain.push((key, Plain::One(value.get_ref())));
             continue;
         }
@@ -75,7 +75,15 @@ fn encode_set(items: &[&DeValue<'_>], out: &mut Vec<u8>) {
     items.iter().for_each(|item| out.extend_from_slice(item));
 }
 
-/// Keys whose entries are ORed, so that their order says nothing.
+/// Keys with words for people, which say nothing about what a rule does.
+pub(super) const WORDS: &[&str] = &["reason", "remediation", "contact", "public_id"];
+
+/// Whether the entries under a key are ORed, so that their order says nothing.
+pub(super) fn is_set(key: &str) -> bool {
+    SETS.contains(&key)
+}
+
+/// Such keys.
 const SETS: &[&str] = &[
     "paths",
     "hosts",

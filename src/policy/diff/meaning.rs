@@ -112,13 +112,7 @@ impl<'t> Draft<'t> {
 impl Meaning {
     /// The meaning of a configuration that was read without errors. `rules`: those of its policy.
     pub fn of(sources: &Sources, rules: &Rules) -> Meaning {
-        let mut draft = Draft::default();
-        for (file, source) in sources.policy_files() {
-            // What there is to say of one with errors is of no use.
-            if let Ok(table) = DeTable::parse(&source.text) {
-                draft.read(file, table.into_inner());
-            }
-        }
+        let mut draft = Draft { tables: Tables::read(sources), meaning: Meaning::default() };
         draft.complete(sources);
         draft.finish(sources, rules)
     }

@@ -7,6 +7,7 @@ mod addresses;
 mod cells;
 mod fingerprint;
 mod groups;
+mod keys;
 mod meaning;
 mod prints;
 mod request;
@@ -18,6 +19,7 @@ mod tests;
 pub use addresses::{AddressChange, Nets};
 pub use cells::{CellChange, Cells};
 pub use fingerprint::Fingerprint;
+pub use keys::KeyChange;
 pub use meaning::{Draft, Meaning, RuleMeaning, RuleScope};
 pub use side::Side;
 
@@ -51,6 +53,8 @@ pub struct ChangedName {
     pub because: Vec<Box<str>>,
     /// Of a network, or of a changed address rule: which addresses came and went.
     pub addresses: Vec<AddressChange>,
+    /// Of a changed rule or definition: which of its keys have another value.
+    pub keys: Vec<KeyChange>,
 }
 
 /// What a difference calls the text of a rule, beside the names of definitions.
@@ -92,15 +96,18 @@ impl Difference {
     pub fn between(old: Version<'_>, new: Version<'_>, now: Timestamp) -> Difference {
         let meaning = |side: Version<'_>| Meaning::of(side.sources, &side.policy.rules);
         let (was, is) = (meaning(old), meaning(new));
-        let old = Side { policy: old.policy, meaning: &was };
-        Difference::of(old, Side { policy: new.policy, meaning: &is }, now)
+        let old = Side { policy: old.policy, sources: old.sources, meaning: &was };
+        let new = Side { policy: new.policy, sources: new.sources, meaning: &is };
+        Difference::of(old, new, now, usize::MAX)
     }
 
-    /// The same, of policies whose meaning is known.
-    pub fn of(old: Side<'_>, new: Side<'_>, now: Timestamp) -> Difference {
+    /// The same, of policies whose meaning is known. `most`: of larger texts, in bytes, it is not told which
+    /// keys changed, since they are parsed once more for that.
+    pub fn of(old: Side<'_>, new: Side<'_>, now: Timestamp, most: usize) -> Difference {
         let mut rules = Difference::rules(old.meaning, new.meaning);
         let mut definitions = Difference::definitions(old.meaning, new.meaning);
         addresses::tell(old, new, &mut rules, &mut definitions);
+        keys::tell((old.sources, new.sources), &mut rules, &mut definitions, most);
         let changed: BTreeSet<Box<str>> = rules.iter().map(|rule| rule.name.clone()).collect();
         let routes = definitions.iter().filter_map(|found| found.name.strip_prefix("route "));
         let routes: BTreeSet<Box<str>> = routes.map(Into::into).collect();
@@ -149,6 +156,12 @@ fn compare<T: PartialEq>(
             (Some((name, was)), Some((_, is))) if was != is => (name, Kind::Changed, because(was, is)),
             _ => continue,
         };
-        found.push(ChangedName { name: name.clone(), kind, because, addresses: Vec::new() });
+        found.push(ChangedName {
+            name: name.clone(),
+            kind,
+            because,
+            addresses: Vec::new(),
+            keys: Vec::new(),
+        });
     }
 }

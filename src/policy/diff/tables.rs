@@ -7,6 +7,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fingerprint::several;
 use crate::policy::diagnostic::FileId;
+use crate::policy::source::Sources;
 use crate::policy::waf;
 
 /// The tables of all files, put together.
@@ -23,6 +24,17 @@ pub(super) struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
+    /// Those of the policy files. What there is to say of one with errors is of no use.
+    pub(super) fn read(sources: &'t Sources) -> Tables<'t> {
+        let mut tables = Tables::default();
+        for (file, source) in sources.policy_files() {
+            if let Ok(table) = DeTable::parse(&source.text) {
+                tables.take(file, table.into_inner());
+            }
+        }
+        tables
+    }
+
     pub(super) fn take(&mut self, file: FileId, table: DeTable<'t>) {
         for (key, value) in table {
             match (&**key.get_ref(), value.into_inner()) {

@@ -394,3 +394,52 @@ fn of_many_addresses_the_first_are_told_and_the_others_counted() {
     assert_eq!(addresses(&difference("", new)), ["network office: +192.0.2.0/24"]);
     assert_eq!(addresses(&difference(new, "")), ["network office: -192.0.2.0/24"]);
 }
+
+/// The keys that changed of a rule or definition, as `key: what went → what came`.
+fn keys(difference: &Difference, name: &str) -> Vec<String> {
+    let all = difference.rules.iter().chain(&difference.definitions);
+    let found = all.into_iter().find(|found| *found.name == *name).unwrap_or_else(|| panic!("{name}"));
+    let show =
+        |change: &KeyChange| format!("{}: {} → {}", change.key, change.was.join(" "), change.is.join(" "));
+    found.keys.iter().map(show).collect()
+}
+
+#[test]
+fn which_keys_changed_is_told_with_what_stood_there() {
+    let old = "[rbac.role.reader]\n[rbac.role.writer]\ninherits = [\"reader\"]\n[[rbac.grant]]\nid = \"g\"\nroles = [\"reader\"]\npaths = [\"/a\", \"/b\"]\nreason = \"x\"\n[[rbac.deny]]\nid = \"d\"\nmethods = [\"PUT\"]\nwhen = 'method == \"PUT\"'\n";
+    let new = "[rbac.role.reader]\n[rbac.role.writer]\n[[rbac.grant]]\nid = \"g\"\nroles = [\"reader\"]\npath = \"/b\"\nhost = \"a.test\"\nreason = \"y\"\n[[rbac.deny]]\nid = \"d\"\nmethods = [\"PUT\"]\nwhen = 'method == \"POST\"'\nmode = \"enforce\"\n";
+    let found = difference(old, new);
+    assert_eq!(keys(&found, "rbac/g"), ["hosts:  → \"a.test\"", "paths: \"/a\" → "]);
+    assert_eq!(keys(&found, "rbac/d"), ["when: 'method == \"PUT\"' → 'method == \"POST\"'"]);
+    assert_eq!(keys(&found, "role writer"), ["inherits: \"reader\" → "]);
+}
+
+#[test]
+fn of_what_may_be_a_secret_it_is_told_that_it_is_another() {
+    let source = |hash: &str, file: &str| {
+        format!(
+            "[[authn.api_key]]\nid = \"k\"\nheader = \"x-api-key\"\nhash = \"sha256:{}\"\n[[authn.jwt]]\nid = \"j\"\nissuer = \"i\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]\nsecret_file = \"{file}\"\n",
+            hash.repeat(64)
+        )
+    };
+    let sources = [source("a", "old"), source("b", "new")].map(|text| Sources::single("t.toml", text));
+    let was = Meaning::of(&sources[0], &Default::default());
+    let is = Meaning::of(&sources[1], &Default::default());
+    let mut definitions = Difference::definitions(&was, &is);
+    super::keys::tell((&sources[0], &sources[1]), &mut [], &mut definitions, usize::MAX);
+    let found = Difference { definitions, ..Difference::default() };
+    assert_eq!(keys(&found, "authn.api_key k"), ["hash: … → …"]);
+    assert_eq!(keys(&found, "authn.jwt j"), ["secret_file: \"old\" → \"new\""]);
+}
+
+#[test]
+fn texts_that_take_too_long_are_not_parsed_again() {
+    let sources = ["/a", "/b"]
+        .map(|path| Sources::single("t.toml", format!("[[rbac.deny]]\nid = \"d\"\npath = \"{path}\"\n")));
+    let [was, is] = sources.each_ref().map(|sources| Meaning::of(sources, &Default::default()));
+    for (most, told) in [(usize::MAX, 1), (10, 0)] {
+        let mut rules = Difference::rules(&was, &is);
+        super::keys::tell((&sources[0], &sources[1]), &mut rules, &mut [], most);
+        assert_eq!(rules[0].keys.len(), told);
+    }
+}

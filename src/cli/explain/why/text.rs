@@ -149,14 +149,14 @@ fn cause(story: &Story<'_>) -> String {
                 true => String::new(),
                 false => format!(" ({})", list(&through, " and ")),
             };
-            let addresses = difference::which(&rule.addresses);
+            let which = difference::which(&rule.addresses, &rule.keys);
             let (name, change) = (printable(&rule.rule), &rule.change);
-            out.push_str(&fill("  - ", &format!("{name} was {change}{through}{addresses}")));
+            out.push_str(&fill("  - ", &format!("{name} was {change}{through}{which}")));
         }
         for line in &change.definitions {
-            let addresses = difference::which(&line.addresses);
+            let which = difference::which(&line.addresses, &line.keys);
             let (name, change) = (printable(&line.name), &line.change);
-            out.push_str(&fill("  - ", &format!("{name} was {change}{addresses}")));
+            out.push_str(&fill("  - ", &format!("{name} was {change}{which}")));
         }
         for cell in &change.lost {
             out.push_str(&fill("  - ", &difference::lost(cell)));
