@@ -92,7 +92,11 @@ fn a_request_id_is_enough() {
     // No credential is shown, and none is in the command.
     assert!(!ran.words().contains("abc") && ran.words().contains("$KEY"), "{}", ran.show());
     // What changed is the rule, and nothing that it refers to.
-    assert!(ran.words().contains("- rbac/orders was changed: roles: \"reader\" removed - "), "{}", ran.show());
+    assert!(
+        ran.words().contains("- rbac/orders was changed: roles: \"reader\" removed - "),
+        "{}",
+        ran.show()
+    );
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!(found["record"]["rule"], "rbac/default-deny");
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));

@@ -178,8 +178,7 @@ fn write(key: &str, value: &DeValue<'_>, out: &mut String) {
 /// files are none.
 fn may_be_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let says = |word: &&str| key.contains(word);
-    !key.ends_with("_file") && SECRET.iter().any(|word| says(&word))
+    !key.ends_with("_file") && SECRET.iter().any(|word| key.contains(word))
 }
 
 const SECRET: &[&str] = &["hash", "secret", "password", "token", "auth", "cookie", "key", "inline"];
