@@ -201,4 +201,9 @@ mod tests {
             assert!(end(span, LONGEST).is_err(), "{span}");
         }
     }
+
+    #[test]
+    fn its_members_are_those_that_are_read() {
+        crate::admin::members::agree::<Wanted>();
+    }
 }

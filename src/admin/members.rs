@@ -217,6 +217,34 @@ fn called(value: &Value) -> &'static str {
 /// So much is repeated of an address or time that is none, and of a name that nobody knows.
 const LONGEST: usize = 64;
 
+/// Checks that the members of a document are those of the type that it is read into, and that what is taken
+/// under each can be read.
+#[cfg(test)]
+pub(super) fn agree<T: Document + fmt::Debug>() {
+    let error = serde_json::from_str::<T>(r#"{"no such member":1}"#).expect_err("unknown").to_string();
+    let known: std::collections::BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+    assert_eq!(known, T::MEMBERS.iter().map(|member| member.name).collect(), "{error}");
+    let whole: Map<String, Value> = T::MEMBERS
+        .iter()
+        .map(|member| {
+            let value = match member.kind {
+                Kind::Text => "a".into(),
+                Kind::Texts => vec!["a"].into(),
+                Kind::Flag => true.into(),
+                Kind::Address => "192.0.2.1".into(),
+                Kind::Addresses => vec!["192.0.2.1"].into(),
+                Kind::Time => "2026-11-24T10:00:00Z".into(),
+                Kind::Times => vec!["2026-11-24T10:00:00Z"].into(),
+                Kind::Object => Map::new().into(),
+                Kind::Pairs => vec![vec!["a", "b"]].into(),
+            };
+            (member.name.to_owned(), value)
+        })
+        .collect();
+    let text = serde_json::to_vec(&whole).expect("JSON");
+    assert!(read::<T>(&text).is_ok(), "{}", String::from_utf8_lossy(&text));
+}
+
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt as _;
@@ -302,6 +330,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_read() {
+        agree::<Asked>();
         let text = r#"{"name":"a","headers":[["accept","b"]],"at":"2026-11-24T10:00:00Z","ips":["::1"],"flag":null}"#;
         let Ok(read) = read::<Asked>(text.as_bytes()) else { panic!("it is taken") };
         assert_eq!((read.name.as_str(), read.headers.len(), read.ips.len(), read.flag), ("a", 1, 1, false));

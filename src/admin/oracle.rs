@@ -180,3 +180,13 @@ impl Question {
             + self.what_if_policy.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_members_are_those_that_are_read() {
+        crate::admin::members::agree::<Question>();
+    }
+}

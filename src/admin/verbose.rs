@@ -161,3 +161,13 @@ fn words(verbose: &Verbose) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_members_are_those_that_are_read() {
+        crate::admin::members::agree::<Wanted>();
+    }
+}
