@@ -47,6 +47,7 @@ mod second_start;
 mod shipped;
 mod strange_records;
 mod suggest;
+mod suggest_applied;
 mod taken;
 mod tidy;
 mod tls;

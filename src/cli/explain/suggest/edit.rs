@@ -3,11 +3,14 @@
 //! A grant or an exclusion is a table of its own, which may stand in any file. Addresses and exempt
 //! roles stand in the rule that refuses, so there the rule is shown as it would be.
 
-use jiff::{SignedDuration, Timestamp, Unit};
-use serde_json::Value as Json;
+use std::net::IpAddr;
 
-use crate::audit::Line;
-use crate::cli::explain::account::{Account, unheld_words};
+use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp, Unit};
+
+use super::exclusion::exclusion;
+use crate::audit::{Line, Recalled};
+use crate::cli::explain::account::{Account, need, unheld_words};
 use crate::cli::explain::exactly::Exactly;
 use crate::cli::explain::help::acceptable;
 use crate::cli::explain::written;
@@ -15,7 +18,7 @@ use crate::cli::layout::list;
 use crate::cli::written_toml::{inline, quoted};
 use crate::config::{Setup, load};
 use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Written};
-use crate::facts::{Body, Identity};
+use crate::facts::Identity;
 use crate::policy::rbac::Unmet;
 use crate::policy::source::Sources;
 
@@ -27,12 +30,36 @@ pub(super) struct Proposal {
     pub(super) toml: String,
     /// Where: nothing for a table that may stand anywhere, else the place of the rule.
     pub(super) at: Option<String>,
+    /// What it can make a difference to.
+    pub(super) reach: Reach,
     /// The texts with the change.
     pub(super) sources: Sources,
     /// Why it cannot be tried here that the request passes then, where it cannot.
-    pub(super) untried: Option<String>,
+    pub(super) untried: Vec<String>,
     /// What must be known of it before it is used.
     pub(super) mind: Vec<String>,
+}
+
+/// What a change can make a difference to, of requests that its rule is about.
+#[derive(Clone, Debug)]
+pub(super) enum Reach {
+    /// Whatever the grant of this name is about, and no other allows.
+    Grant(String),
+    /// Of what the deny refuses, what has this role.
+    Role(String),
+    /// Of what the rule refuses, what comes from this address.
+    Address(IpAddr),
+    /// What the WAF refuses of this request for these rules on these targets.
+    Waf(Excluded),
+}
+
+/// The rules that an exclusion keeps from targets, each with its target, and of which requests.
+#[derive(Clone, Debug)]
+pub(super) struct Excluded {
+    pub(super) method: String,
+    pub(super) host: String,
+    pub(super) path: String,
+    pub(super) matched: Vec<(String, String)>,
 }
 
 impl Proposal {
@@ -43,16 +70,20 @@ impl Proposal {
 }
 
 /// The proposal for a refusal, or why there is none.
-pub(super) fn propose(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
+pub(super) fn propose(
+    account: &Account<'_>,
+    line: &Line<'_>,
+    recalled: &Recalled,
+) -> Result<Proposal, String> {
     let Some(denial) = account.denial() else {
         return Err("The policy as it is now lets the request pass.".to_owned());
     };
     match (denial.stage, denial.rule) {
         (Stage::Rbac, rule) if rule == Builtin::DefaultDeny.into() => {
-            Ok(longer(account, denial).unwrap_or_else(|| grant(account, line)))
+            longer(account, denial).map_or_else(|| grant(account, line, recalled), Ok)
         }
         (Stage::Rbac, RuleRef::Written(_)) => exemption(account, denial),
-        (Stage::Ip, RuleRef::Written(_)) => address(account, denial),
+        (Stage::Ip, RuleRef::Written(_)) => address(account, denial, line, recalled),
         (Stage::Ip, RuleRef::Builtin(_)) => {
             let until = denial.until.map(|until| format!(" until {until}")).unwrap_or_default();
             Err(format!(
@@ -86,13 +117,13 @@ fn capitalised(text: &str) -> String {
 }
 
 /// An id that says where it comes from.
-fn id(line: &Line<'_>) -> String {
+pub(super) fn id(line: &Line<'_>) -> String {
     let tail: String = line.decision_id.chars().rev().filter(char::is_ascii_hexdigit).take(8).collect();
     format!("for-{}", tail.chars().rev().collect::<String>().to_ascii_lowercase())
 }
 
 /// The scope of just this request.
-fn scope(account: &Account<'_>) -> String {
+pub(super) fn scope(account: &Account<'_>) -> String {
     let target = &account.admitted.target;
     format!(
         "methods = [{}]\nhost = {}\npath = {}\n",
@@ -103,14 +134,18 @@ fn scope(account: &Account<'_>) -> String {
 }
 
 /// The texts with one more file.
-fn with_table(account: &Account<'_>, table: &str) -> Sources {
+pub(super) fn with_table(account: &Account<'_>, table: &str) -> Sources {
     let mut sources = account.setup.sources.clone();
     sources.add_policy("suggestion.toml", table);
     sources
 }
 
-fn grant(account: &Account<'_>, line: &Line<'_>) -> Proposal {
+fn grant(account: &Account<'_>, line: &Line<'_>, recalled: &Recalled) -> Result<Proposal, String> {
     let (whom, what) = match &account.identity {
+        Some(Identity::Valid(_)) if !recalled.has_subject => {
+            let why = [NO_SUBJECT.to_owned()].into_iter().chain(without_change(account));
+            return Err(why.collect::<Vec<_>>().join(" "));
+        }
         Some(Identity::Valid(who)) => {
             let subject = &who.holder.subject;
             (format!("subjects = [{}]", quoted(subject)), format!("A grant for {subject} alone"))
@@ -121,11 +156,27 @@ fn grant(account: &Account<'_>, line: &Line<'_>) -> Proposal {
     let when = when.map(|when| format!("when = {}\n", quoted(&when))).unwrap_or_default();
     let toml = format!("[[rbac.grant]]\nid = {}\n{whom}\n{}{when}", quoted(&id(line)), scope(account));
     let sources = with_table(account, &toml);
-    Proposal { what, toml, at: None, sources, untried: None, mind: not_kept(account).into_iter().collect() }
+    let reach = Reach::Grant(format!("rbac/{}", id(line)));
+    let mind = not_kept(account, recalled).into_iter().chain(without_change(account)).collect();
+    Ok(Proposal { what, toml, at: None, reach, sources, untried: Vec::new(), mind })
 }
 
+/// Who passes by a grant that is there: often the better way.
+fn without_change(account: &Account<'_>) -> Option<String> {
+    let nearest = account.nearest.first()?;
+    let of_caller = |unmet: &Unmet| matches!(unmet, Unmet::Roles(_) | Unmet::Scopes(_));
+    let needs: Vec<String> = nearest.unmet.iter().map(|unmet| need(unmet, None, account.policy())).collect();
+    nearest.unmet.iter().all(of_caller).then(|| {
+        let name = account.name(nearest.rule.into());
+        format!("Without a change, `{name}` allows this to a caller with {}.", needs.join(" and "))
+    })
+}
+
+/// Why no grant for one subject is suggested.
+const NO_SUBJECT: &str = "The record keeps the subject only as a hash, or not at all (`[log] subject`), so a grant for just this one cannot be written.";
+
 /// What the nearest grant asks for besides a caller, and a new one for the caller would not.
-fn not_kept(account: &Account<'_>) -> Option<String> {
+fn not_kept(account: &Account<'_>, recalled: &Recalled) -> Option<String> {
     let nearest = account.nearest.first()?;
     let name = account.name(nearest.rule.into());
     let table: toml::Table = own(account, nearest.rule)?.text.parse().ok()?;
@@ -136,7 +187,9 @@ fn not_kept(account: &Account<'_>) -> Option<String> {
     });
     let keys: Vec<String> = keys.collect();
     let (is, it) = if keys.len() == 1 { ("is", "it") } else { ("are", "they") };
-    let fails: Vec<String> = account.unheld(nearest.rule).map(unheld_words).unwrap_or_default();
+    // Of an address that is not known, nothing fails that could be told.
+    let unheld = account.unheld(nearest.rule).filter(|_| recalled.ip.is_some());
+    let fails: Vec<String> = unheld.map(unheld_words).unwrap_or_default();
     let fails: String = fails.iter().map(|words| format!(" {words}")).collect();
     (!keys.is_empty()).then(|| {
         format!(
@@ -154,7 +207,8 @@ fn longer(account: &Account<'_>, denial: &Denial) -> Option<Proposal> {
     // Whole hours are read more easily.
     let later = Timestamp::now().max(account.sample.now) + A_DAY;
     let later = later.round(Unit::Hour).ok()?;
-    let found = rewritten(account, nearest.rule, |own| set(own, "until", &later.to_string()))?;
+    let reach = Reach::Grant(name.to_owned());
+    let found = rewritten(account, nearest.rule, reach, |own| set(own, "until", &later.to_string()))?;
     let what = format!("`{name}`, which ended at {ended}, until {later}");
     let mind = "Until when is for you to say; it is a day here. It opens again all that the grant is about."
         .to_owned();
@@ -162,44 +216,6 @@ fn longer(account: &Account<'_>, denial: &Denial) -> Option<Proposal> {
 }
 
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
-
-fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Proposal, String> {
-    let waf: Json = line.waf.and_then(|waf| serde_json::from_str(waf.get()).ok()).unwrap_or_default();
-    let matched = waf.get("matched").and_then(Json::as_array);
-    let enforced = matched.into_iter().flatten().filter(|found| found.get("shadow").is_none());
-    let text = |found: &Json, key: &str| found.get(key).and_then(Json::as_str).map(quoted);
-    let (mut targets, mut rules): (Vec<String>, Vec<String>) =
-        enforced.filter_map(|found| Some((text(found, "target")?, text(found, "rule")?))).unzip();
-    for list in [&mut targets, &mut rules] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    if rules.is_empty() {
-        return Err("The record names no WAF rule that matched, so there is nothing to exclude.".to_owned());
-    }
-    let toml = format!(
-        "[[waf.exclude]]\nid = {}\n{}targets = [{}]\nrules = [{}]\n",
-        quoted(&id(line)),
-        scope(account),
-        targets.join(", "),
-        rules.join(", ")
-    );
-    let sources = with_table(account, &toml);
-    let what = "An exclusion for just this request and what matched".to_owned();
-    let wider = Exactly::of(&account.admitted.target).when().map(|when| {
-        format!("The path has what no pattern can say, so this is about other paths as well; it was {when}.")
-    });
-    let policy = account.policy();
-    let Account { admitted, sample, .. } = account;
-    let facts = policy.facts(admitted, &sample.headers, &Identity::Nobody, &Body::Absent, sample.now);
-    let at_head = account.denial().is_some_and(|denial| denial.stage == Stage::Waf);
-    let unreached = (at_head && policy.waf.concerns(&facts).body).then(|| {
-        "The rules of the head refused this, so those of the gate behind, which look at the body and at some texts once more, were not reached: they may refuse the same request, and then its next record names them.".to_owned()
-    });
-    let mind = wider.into_iter().chain(unreached).collect();
-    let untried = Some("What the rules saw is not kept, so it could not be tried.".to_owned());
-    Ok(Proposal { what, toml, at: None, sources, untried, mind })
-}
 
 /// A deny beats every grant, so the caller must be exempt from it.
 fn exemption(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
@@ -211,34 +227,51 @@ fn exemption(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String>
         return Err("A deny refuses this, and the caller has no role that could be exempt from it. Narrow the rule, or let it end with `until`.".to_owned());
     };
     // Of several roles, the one that fewest share is not known; the first that lets it pass is taken.
-    let tried = roles.iter().map(|role| changed(account, denial, "except_roles", role));
+    let exempting = |role: &str| changed(account, denial, "except_roles", role, Reach::Role(role.to_owned()));
+    let tried = roles.iter().map(|role| exempting(role));
     let passes = |proposal: &Proposal| {
         let now = account.sample.now;
         load::recall(proposal.sources.clone(), now).setup.is_some_and(|setup| allows(account, &setup, now))
     };
-    let found =
-        tried.into_iter().flatten().find(passes).or_else(|| changed(account, denial, "except_roles", first));
+    let found = tried.into_iter().flatten().find(passes).or_else(|| exempting(first));
     found.ok_or_else(|| {
         "The rule that refuses is not written so that it can be shown with an exemption.".to_owned()
     })
 }
 
-fn address(account: &Account<'_>, denial: &Denial) -> Result<Proposal, String> {
-    let ip = account.admitted.client.ip.to_string();
+fn address(
+    account: &Account<'_>,
+    denial: &Denial,
+    line: &Line<'_>,
+    recalled: &Recalled,
+) -> Result<Proposal, String> {
+    let Some(ip) = recalled.ip else { return Err(no_address(account.name(denial.rule), line)) };
     let key = match denial.reason {
         Reason::IpDenied => "except",
         _ => "allow",
     };
-    let found = changed(account, denial, key, &ip);
+    let found = changed(account, denial, key, &ip.to_string(), Reach::Address(ip));
     found.ok_or_else(|| {
         "The rule that refuses is not written so that it can be shown with one more address.".to_owned()
     })
 }
 
+/// Why no address is suggested.
+pub(super) fn no_address(rule: &str, line: &Line<'_>) -> String {
+    let kept = &line.client.ip;
+    let kept = match kept.parse::<IpNet>() {
+        Ok(net) => format!("keeps of it only that it is in {net}"),
+        Err(_) => "does not keep it as it was".to_owned(),
+    };
+    format!(
+        "`{rule}` looks at the client's address, and the record {kept} (`[log] client`): an entry for just this client cannot be given. Whoever asked may know the address; `explain --what-if-ip` tries one."
+    )
+}
+
 /// The rule that refuses, with one more entry in a list of it.
-fn changed(account: &Account<'_>, denial: &Denial, key: &str, entry: &str) -> Option<Proposal> {
+fn changed(account: &Account<'_>, denial: &Denial, key: &str, entry: &str, reach: Reach) -> Option<Proposal> {
     let RuleRef::Written(rule) = denial.rule else { return None };
-    let found = rewritten(account, rule, |own| add_entry(own, key, entry))?;
+    let found = rewritten(account, rule, reach, |own| add_entry(own, key, entry))?;
     Some(Proposal { what: format!("`{}` with {entry} in `{key}`", account.name(denial.rule)), ..found })
 }
 
@@ -266,6 +299,7 @@ fn own(account: &Account<'_>, rule: Written) -> Option<Own> {
 fn rewritten(
     account: &Account<'_>,
     rule: Written,
+    reach: Reach,
     write: impl FnOnce(&str) -> Option<String>,
 ) -> Option<Proposal> {
     let info = account.policy().rules.get(rule);
@@ -277,8 +311,9 @@ fn rewritten(
         what: String::new(),
         toml: fresh,
         at: Some(info.at.to_string()),
+        reach,
         sources,
-        untried: None,
+        untried: Vec::new(),
         mind: Vec::new(),
     })
 }
