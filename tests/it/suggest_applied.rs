@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::support::command::{Bench, Ran, about_folder};
-use crate::support::{Gateway, request};
+use crate::support::{Gateway, get_local, request};
 
 const CONFIG: &str = r#"version = 1
 [server]
@@ -337,4 +337,31 @@ fn what_refuses_whoever_asks_is_told_though_nobody_was_looked_at() {
         );
         assert!(ran.words().contains(&want), "{}", ran.show());
     }
+}
+
+#[test]
+fn the_page_has_one_exclusion_for_rules_that_refuse_only_together() {
+    let config = CONFIG.replace("score = 3", "score = 5");
+    // On the first two each rule alone is enough to refuse.
+    let requests = [
+        ("GET", "/search?q=aaabbb", NOBODY, ""),
+        ("GET", "/search?q=bbbaaa", NOBODY, ""),
+        ("GET", "/search?q=aaa", NOBODY, ""),
+        ("GET", "/search?p=aaa", NOBODY, ""),
+    ];
+    let asked = Asked::new(&config, &requests);
+    let admin = asked.gateway.admin.expect("an admin listener");
+    let page = get_local(admin, "/waf").text();
+    let groups: Vec<&str> = page.split("<section").collect();
+    let joint = groups.iter().find(|group| group.contains("Seen together")).expect("a group of both");
+    assert!(joint.contains("at most <b>3 of 3</b> pass"), "{joint}");
+    let single = |group: &&&str| group.contains("rules = [&quot;waf&#x2f;second&quot;]");
+    assert!(groups.iter().find(single).is_some_and(|group| group.contains("let <b>none</b> pass")), "{page}");
+    let toml = joint.split("<pre").nth(1).and_then(|pre| pre.split_once('>')).expect("TOML").1;
+    let toml = toml.split("</pre>").next().expect("TOML").replace("&quot;", "\"").replace("&#x2f;", "/");
+    let want = "[[waf.exclude]]\nid = \"all-query-q-first-second\"\nroutes = [\"all\"]\ntargets = [\"query:q\"]\nrules = [\"waf/first\", \"waf/second\"]\n";
+    assert_eq!(toml.trim_end(), want.trim_end());
+    let gateway = Gateway::start(&format!("{config}\n{want}"));
+    let answers: Vec<u16> = requests.iter().map(|request| ask(&gateway, *request).0).collect();
+    assert_eq!(answers, [200, 200, 200, 403]);
 }

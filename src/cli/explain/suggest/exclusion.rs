@@ -24,7 +24,8 @@ pub(super) fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Propos
     let waf: Json = line.waf.and_then(|waf| serde_json::from_str(waf.get()).ok()).unwrap_or_default();
     let reason = line.reason.as_deref().unwrap_or_default();
     let refusal = WafRefusal { rule: &line.rule, reason, waf: &waf };
-    let mut matched: Vec<Match<'_>> = refusal.refusing(|name| takes_notes(account, name)).collect();
+    let mut matched: Vec<Match<'_>> =
+        refusal.refusing(|name| account.policy().waf_only_notes(name)).collect();
     matched.retain(|found| !found.rule.is_empty() && !found.target.is_empty());
     if matched.is_empty() {
         return Err("The record names no WAF rule that matched, so there is nothing to exclude.".to_owned());
@@ -73,13 +74,4 @@ fn unreached(account: &Account<'_>) -> Option<String> {
     (at_head && policy.waf.concerns(&facts).body).then(|| {
         "The rules of the head refused this, so those of the gate behind, which look at the body and at some texts once more, were not reached: they may refuse the same request, and then its next record names them.".to_owned()
     })
-}
-
-/// Whether a match of a rule is recorded and refuses nothing.
-fn takes_notes(account: &Account<'_>, name: &str) -> bool {
-    let policy = account.policy();
-    match policy.rules.by_name(name) {
-        Some(RuleRef::Written(rule)) => policy.waf.reach(rule).is_some_and(|reach| !reach.refuses),
-        _ => false,
-    }
 }
