@@ -54,3 +54,4 @@ mod tls;
 mod upgrade;
 mod upstreams;
 mod why;
+mod why_exclusions;

@@ -258,6 +258,11 @@ fn without_rules_behind_what_it_opens_is_sure() {
     assert_eq!(counts(&asked.tried(0)), (1, 0));
     assert_eq!(counts(&asked.tried(2)), (2, 0));
     let ran = asked.suggest(0, &[]);
+    assert!(
+        ran.words().contains("Of 2 other requests of the last 24 hours, it would also open 1 request"),
+        "{}",
+        ran.show()
+    );
     assert!(!ran.words().contains("WAF") && !ran.words().contains("Perhaps"), "{}", ran.show());
 }
 

@@ -345,8 +345,13 @@ fn add_entry(table: &str, key: &str, entry: &str) -> Option<String> {
             Some(at) => {
                 done = true;
                 let (before, behind) = line.split_at(at + 1);
+                let own_lines = behind.trim_start().is_empty() || behind.trim_start().starts_with('#');
                 let comma = if behind.trim_start().starts_with(']') { "" } else { ", " };
-                out.push_str(&format!("{before}{}{comma}{behind}", quoted(entry)));
+                out.push_str(&match own_lines {
+                    // A list of one entry a line stays one.
+                    true => format!("{before}{behind}{}{},\n", indent(table, line), quoted(entry)),
+                    false => format!("{before}{}{comma}{behind}", quoted(entry)),
+                });
             }
             None if !done && is_key(&line) => return None,
             None => out.push_str(line),
@@ -360,6 +365,13 @@ fn add_entry(table: &str, key: &str, entry: &str) -> Option<String> {
     }
     // Only what is still one table of one rule.
     out.parse::<toml::Table>().ok().map(|_| out)
+}
+
+/// How the line behind this one of a table is indented.
+fn indent<'t>(table: &'t str, line: &str) -> &'t str {
+    let next = table.split_inclusive('\n').skip_while(|own| *own != line).nth(1).unwrap_or_default();
+    let text = next.trim_start();
+    if text.starts_with(']') { "    " } else { &next[..next.len() - text.len()] }
 }
 
 /// What refuses the request of an account by another policy: nothing if it passes.
@@ -392,8 +404,11 @@ mod tests {
             Some("[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\nexcept = [\"192.0.2.7\"]\n")
         );
         let lines = "[[ip.rule]]\nid = \"a\"\nallow = [\n  \"office\",\n]";
-        let want = "[[ip.rule]]\nid = \"a\"\nallow = [\"x\", \n  \"office\",\n]";
+        let want = "[[ip.rule]]\nid = \"a\"\nallow = [\n  \"x\",\n  \"office\",\n]";
         assert_eq!(add_entry(lines, "allow", "x").as_deref(), Some(want));
+        let none = "[[ip.rule]]\nallow = [ # nobody\n]\n";
+        let want = "[[ip.rule]]\nallow = [ # nobody\n    \"x\",\n]\n";
+        assert_eq!(add_entry(none, "allow", "x").as_deref(), Some(want));
         assert_eq!(add_entry("a = { allow = [] }\nallow = \"b\"\n", "allow", "x"), None);
     }
 

@@ -78,7 +78,10 @@ fn others(args: &Args, Opened { report, allowed_then }: &Opened, changed: &Polic
         }
         (_, 0, 0) => format!("Of {others} of the last {hours}, it would open none."),
         (_, _, 0) => format!("{of} would also open {opened}{then}:"),
-        (_, 0, _) => format!("{of} may open {}; the others it would not.", number(may)),
+        (all, 0, _) => {
+            let others = if all > may { "; the others it would not" } else { "" };
+            format!("{of} may open {}{others}.", number(may))
+        }
         (..) => format!("{of} would surely open {opened}{then}, and may open {} more:", number(may)),
     };
     let mut out = fill("", &text);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::super::account::Account;
 use super::super::asked::Asked;
 use super::super::settled::{Settled, unknowable};
+use super::retold::refuses_as_well;
 use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
 use crate::decision::{Builtin, Outcome, Stage};
@@ -55,8 +56,12 @@ pub(in crate::cli::explain) fn look(
     let begin = Instant::now();
     let says = |before: &Accepted| {
         // A policy that no longer compiles, perhaps since a key of it is gone, cannot be asked.
-        let kept = Some(before).filter(|_| known && begin.elapsed() < earlier.patience);
+        let kept = Some(before).filter(|_| begin.elapsed() < earlier.patience);
         let setup = kept.and_then(earlier.compile)?;
+        if !known {
+            let as_well = refuses_as_well(account.setup, &setup, line);
+            return as_well.then(|| Says::Refused(stage, line.rule.to_string()));
+        }
         let sample = asked.request.clone().sample(&setup.policy, recalled.now, asked.caller.clone());
         let decision = setup.policy.decide(&sample, world, None);
         let rule = setup.policy.rules.name(decision.rule()).to_owned();
