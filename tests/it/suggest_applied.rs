@@ -185,6 +185,14 @@ fn counts(told: &Value) -> (u64, u64) {
     (told["opens"].as_u64().expect("a count"), told["may_open"].as_u64().expect("a count"))
 }
 
+/// As somebody begins: the shipped policy, whose pack looks at bodies behind the last gate.
+fn quickstart() -> String {
+    include_str!("../../config/quickstart.toml")
+        .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("127.0.0.1:9901", "127.0.0.1:0")
+        .replace("sink = \"stdout\"", "sink = { file = \"decisions.jsonl\" }")
+}
+
 /// One of each kind, and some that are alike in what matters.
 const REQUESTS: [Request; 17] = [
     ("GET", "/ops/1", BATCH, ""),
@@ -219,11 +227,7 @@ fn whatever_refused_the_suggestion_lets_the_request_pass_and_what_it_counts() {
 
 #[test]
 fn what_may_pass_is_never_told_as_none() {
-    // As somebody begins: the shipped policy, whose pack looks at bodies behind the last gate.
-    let config = include_str!("../../config/quickstart.toml")
-        .replace("127.0.0.1:8080", "127.0.0.1:0")
-        .replace("127.0.0.1:9901", "127.0.0.1:0")
-        .replace("sink = \"stdout\"", "sink = { file = \"decisions.jsonl\" }");
+    let config = quickstart();
     let requests: [Request; 6] = [
         ("GET", "/orders/42", NOBODY, ""),
         ("GET", "/orders/42", NOBODY, ""),
@@ -342,6 +346,16 @@ fn what_refuses_whoever_asks_is_told_though_nobody_was_looked_at() {
         );
         assert!(ran.words().contains(&want), "{}", ran.show());
     }
+}
+
+#[test]
+fn rules_behind_that_look_at_the_path_once_more_are_kept_from_it_as_well() {
+    let config = quickstart();
+    let asked = Asked::new(&config, &[("GET", "/hello/%3Cscript%3Ealert(1)%3C/script%3E", NOBODY, "")]);
+    assert_eq!(asked.answers[0].1, "waf/xss-grammar");
+    let told = asked.tried(0);
+    let toml = told["toml"].as_str().expect("text");
+    assert!(toml.contains("targets = [\"path\"]") && toml.contains("\"waf/xss-script-element\""), "{toml}");
 }
 
 #[test]
