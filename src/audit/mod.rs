@@ -18,8 +18,8 @@ mod settings;
 mod sink;
 
 pub use back::{
-    ClientLine, End, Flaw, Found, IdentityLine, Line, LogFile, Place, PolicyLine, Progress, Recalled, Text,
-    Torn, Values, files, find, is_cut, is_never_recorded, time_of,
+    ClientLine, End, Flaw, Found, IdentityLine, Line, LogFile, Match, Place, PolicyLine, Progress, Recalled,
+    Text, Torn, Values, WafRefusal, excluding, files, find, is_cut, is_never_recorded, time_of,
 };
 pub use privacy::Privacy;
 pub use raw::{

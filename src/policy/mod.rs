@@ -53,7 +53,9 @@ use self::route::{Around, AuthnWord, Route, RouteNames, Routes};
 use self::rules::Rules;
 use self::source::Sources;
 use self::waf::Waf;
-use crate::decision::{BodyInspection, Builtin, Denial, Notes, Stage, StepOutcome, Trace, Verdict, Version};
+use crate::decision::{
+    BodyInspection, Builtin, Denial, Notes, RuleRef, Stage, StepOutcome, Trace, Verdict, Version,
+};
 use crate::facts::{Accept, Body, Client, Facts, Fields, Identity, RouteId, Scheme, Target};
 
 /// One compiled generation of the policy.
@@ -403,6 +405,15 @@ impl Policy {
     /// Whether a route has a credential source, so that a refused nobody can be told to log in.
     pub fn can_identify(&self, authn: AuthnWord) -> bool {
         authn != AuthnWord::Off && self.authn.has_sources()
+    }
+
+    /// Whether this is a WAF rule whose matches are recorded and refuse nothing. What rules of a program do
+    /// depends on others, so of those it is never said.
+    pub fn waf_only_notes(&self, name: &str) -> bool {
+        match self.rules.by_name(name) {
+            Some(RuleRef::Written(rule)) => self.waf.reach(rule).is_some_and(|reach| !reach.refuses),
+            Some(RuleRef::Builtin(_)) | None => false,
+        }
     }
 
     /// Whether WAF rules can refuse this request, and are not all watched in shadow.

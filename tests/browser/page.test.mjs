@@ -256,13 +256,17 @@ describe("a change", () => {
 describe("WAF triage", () => {
   it("groups refusals and says what an exclusion would change", async () => {
     await on("/waf", async (page) => {
-      const group = page.getByRole("region", { name: "waf/no-select on query:q of route shop" });
+      const group = page.getByRole("region", { name: "waf/no-select on query:q of route shop", exact: true });
       await group.waitFor();
       assert.match(await group.textContent(), /would let at most 2 of 3 pass/);
       const toml = await group.locator("pre").textContent();
       assert.equal(toml.trim(), '[[waf.exclude]]\nid = "shop-query-q-no-select"\nroutes = ["shop"]\ntargets = ["query:q"]\nrules = ["waf/no-select"]');
       await group.getByRole("button", { name: "Copy" }).click();
       await group.getByRole("button", { name: /Copied|Selected/ }).waitFor();
+      // What both refuse passes only without both.
+      const both = page.getByRole("region", { name: "waf/no-drop on query:p and waf/no-select on query:q of route shop" });
+      assert.match(await both.textContent(), /Seen together.*would let at most 3 of 3 pass/s);
+      assert.match(await both.locator("pre").textContent(), /rules = \["waf\/no-drop"\].*targets = \["query:q"\]\nrules = \["waf\/no-select"\]/s);
     });
   });
 });

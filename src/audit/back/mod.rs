@@ -10,8 +10,10 @@ mod packed;
 mod request;
 #[cfg(test)]
 mod tests;
+mod waf;
 
 pub use files::{End, Flaw, LogFile, Progress, Torn, files};
 pub use find::{Found, Place, find, time_of};
 pub use line::{ClientLine, IdentityLine, Line, PolicyLine, Text};
 pub use request::{Recalled, Values, is_cut, is_never_recorded};
+pub use waf::{Match, WafRefusal, excluding};

@@ -4,8 +4,8 @@ mod judge;
 mod known;
 mod report;
 
-pub(super) use judge::{Finding, Gap, Replayer};
-pub(super) use report::{FlipKey, Report};
+pub(super) use judge::{Finding, Replayer};
+pub(super) use report::{FlipKey, Report, number};
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -154,11 +154,7 @@ impl Report {
         );
         out.push_str(&fill("", &text));
         out.push_str(&self.flips("now", "before"));
-        for (gap, group) in &self.unknown {
-            let text = format!("{}: {}.", number(group.count), gap.words(|rule| policy.rules.name(rule)));
-            out.push_str(&fill(&format!("\n{} ", styled(WARN, "Cannot tell")), &printable(&text)));
-            out.push_str(&group.lines());
-        }
+        out.push_str(&self.doubts("Cannot tell", policy));
         for torn in &self.torn {
             let text = format!("{}.", ends_early(torn));
             out.push_str(&format!("\n{}", fill(&format!("{} ", styled(WARN, "Mind:")), &text)));
@@ -193,6 +189,19 @@ impl Report {
                 group.whom()
             );
             out.push_str(&fill(&format!("\n{} ", styled(style, word)), &text));
+            out.push_str(&group.lines());
+        }
+        out
+    }
+}
+
+impl Report {
+    /// What cannot be told, and why, each kind after this word.
+    pub(in crate::cli) fn doubts(&self, word: &str, policy: &Policy) -> String {
+        let mut out = String::new();
+        for (gap, group) in &self.unknown {
+            let text = format!("{}: {}.", number(group.count), gap.words(|rule| policy.rules.name(rule)));
+            out.push_str(&fill(&format!("\n{} ", styled(WARN, word)), &printable(&text)));
             out.push_str(&group.lines());
         }
         out
@@ -248,7 +257,7 @@ fn records(count: u64) -> String {
 }
 
 /// A number that can be read: `1 234 567`.
-fn number(number: u64) -> String {
+pub(in crate::cli) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::super::account::Account;
 use super::super::asked::Asked;
 use super::super::settled::{Settled, unknowable};
+use super::retold::refuses_as_well;
 use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
 use crate::decision::{Builtin, Outcome, Stage};
@@ -58,8 +59,12 @@ pub(in crate::cli::explain) fn look(
     let begin = Instant::now();
     let says = |before: &Accepted| {
         // A policy that no longer compiles, perhaps since a key of it is gone, cannot be asked.
-        let kept = Some(before).filter(|_| known && begin.elapsed() < earlier.patience);
+        let kept = Some(before).filter(|_| begin.elapsed() < earlier.patience);
         let setup = kept.and_then(earlier.compile)?;
+        if !known {
+            let as_well = refuses_as_well(account.setup, &setup, line);
+            return as_well.then(|| Says::Refused(stage, line.rule.to_string()));
+        }
         if !recalled.has_subject && depends_on_subject(&setup.policy, world, asked, recalled.now) {
             return None;
         }

@@ -11,6 +11,7 @@ mod group;
 pub(super) mod hour;
 mod json;
 mod kept;
+mod retold;
 mod text;
 
 use std::path::PathBuf;
