@@ -35,7 +35,7 @@ pub fn load(path: &Path, now: Timestamp) -> (Outcome, Inputs) {
 
 /// The same, and tells meanwhile how far it is with what is large.
 pub fn load_telling(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>)) -> (Outcome, Inputs) {
-    let (outcome, inputs, _) = load_with(path, now, tell, |_| None::<()>);
+    let (outcome, inputs, _) = load_with(path, now, Lints::All, tell, |_| None::<()>);
     (outcome, inputs)
 }
 
@@ -45,23 +45,35 @@ pub(crate) enum News<'l> {
     File(FileId, DeTable<'l>),
     /// All files were read.
     All(Sources),
-    /// They are compiled without an error; with the texts of which it is known what is secret. What is
-    /// suspicious is still looked for.
+    /// They are compiled without an error; with the texts of which it is known what is secret. Lints are
+    /// still looked for.
     Compiled(&'l Policy, &'l Sources),
 }
 
-/// Loads and compiles, and gives what somebody makes of it on a thread of its own meanwhile.
+/// Loads and compiles, and gives what somebody makes of it on a thread of its own meanwhile. What is merely
+/// suspicious is not looked for: in a large policy that takes as long as to compile it, and a reload tells
+/// nobody.
 pub(crate) fn load_beside<T: Send>(
     path: &Path,
     now: Timestamp,
     follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
 ) -> (Outcome, Inputs, Option<T>) {
-    load_with(path, now, &mut |_| {}, follow)
+    load_with(path, now, Lints::Dangerous, &mut |_| {}, follow)
+}
+
+/// What is looked for in a policy that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lints {
+    /// What `check` tells.
+    All,
+    /// What keeps a policy from being used.
+    Dangerous,
 }
 
 fn load_with<T: Send>(
     path: &Path,
     now: Timestamp,
+    lints: Lints,
     tell: &mut dyn FnMut(Step<'_>),
     follow: impl FnOnce(Receiver<News<'_>>) -> Option<T> + Send,
 ) -> (Outcome, Inputs, Option<T>) {
@@ -82,7 +94,7 @@ fn load_with<T: Send>(
             spread(News::Compiled(policy, &compiled.marked));
         }
         drop(spread);
-        let allow = compiled.lint(now, &mut diagnostics);
+        let allow = compiled.lint((lints == Lints::All).then_some(now), &mut diagnostics);
         (allow, diagnostics, following.ok().and_then(|following| following.join().ok().flatten()))
     });
     let mut outcome = match compiled.into_inner() {

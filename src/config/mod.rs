@@ -206,7 +206,7 @@ impl Documents {
     /// Checks what was read, and makes a configuration of it if there are no errors.
     pub(crate) fn compile(self, sources: Sources, now: Timestamp, mut diagnostics: Diagnostics) -> Outcome {
         let compiled = self.settle(sources, now, &mut diagnostics);
-        let allow = compiled.lint(now, &mut diagnostics);
+        let allow = compiled.lint(Some(now), &mut diagnostics);
         compiled.finish(allow, diagnostics)
     }
 
@@ -258,12 +258,15 @@ impl Documents {
 }
 
 impl Compiled {
-    /// Looks for what is suspicious.
-    fn lint(&self, now: Timestamp, diagnostics: &mut Diagnostics) -> AllowList {
+    /// Looks for what is dangerous, and where a time is given for what is suspicious then.
+    fn lint(&self, suspicious: Option<Timestamp>, diagnostics: &mut Diagnostics) -> AllowList {
         let (Some(root), Some(settings)) = (&self.root, &self.settings) else { return AllowList::default() };
         lint::check(root, settings, self.policy.as_ref(), diagnostics);
-        if let Some(policy) = &self.policy {
+        if let Some((policy, now)) = self.policy.as_ref().zip(suspicious) {
+            let before = diagnostics.iter().count();
             policy_lint::check(&root.policy, policy, &self.sources, now, diagnostics);
+            let mut found = diagnostics.iter().skip(before);
+            debug_assert!(found.all(|found| found.severity < Severity::Deny), "a reload does not look here");
         }
         AllowList::compile(root.policy.lint.as_ref(), diagnostics)
     }

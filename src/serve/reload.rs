@@ -287,12 +287,15 @@ impl Installer {
     fn load_and_install(&self, trigger: Trigger, by: Option<&str>) -> Result<Version, ReloadError> {
         let now = Timestamp::now();
         let origin = Origin { at: now, trigger: trigger.name(), by };
-        self.clear();
         let before = self.current.load_full();
         let replaced = (&*before.policy, &*before.sources);
         // What is new is found out while it is compiled.
         let (outcome, inputs, followed) =
-            load_beside(&self.path, now, |news| self.chronicle.follow(replaced, &news, now));
+            load_beside(&self.path, now, |news| {
+                // Before the first news there is time for it.
+                self.clear();
+                self.chronicle.follow(replaced, &news, now)
+            });
         let errors = refusals(&outcome);
         let setup = outcome.setup.filter(|_| errors.is_empty());
         // On the disk before anything is judged by it.

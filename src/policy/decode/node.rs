@@ -249,7 +249,7 @@ impl<T: Decode> Decode for Box<T> {
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: Node<'_>, diagnostics: &mut Diagnostics) -> Option<Self> {
         let items = node.items("an array", diagnostics)?;
-        let mut decoded = Vec::new();
+        let mut decoded = Vec::with_capacity(items.size_hint().0);
         let mut wrong = false;
         for item in items {
             match (T::decode(item, diagnostics), item.value()) {

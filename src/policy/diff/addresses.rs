@@ -47,7 +47,8 @@ pub(super) fn tell(old: Side<'_>, new: Side<'_>, rules: &mut [ChangedName], defi
         // Of a rule that came or went all of it did, and of a network that it names that is told there.
         found.kind == Kind::Changed && found.because.iter().any(|because| **because == *ITSELF)
     };
-    for found in rules.iter_mut().filter(own) {
+    let of_addresses = |found: &&mut ChangedName| found.name.starts_with("ip/");
+    for found in rules.iter_mut().filter(of_addresses).filter(own) {
         for (key, was, is) in lists(old.policy, new.policy, &found.name).into_iter().flatten() {
             if was.set() != is.set() {
                 found.addresses.push(AddressChange::between(Some(key), was.set(), is.set()));

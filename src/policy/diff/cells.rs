@@ -238,6 +238,7 @@ impl Space {
                 break;
             }
         }
+        let touched: Vec<PathPattern> = touched.into_iter().collect();
         let mut closed: BTreeSet<PathPattern> = BTreeSet::new();
         for (path, _) in paths {
             // Most pairs have nothing in common, which is seen before anything is written.
