@@ -290,12 +290,11 @@ impl Installer {
         let before = self.current.load_full();
         let replaced = (&*before.policy, &*before.sources);
         // What is new is found out while it is compiled.
-        let (outcome, inputs, followed) =
-            load_beside(&self.path, now, |news| {
-                // Before the first news there is time for it.
-                self.clear();
-                self.chronicle.follow(replaced, &news, now)
-            });
+        let (outcome, inputs, followed) = load_beside(&self.path, now, |news| {
+            // Before the first news there is time for it.
+            self.clear();
+            self.chronicle.follow(replaced, &news, now)
+        });
         let errors = refusals(&outcome);
         let setup = outcome.setup.filter(|_| errors.is_empty());
         // On the disk before anything is judged by it.

@@ -53,11 +53,16 @@ pub struct Rbac {
 impl Rbac {
     /// Compiles `[rbac]`; the roles are in `cx.roles`.
     pub fn compile(raw: &RawRbac, cx: &mut Compile<'_>) -> Rbac {
-        let mut rules: Vec<_> = raw.grant.iter().map(|raw| Rule::grant(raw, cx)).collect();
-        rules.extend(raw.deny.iter().map(|raw| Rule::deny(raw, cx)));
-        let table = Table::new(&rules);
-        let (rules, scopes): (Vec<Rule>, Vec<Scope>) = rules.into_iter().unzip();
-        let (rules, scopes): (Box<[Rule]>, _) = (rules.into(), scopes.into());
+        let count = raw.grant.len() + raw.deny.len();
+        let (mut rules, mut scopes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut add = |(rule, scope)| {
+            rules.push(rule);
+            scopes.push(scope);
+        };
+        raw.grant.iter().for_each(|raw| add(Rule::grant(raw, cx)));
+        raw.deny.iter().for_each(|raw| add(Rule::deny(raw, cx)));
+        let (rules, scopes): (Box<[Rule]>, Box<[Scope]>) = (rules.into(), scopes.into());
+        let table = Table::new(&rules, &scopes);
         let mut condition_facts = Vec::new();
         for condition in rules.iter().filter_map(|rule| rule.condition.as_ref()) {
             condition_facts.extend(condition.facts().iter().filter(|fact| fact.is_recorded()).cloned());

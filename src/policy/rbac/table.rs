@@ -100,10 +100,10 @@ const FEW: usize = 16;
 
 impl Table {
     /// Files the rules. Denies that are off are left out.
-    pub(super) fn new(rules: &[(Rule, Scope)]) -> Table {
+    pub(super) fn new(rules: &[Rule], scopes: &[Scope]) -> Table {
         let mut table = Table::default();
         let mut builder = PatternsBuilder::default();
-        for ((rule, scope), number) in rules.iter().zip(0u32..) {
+        for ((rule, scope), number) in rules.iter().zip(scopes).zip(0u32..) {
             if rule.kind == Kind::Deny(Mode::Off) {
                 continue;
             }
@@ -118,11 +118,11 @@ impl Table {
         table
     }
 
-    fn lay_out(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Entry {
+    fn lay_out(&mut self, placements: &[u32], rules: &[Rule]) -> Entry {
         let mut entries = Vec::new();
         for &placement in placements {
             let number = self.placements[placement as usize].rule;
-            let (rule, _) = &rules[number as usize];
+            let rule = &rules[number as usize];
             let mut roles = rule.roles.iter().copied().peekable();
             if roles.peek().is_none() {
                 entries.push(entry(rule, number, placement, RoleId::ANYONE));
@@ -158,14 +158,14 @@ impl Table {
 
     /// Files each rule under the rarest thing it asks for. That it asks for more is looked at when
     /// it is found there.
-    fn crowd(&mut self, placements: &[u32], rules: &[(Rule, Scope)]) -> Crowd {
+    fn crowd(&mut self, placements: &[u32], rules: &[Rule]) -> Crowd {
         let mut by_role: HashMap<RoleId, Vec<Entry>> = HashMap::new();
         let mut by_subject: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
         let mut by_scope: HashMap<Box<str>, Vec<Entry>> = HashMap::new();
         let mut members = Vec::new();
         for &placement in placements {
             let number = self.placements[placement as usize].rule;
-            let (rule, _) = &rules[number as usize];
+            let rule = &rules[number as usize];
             let whoever = || entry(rule, number, placement, RoleId::ANYONE);
             members.push(whoever());
             if !rule.subjects.is_empty() {
