@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::account::{Account, need, unheld_words};
 use super::beside::with_roles;
 use super::exactly::Exactly;
+use crate::audit::{Match, excluding};
 use crate::cli::layout::{fill, fill_to, printable};
 use crate::cli::reply::{STRONG, heading, styled};
 use crate::cli::request::world;
@@ -105,14 +106,14 @@ pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
             }
             out.push_str("  `--what-if-ip ADDR` tries one.\n");
         }
-        Stage::Waf | Stage::WafBody if !account.decision.notes.waf.matched.is_empty() => {
-            out.push_str(&fill(
-                "  ",
-                "If the value is legitimate, an exclusion for just this path and target:",
-            ));
-            out.push_str(&exclusion(account));
-        }
-        Stage::Waf | Stage::WafBody => return String::new(),
+        Stage::Waf | Stage::WafBody => match &*exclusions(account) {
+            "" => return String::new(),
+            tables => {
+                let text = "If the value is legitimate, an exclusion for just this path and target:";
+                out.push_str(&fill("  ", text));
+                out.push_str(tables);
+            }
+        },
     }
     out
 }
@@ -192,19 +193,20 @@ fn grant(account: &Account<'_>) -> String {
     )
 }
 
-/// An exclusion to begin with, for what matched.
-fn exclusion(account: &Account<'_>) -> String {
+/// The exclusions to begin with, for what matched: a table for each list of targets.
+fn exclusions(account: &Account<'_>) -> String {
     let matched = account.decision.notes.waf.matched.iter().filter(|matched| !matched.shadow);
-    let (mut targets, mut rules): (Vec<String>, Vec<String>) =
-        matched.map(|matched| (quoted(&matched.target), quoted(account.name(matched.rule)))).unzip();
-    for list in [&mut targets, &mut rules] {
-        list.sort_unstable();
-        list.dedup();
-    }
-    format!(
-        "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {}\n    targets = [{}]\n    rules = [{}]\n",
-        quoted(&Exactly::of(&account.admitted.target).pattern),
-        targets.join(", "),
-        rules.join(", "),
-    )
+    let matched = matched.map(|matched| (account.name(matched.rule), &*matched.target));
+    let refusing = matched.filter(|(rule, _)| !account.policy().waf_only_notes(rule));
+    let refusing = refusing.map(|(rule, target)| Match { rule, target, score: 0, msg: "" });
+    let path = quoted(&Exactly::of(&account.admitted.target).pattern);
+    let list = |texts: Vec<&str>| texts.into_iter().map(quoted).collect::<Vec<_>>().join(", ");
+    let tables = excluding(refusing).into_iter().map(|(targets, rules)| {
+        format!(
+            "\n    [[waf.exclude]]\n    id = \"…\"\n    path = {path}\n    targets = [{}]\n    rules = [{}]\n",
+            list(targets),
+            list(rules),
+        )
+    });
+    tables.collect()
 }
