@@ -104,7 +104,11 @@ impl Chronicle {
         loop {
             match news.recv().ok()? {
                 News::File(file, table) => draft.read(file, table),
-                News::All(sources) => draft.complete(&sources),
+                News::All(sources) => {
+                    draft.complete(&sources);
+                    // While it is compiled.
+                    self.history().keep_ahead(&sources);
+                }
                 News::Compiled(policy, sources) => {
                     let meaning = draft.finish(sources, &policy.rules);
                     return Some(self.compare(old, (policy, sources), meaning, now));

@@ -72,6 +72,8 @@ pub struct History {
     current: Option<Version>,
     /// The last change of each rule that is known.
     changes: HashMap<Box<str>, Change>,
+    /// The texts that were kept ahead of their entry, by name, and whether they are on the disk since then.
+    ahead: Vec<(String, bool)>,
 }
 
 #[derive(Debug)]
@@ -133,8 +135,29 @@ impl History {
         Some(store.texts.sources(&last.files))
     }
 
+    /// Keeps the policy files of a policy that may be accepted, so that whoever accepts it need not wait for
+    /// that. If it is refused, they are given up again. Of lists it is not known yet which are secret.
+    pub fn keep_ahead(&mut self, sources: &Sources) {
+        self.give_up_ahead();
+        let Some(store) = &self.store else { return };
+        for (_, source) in sources.policy_files() {
+            let name = name_of(&source.text);
+            let fresh = !store.texts.has(&name);
+            // What cannot be kept is said when the policy is accepted.
+            if store.texts.keep(&source.text).is_ok() {
+                self.ahead.push((name, fresh));
+            }
+        }
+    }
+
     /// Takes down that a policy is put in force, unless it is in force already. Which one it is.
     pub fn accept(&mut self, attempt: &Attempt<'_>, origin: Origin<'_>) -> Version {
+        let version = self.put_in_force(attempt, origin);
+        self.give_up_ahead();
+        version
+    }
+
+    fn put_in_force(&mut self, attempt: &Attempt<'_>, origin: Origin<'_>) -> Version {
         if let Some(current) = self.current.filter(|current| current.hash == attempt.hash) {
             self.mend(attempt.sources);
             return current;
@@ -155,6 +178,7 @@ impl History {
 
     /// Takes down that a policy was refused. Said again with the same words, it is not written again.
     pub fn refuse(&mut self, errors: &[String], origin: Origin<'_>) {
+        self.give_up_ahead();
         let cut = |error: &String| error.chars().take(LONGEST_ERROR).collect();
         let refused = Refused {
             at: origin.at,
@@ -181,12 +205,17 @@ impl History {
     /// The texts, by which they can be found again.
     fn keep(&self, attempt: &Attempt<'_>) -> Vec<StoredFile> {
         let Attempt { sources, .. } = attempt;
-        let name = |text: &str| match &self.store {
-            Some(store) => store.texts.keep(text).unwrap_or_else(|error| {
+        let name = |text: &str| {
+            let name = name_of(text);
+            let Some(store) =
+                self.store.as_ref().filter(|_| !self.ahead.iter().any(|(ahead, _)| *ahead == name))
+            else {
+                return name;
+            };
+            store.texts.keep(text).unwrap_or_else(|error| {
                 tracing::error!(%error, "a text of the policy is not kept in the history");
-                name_of(text)
-            }),
-            None => name_of(text),
+                name
+            })
         };
         let policy = sources.policy_files().map(|(_, source)| StoredFile {
             name: source.name.clone(),
@@ -210,6 +239,21 @@ impl History {
                 && let Err(error) = store.texts.keep(text)
             {
                 tracing::error!(%error, "a text of the policy is not kept in the history");
+            }
+        }
+    }
+
+    /// Gives up what was kept ahead for a policy that was not accepted.
+    fn give_up_ahead(&mut self) {
+        let ahead = std::mem::take(&mut self.ahead);
+        let used = self.last().map(|last| &*last.files).unwrap_or_default();
+        let unused =
+            ahead.iter().filter(|(name, fresh)| *fresh && used.iter().all(|file| file.text != *name));
+        for (name, _) in unused {
+            if let Some(store) = &self.store
+                && let Err(error) = store.texts.remove(name)
+            {
+                tracing::error!(%error, "the text of a refused policy is not given up");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::texts::name_of;
 use super::*;
 use crate::decision::Change;
 use crate::policy::diff::{ChangedName, Difference, Kind};
@@ -143,6 +144,46 @@ fn a_damaged_text_is_mended_when_it_comes_along_again() {
     let before = fs::read_dir(folder.path().join("texts")).unwrap().count();
     accept(&mut open(folder.path()), 1, "one, with a comment", None);
     assert_eq!(fs::read_dir(folder.path().join("texts")).unwrap().count(), before);
+}
+
+#[test]
+fn what_was_kept_ahead_is_given_up_with_a_policy_that_is_not_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = || {
+        let found = fs::read_dir(folder.path().join("texts")).unwrap();
+        let mut names: Vec<_> =
+            found.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let ahead = |text: &str| Sources::single("main.toml", text);
+    let mut history = open(folder.path());
+    history.keep_ahead(&ahead("one"));
+    assert_eq!(texts(), [name_of("one")]);
+    accept(&mut history, 1, "one", None);
+    let one = texts();
+    // Refused; the same policy in other words; a second look before the first has come to anything.
+    history.keep_ahead(&ahead("wrong, and hunter2"));
+    history.refuse(&["main.toml:1:1: no".to_owned()], origin());
+    assert_eq!(texts(), one);
+    history.keep_ahead(&ahead("one, with a comment"));
+    accept(&mut history, 1, "one, with a comment", None);
+    assert_eq!(texts(), one);
+    history.keep_ahead(&ahead("two"));
+    history.keep_ahead(&ahead("three"));
+    accept(&mut history, 3, "three", None);
+    let mut wanted = one.clone();
+    wanted.push(name_of("three"));
+    wanted.sort();
+    assert_eq!(texts(), wanted);
+    // What the policy in force is made of is not given up, whatever comes.
+    history.keep_ahead(&ahead("three"));
+    history.refuse(&["main.toml:1:1: no".to_owned()], origin());
+    assert_eq!(texts(), wanted);
+    assert_eq!(
+        history.last_sources().unwrap().unwrap().policy_files().next().unwrap().1.text.as_ref(),
+        "three"
+    );
 }
 
 #[test]

@@ -49,6 +49,16 @@ impl Texts {
         Ok(name)
     }
 
+    /// Whether there is a text of this name, damaged or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.folder.join(name).exists()
+    }
+
+    /// Gives up one.
+    pub(super) fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.folder.join(name))
+    }
+
     /// The text of a name.
     pub(super) fn get(&self, name: &str) -> io::Result<String> {
         let mut text = String::new();
