@@ -98,3 +98,16 @@ fn where_the_route_does_not_list_it_the_request_is_a_plain_one() {
     let received = upstream.received().remove(0);
     assert!(received.all("upgrade").is_empty() && received.all("connection").is_empty());
 }
+
+/// RFC 9113 section 8.6: there is no Upgrade in HTTP/2.
+#[test]
+fn an_upstream_of_http2_alone_is_never_asked_for_another_protocol() {
+    let upstream = switching();
+    let text = config(&upstream).replace("http://", "h2c://");
+    let gateway = Gateway::start(&text);
+    let (_, response) = ask(&gateway, "/ws/open", "");
+    assert_eq!((response.status, response.rule()), (502, "fault/upstream-protocol"));
+    let status = response.header("proxy-status").expect("set");
+    assert!(status.contains("error=http_protocol_error"), "{status}");
+    assert!(upstream.received().is_empty());
+}
