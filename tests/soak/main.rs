@@ -4,6 +4,7 @@
 //! cargo test --test soak -- --short            # every figure in its short form: the gate
 //! cargo test --test soak -- reload slowloris   # these figures in full
 //! PORTCULLIS_BIN=target/release/portcullis cargo test --test soak
+//! cargo test --test soak -- train              # no figure: traffic that `tests/pgo` learns from
 //! ```
 //!
 //! Each figure starts the real binary on loopback, treats it badly with small actors, and prints what
@@ -47,6 +48,7 @@ mod sink;
 mod stalls;
 mod streams;
 mod token;
+mod train;
 mod upstreams;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,6 +96,10 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     if let (Some(origin::Origin::ALONE), Some(address)) = (arguments.next().as_deref(), arguments.next()) {
         origin::Origin::alone(&address);
+    }
+    if std::env::args().nth(1).as_deref() == Some("train") {
+        train::train();
+        return ExitCode::SUCCESS;
     }
     let mut long = true;
     let mut names = Vec::new();
