@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -51,6 +51,7 @@ pub(super) struct Gateway {
 /// An answer whose body is still to come.
 pub(super) struct Opened {
     pub(super) status: StatusCode,
+    headers: HeaderMap,
     pub(super) body: Incoming,
     /// The connection lasts as long as this.
     _sender: http1::SendRequest<Full<Bytes>>,
@@ -60,6 +61,7 @@ pub(super) struct Opened {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -121,7 +123,9 @@ impl Gateway {
     pub(super) fn read(&self, path: &str) -> Result<Answer, String> {
         let answer = self.ask(Method::GET, path, None)?;
         match self.token(None) {
-            Ok(token) if wants_token(answer.status) => self.ask(Method::GET, path, Some(&token)),
+            Ok(token) if wants_token(answer.status, &answer.headers) => {
+                self.ask(Method::GET, path, Some(&token))
+            }
             Ok(_) | Err(_) => Ok(answer),
         }
     }
@@ -193,7 +197,9 @@ impl Gateway {
     pub(super) async fn open(&self, path: &str, accept: &'static str) -> Result<Opened, String> {
         let opened = self.open_as(path, accept, None).await?;
         match self.token(None) {
-            Ok(token) if wants_token(opened.status) => self.open_as(path, accept, Some(&token)).await,
+            Ok(token) if wants_token(opened.status, &opened.headers) => {
+                self.open_as(path, accept, Some(&token)).await
+            }
             Ok(_) | Err(_) => Ok(opened),
         }
     }
@@ -237,7 +243,8 @@ impl Gateway {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(broken)?;
-        Ok(Opened { status: response.status(), body: response.into_body(), _sender: sender })
+        let (head, body) = response.into_parts();
+        Ok(Opened { status: head.status, headers: head.headers, body, _sender: sender })
     }
 
     /// The token that changes need.
@@ -257,15 +264,23 @@ impl Opened {
     async fn whole(self, address: SocketAddr) -> Result<Answer, String> {
         let body = Limited::new(self.body, MAX_ANSWER).collect().await;
         let body = body.map_err(|error| format!("the answer of {address} cannot be read: {error}"))?;
-        Ok(Answer { status: self.status, body: body.to_bytes() })
+        Ok(Answer { status: self.status, headers: self.headers, body: body.to_bytes() })
     }
 }
 
 /// Whether an answer says that with the token there would be another: who has it is not counted among
 /// those for whom there is no room.
-fn wants_token(status: StatusCode) -> bool {
-    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::SERVICE_UNAVAILABLE)
+fn wants_token(status: StatusCode, headers: &HeaderMap) -> bool {
+    let challenge = headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+    match status {
+        // The token is for nobody else who asks for one: the address may be that of another listener.
+        StatusCode::UNAUTHORIZED => challenge.is_some_and(|challenge| challenge.contains(REALM)),
+        status => status == StatusCode::SERVICE_UNAVAILABLE,
+    }
 }
+
+/// What an admin listener calls itself.
+const REALM: &str = "portcullis-admin";
 
 /// Who makes a change, as the system calls its user.
 fn actor() -> Option<String> {
@@ -379,7 +394,11 @@ mod tests {
     fn a_json_answer_reads_as_aligned_lines() {
         let body = r#"{"policy":"7-3f9a2c1d","listeners":["a","b"],"restart_required":[],
             "upstreams":[{"name":"x","up":true},{"name":"y\u001b","up":false}],"last":{"at":null,"n":3}}"#;
-        let answer = Answer { status: StatusCode::OK, body: Bytes::from_static(body.as_bytes()) };
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
         insta::assert_snapshot!(anstream::adapter::strip_str(&answer.text()), @r"
         last
           at  -
@@ -393,7 +412,11 @@ mod tests {
           - name  y\u{1b}
             up    false
         ");
-        let answer = Answer { status: StatusCode::OK, body: Bytes::from_static(b"ready\n") };
+        let answer = Answer {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"ready\n"),
+        };
         assert_eq!(answer.text(), "ready\n");
     }
 }

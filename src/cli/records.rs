@@ -105,6 +105,10 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
             return Ok(Record { text, source: Source::Files(path), place: Some(place), alike, trail: None });
         }
         Ok(Found { strange, torn, .. }) => {
+            if log.is_some() && !files_have_records(&path) {
+                let why = std::io::Error::other("it has no record");
+                return Err(cannot_read(&path, &why));
+            }
             notes.extend(strange.iter().map(|(place, why)| {
                 format!("{} has this id, and is no record: {}", printable(&place.to_string()), printable(why))
             }));
@@ -132,6 +136,18 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
             ask(id, whom, common).map_err(|why| missed.with_hint(&format!("nor with the gateway: {why}")))
         }
     }
+}
+
+/// Whether there is any record in the files of a log. The first is enough.
+fn files_have_records(path: &Path) -> bool {
+    log_files(path).unwrap_or_default().iter().any(|file| {
+        let mut found = false;
+        let _ = file.lines(0, &mut |_| {}, &mut |line| {
+            found = Line::read(line).is_some();
+            !found
+        });
+        found
+    })
 }
 
 /// Whether a file is no log at all, or nothing of it can be read.

@@ -76,7 +76,10 @@ impl<'a> Account<'a> {
         };
         let known = identity.as_ref().unwrap_or(&Identity::Nobody);
         let facts = policy.facts(&admitted, &sample.headers, known, &Body::Absent, now);
-        let (nearest, unheld) = nearly(policy, denial, &facts);
+        let (nearest, mut unheld) = nearly(policy, denial, &facts);
+        if let Some(hidden) = &asked.hidden {
+            unheld.iter_mut().for_each(|(_, unheld)| hidden.hedge(unheld));
+        }
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
         let curl = curl::Command::new(setup, asked, &sample, admitted.route);
         let assumed = &asked.assumed;

@@ -11,6 +11,7 @@ use super::asked::Asked;
 use crate::audit::Line;
 use crate::decision::{Decision, Outcome};
 use crate::facts::{Body, Identity};
+use crate::policy::condition::Unheld;
 use crate::policy::network::AddressList;
 use crate::policy::{Policy, World};
 
@@ -42,6 +43,16 @@ impl Hidden {
             (true, false) => "other addresses may be judged otherwise",
         };
         format!("{kept}, for the record keeps no more of it: {stands} stands for it here, and {others}")
+    }
+
+    /// Says of what a condition saw that it was not the client's own address, where that matters.
+    pub(super) fn hedge(&self, unheld: &mut Unheld) {
+        let seen = unheld.parts.iter_mut().flat_map(|part| &mut part.seen);
+        for seen in seen.filter(|_| self.matters) {
+            if let Some(stands) = seen.strip_prefix("client.ip is ") {
+                *seen = format!("client.ip is not kept, and {stands}, which stands for it, is not in it");
+            }
+        }
     }
 
     /// Where the request must come from, to be made again.

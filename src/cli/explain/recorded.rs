@@ -69,16 +69,23 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
 /// What was wrong with a credential that was not believed, as what is said behind a comma.
 pub(super) fn disbelieved(line: &Line<'_>) -> Option<String> {
     let identity = line.identity()?;
-    match &*identity.state {
-        "valid" | "none" => None,
+    let by_rule = match Builtin::by_name(&line.rule) {
         // Of a scheme that nobody reads it is not known whether it was well formed.
-        _ if *line.rule == *Builtin::UnknownScheme.info().name => {
-            Some("in a scheme that no source reads".to_owned())
-        }
-        _ if *line.rule == *Builtin::Password.info().name => {
-            Some("whose user name or password was wrong".to_owned())
-        }
-        _ if *line.rule == *Builtin::KeyUnknown.info().name => Some("that no source knows".to_owned()),
-        state => Some(format!("which was {state}")),
+        Some(Builtin::UnknownScheme) => Some("in a scheme that no source reads"),
+        Some(Builtin::Password) => Some("whose user name or password was wrong"),
+        Some(Builtin::KeyUnknown) => Some("which no source knows"),
+        // Whoever has a token for something else forged nothing.
+        Some(Builtin::Issuer) => Some("of an issuer that no source trusts"),
+        Some(Builtin::Audience) => Some("which is for another audience"),
+        Some(Builtin::Signature) => Some("whose signature does not verify"),
+        Some(Builtin::ClaimMissing) => Some("which lacks a claim"),
+        Some(Builtin::ClaimType) => Some("with a claim of the wrong type"),
+        Some(Builtin::CriticalHeader) => Some("whose `crit` is not understood"),
+        _ => None,
+    };
+    match (&*identity.state, by_rule) {
+        ("valid" | "none", _) => None,
+        (_, Some(what)) => Some(what.to_owned()),
+        (state, None) => Some(format!("which was {state}")),
     }
 }

@@ -38,6 +38,7 @@ pub use mtls::out_of_time;
 pub use raw::RawAuthn;
 pub use revoked::{RawRevocations, Revocations};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -257,6 +258,18 @@ impl Authn {
                 headers.any(|own| own.keys.values().any(is))
             }
         }
+    }
+
+    /// The sources that may call somebody by this name: issuers and certificates anybody, keys and users whom
+    /// the policy names.
+    pub fn may_call(&self, subject: &str) -> Vec<String> {
+        let named = |holder: &Arc<Holder>| *holder.subject == *subject;
+        let issuers = self.jwt.iter().map(|issuer| &*issuer.id);
+        let keys = self.headers.iter().flat_map(|header| header.keys.values());
+        let users = self.basic.iter().flat_map(|basic| basic.users.values().map(|user| &user.holder));
+        let holders = keys.chain(users).filter(|holder| named(holder)).map(|holder| &*holder.source);
+        let sources: BTreeSet<&str> = issuers.chain(holders).collect();
+        sources.into_iter().map(str::to_owned).collect()
     }
 
     /// The header fields that must not reach the upstream, because they carry, or could carry, a

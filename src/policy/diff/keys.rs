@@ -178,7 +178,9 @@ fn write(key: &str, value: &DeValue<'_>, out: &mut String) {
 /// files are none.
 fn may_be_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    !key.ends_with("_file") && SECRET.iter().any(|word| key.contains(word))
+    // What a route sets in a field may be a credential whatever the field is called.
+    let sets_fields = matches!(&*key, "request_headers" | "response_headers");
+    sets_fields || (!key.ends_with("_file") && SECRET.iter().any(|word| key.contains(word)))
 }
 
 const SECRET: &[&str] = &["hash", "secret", "password", "token", "auth", "cookie", "key", "inline"];

@@ -443,3 +443,20 @@ fn texts_that_take_too_long_are_not_parsed_again() {
         assert_eq!(rules[0].keys.len(), told);
     }
 }
+
+/// Whatever the field is called: operators put credentials for the service behind into any of them.
+#[test]
+fn what_a_route_sets_in_header_fields_is_not_shown() {
+    let route = |value: &str| {
+        format!(
+            "[[route]]\nid = \"r\"\npath = \"/\"\nupstream = \"u\"\nrequest_headers = {{ set = {{ x-shared = \"{value}\" }} }}\n"
+        )
+    };
+    let sources = ["one", "two"].map(|value| Sources::single("t.toml", route(value)));
+    let [was, is] = sources.each_ref().map(|sources| Meaning::of(sources, &Default::default()));
+    let mut definitions = Difference::definitions(&was, &is);
+    super::keys::tell((&sources[0], &sources[1]), &mut [], &mut definitions, usize::MAX);
+    let found = Difference { definitions, ..Difference::default() };
+    let hidden = "{ set = { x-shared = … } }";
+    assert_eq!(keys(&found, "route r"), [format!("request_headers: {hidden} → {hidden}")]);
+}

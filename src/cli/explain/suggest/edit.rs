@@ -97,7 +97,7 @@ pub(super) fn propose(
             capitalised(denial.reason.info().check)
         )),
         (Stage::Authn, _) => Err(format!(
-            "No entry of the policy makes this credential valid. {}.",
+            "Whether this credential is valid is for its source in `[authn]` to say, and no grant changes that. {}.",
             capitalised(denial.reason.info().check)
         )),
         (Stage::Route, _) => Err("No route serves this; which upstream should is for you to say.".to_owned()),
@@ -157,8 +157,25 @@ fn grant(account: &Account<'_>, line: &Line<'_>, recalled: &Recalled) -> Result<
     let toml = format!("[[rbac.grant]]\nid = {}\n{whom}\n{}{when}", quoted(&id(line)), scope(account));
     let sources = with_table(account, &toml);
     let reach = Reach::Grant(format!("rbac/{}", id(line)));
-    let mind = not_kept(account, recalled).into_iter().chain(without_change(account)).collect();
+    let mind = not_kept(account, recalled).into_iter().chain(without_change(account));
+    let mind = mind.chain(namesakes(account)).collect();
     Ok(Proposal { what, toml, at: None, reach, sources, untried: Vec::new(), mind })
+}
+
+/// That other sources may call somebody else by the name of the caller: a grant means each of them.
+fn namesakes(account: &Account<'_>) -> Option<String> {
+    let Some(Identity::Valid(who)) = &account.identity else { return None };
+    let holder = &who.holder;
+    let others: Vec<String> = account.policy().authn.may_call(&holder.subject);
+    let others: Vec<String> =
+        others.into_iter().filter(|id| **id != *holder.source).map(|id| format!("`{id}`")).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "`subjects` means whomever a source calls `{}`, and {} may call somebody so too. Of tokens, `when = 'claims.iss == \"…\"'` means those of one issuer.",
+            holder.subject,
+            list(&others, " and ")
+        )
+    })
 }
 
 /// Who passes by a grant that is there: often the better way.

@@ -39,7 +39,7 @@ pub(in crate::cli::explain) struct Hour {
     /// By how many callers: subjects, and addresses where there is none.
     #[serde(default)]
     pub(super) callers: usize,
-    /// For how many methods and paths.
+    /// For how many paths.
     pub(super) paths: usize,
     /// Of the same subject, or of the same address where there is none.
     pub(super) of_this_caller: u64,
@@ -54,6 +54,9 @@ pub(in crate::cli::explain) struct Hour {
     /// Whether the request has a subject.
     #[serde(skip)]
     named: bool,
+    /// Whether only the networks of addresses are kept.
+    #[serde(skip)]
+    cut: bool,
 }
 
 /// The hour that is looked at: the one that ends now if the request was made within it, else the one
@@ -141,6 +144,7 @@ impl<'a> Count<'a> {
             other_resources: 0,
             about,
             named: subject(line).is_some(),
+            cut: line.client.ip.contains('/'),
         };
         Count {
             rule: &line.rule,
@@ -219,7 +223,7 @@ impl<'a> Count<'a> {
         self.found.anonymous += u64::from(who.is_none());
         if self.addresses.len() < MOST {
             self.addresses.insert(line.client.ip.to_string());
-            self.paths.insert(format!("{} {}", &*line.method, &*line.path));
+            self.paths.insert(line.path.to_string());
             let ip = who.is_none().then(|| line.client.ip.to_string());
             self.callers.insert((who.clone(), ip));
             self.subjects.extend(who);
@@ -302,7 +306,11 @@ impl Hour {
                 count(number, "subject")
             ),
         };
-        format!("{requests} from {}, for {}", addresses(self.addresses, ""), count(self.paths, "path"))
+        let from = match self.cut {
+            true => count(self.addresses, "network"),
+            false => addresses(self.addresses, ""),
+        };
+        format!("{requests} from {from}, for {}", count(self.paths, "path"))
     }
 
     /// What was refused of others, in words.

@@ -211,7 +211,7 @@ fn around(story: &Story<'_>) -> String {
     let text = format!("From {:.0} to {:.0}{of} {rule} refused {}.", hour.from, hour.to, hour.words());
     out.push_str(&fill("  ", &text));
     let conclusion = story.conclusion().unwrap_or(
-        "The change above accounts for it, so these numbers tell how many it concerns, and not why.",
+        "The change above accounts for it, so nothing follows from these numbers; some of them may have been refused before it.",
     );
     out.push_str(&fill("  ", conclusion));
     if let Some(elsewhere) = hour.elsewhere() {
@@ -308,7 +308,10 @@ fn help(story: &Story<'_>) -> String {
     }
     // Of the other stages no rule is at fault: the request is, or its credential.
     let by_policy = matches!(denial.stage, Stage::Ip | Stage::Waf | Stage::WafBody | Stage::Rbac);
-    let whole = suggest::tells_enough(story.line, story.recalled);
+    // Of these, no exclusion helps.
+    let of_waf_itself = matches!(denial.rule, RuleRef::Builtin(builtin) if builtin != Builtin::WafBudget)
+        && matches!(denial.stage, Stage::Waf | Stage::WafBody);
+    let whole = !of_waf_itself && suggest::tells_enough(story.line, story.recalled);
     // Where a deny refused and no grant allows it besides, no one change is enough.
     let one_is_enough = account.ungranted().is_none();
     if whole && by_policy && one_is_enough && story.mended.is_none() {
