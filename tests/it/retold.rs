@@ -314,7 +314,7 @@ fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
     let ran = about_folder(gateway.folder(), &["why", &id]);
     let text = ran.words();
     assert!(text.contains("authn REFUSED") && text.contains("is not kept."), "{}", ran.show());
-    assert!(text.contains("by somebody with a credential that no source knows from"), "{}", ran.show());
+    assert!(text.contains("by somebody with a credential which no source knows from"), "{}", ran.show());
     // Sentences that begin and end as such, and all that could be.
     assert!(
         text.contains("Likely cause A mistyped or withdrawn API key. A token signed by"),
@@ -336,7 +336,7 @@ fn where_no_grant_is_the_remedy_what_is_one_is_said() {
             "/open",
             &[("authorization", "Bearer x")],
             401,
-            "No entry of the policy makes this credential valid",
+            "Whether this credential is valid is for its source in `[authn]` to say",
         ),
     ] {
         let id = ask(&gateway, path, fields, status);
