@@ -323,7 +323,7 @@ fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
     );
     assert!(!text.contains("Allowed:") && !text.contains("[[case]]"), "{}", ran.show());
     let ran = about_folder(gateway.folder(), &["suggest", &id]);
-    assert!(ran.code == 1 && ran.words().contains("makes this credential valid"), "{}", ran.show());
+    assert!(ran.code == 1 && ran.words().contains("is for its source in `[authn]` to say"), "{}", ran.show());
 }
 
 #[test]
