@@ -990,6 +990,16 @@ fn answers_are_as_the_description_says() {
         let described = &operation["responses"][status.to_string()]["content"][kind]["schema"];
         conforms(&description, described, &answer.json());
     }
+    // Nothing stands in a record that is not described. (Its schema is a part of others, so it cannot forbid
+    // what it does not know.)
+    let known = description["components"]["schemas"]["Record"]["properties"].as_object().expect("members");
+    request(gateway.address, "POST", "/orders/42", &[KEY, ("content-type", "application/json")], b"{}");
+    operator.decisions("decision=deny", 2);
+    let told = operator.read("/api/decisions");
+    for record in told["decisions"].as_array().expect("a list") {
+        let unknown = record.as_object().expect("a record").keys().find(|name| !known.contains_key(*name));
+        assert_eq!(unknown, None, "{record}");
+    }
     gateway.write_config("nonsense = 1\n");
     let answer = operator.send("POST", "/api/reload", &Value::Null);
     let described = &description["paths"]["/api/reload"]["post"]["responses"]["422"]["content"];
