@@ -203,6 +203,22 @@ pub(crate) fn of_builtin(
     known(since, whole)
 }
 
+/// The last change of who may come in, for a credential that was not believed: what it was is in no record, so
+/// no policy can be asked. One of long ago is none.
+pub(crate) fn of_credential(accepted: &[&Accepted], refused: &Refusal<'_>) -> Cause {
+    let before = accepted.iter().rev().filter(|kept| kept.at <= refused.at);
+    let recent = before.take_while(|kept| refused.at.duration_since(kept.at) <= RECENT);
+    let change = recent.into_iter().find_map(|kept| {
+        let of_kind = |line: &&NameLine| line.name.starts_with("authn");
+        let definitions: Vec<NameLine> =
+            kept.difference.as_ref()?.definitions.iter().filter(of_kind).cloned().collect();
+        (!definitions.is_empty()).then(|| Change { definitions, ..change(kept, refused.at) })
+    });
+    Cause { change, since: None }
+}
+
+const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
+
 impl Change {
     /// Whether it accounts for what was refused from this time on, whoever asked: the policy before let
     /// such a request pass, or none was counted before the change.

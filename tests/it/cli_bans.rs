@@ -56,6 +56,17 @@ fn a_ban_is_made_listed_and_ended() {
 }
 
 #[test]
+fn explain_knows_who_is_banned_as_the_gateway_does() {
+    let gateway =
+        Gateway::start(&format!("[server]\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n{CONFIG}"));
+    let explained = || run(&gateway, &["explain", "/", "--ip", "127.0.0.1"]).1;
+    assert!(explained().starts_with("Allowed:"), "{}", explained());
+    assert_eq!(run(&gateway, &["ban", "127.0.0.1", "--for", "1h", "--reason", "scans"]).0, 0);
+    assert_eq!(get(gateway.address, "/").rule(), "ip/banned");
+    assert!(explained().starts_with("Refused:") && explained().contains("ip/banned"), "{}", explained());
+}
+
+#[test]
 fn a_ban_without_an_end_is_not_possible() {
     let gateway = Gateway::start(CONFIG);
     for (arguments, code) in [

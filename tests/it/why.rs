@@ -478,3 +478,19 @@ fn a_refusal_that_a_grant_would_end_is_said_to_come_to_the_waf_whose_text_is_not
         "rbac/orders lets pass what was refused, and the text that WAF rules would then look at is not kept";
     assert!(ran.words().contains(said), "{}", ran.show());
 }
+
+#[test]
+fn a_changed_source_of_credentials_is_named_where_one_is_believed_no_longer() {
+    let gateway = Gateway::start(&config("\"reader\""));
+    assert_eq!(ask(&gateway, "GET", "/orders/7").0, 200);
+    let other = "b".repeat(64);
+    let key = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    gateway.write_config(&config("\"reader\"").replace(key, &other));
+    wait_for_generation(&gateway, 2);
+    let (status, id) = ask(&gateway, "GET", "/orders/7");
+    assert_eq!(status, 401);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    for text in ["The policy changed", "authn.api_key batch was changed: hash: another", "cannot be told"] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+}

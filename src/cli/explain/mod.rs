@@ -27,8 +27,10 @@ pub(super) use question::Verbs;
 pub(super) use suggest::{Args as SuggestArgs, show as suggest_change};
 pub(super) use why::{Args as WhyArgs, why};
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 use jiff::Timestamp;
@@ -38,8 +40,11 @@ use super::reply::{Exit, Reply, WARN, styled};
 use super::{Common, Format, files, policies, request};
 use crate::config::Setup;
 use crate::decision::{Outcome, Reason};
+use crate::policy::World;
 use crate::policy::code::Code;
 use crate::policy::diagnostic::suggest;
+use crate::policy::ip::Bans;
+use crate::state::BanBook;
 
 /// Tell what would happen to a request and why, or what a reason, lint or rule means.
 #[derive(Debug, clap::Args)]
@@ -130,11 +135,16 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
     // Whole seconds, so that `--at` with the time that was shown gives the same answer.
     let second = || Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let now = args.at.unwrap_or_else(second);
-    let asked = match args.asked.read() {
+    let mut asked = match args.asked.read() {
         Ok(asked) => asked,
         Err(why) => return Reply::failure(Exit::Usage, why),
     };
-    let mut account = account::Account::new(&setup, &asked, now);
+    let bans = bans(&setup).unwrap_or_else(|why| {
+        asked.assumed.push(format!("nobody is banned, since the bans cannot be read: {why}"));
+        None
+    });
+    let world = World { bans: bans.map(Arc::new), ..request::world(&setup) };
+    let mut account = account::Account::judged(&setup, &world, &asked, now);
     let exit = match account.decision.outcome {
         Outcome::Deny(_) if args.exit_code => Exit::Findings,
         Outcome::Deny(_) | Outcome::Allow(_) => Exit::Fine,
@@ -143,7 +153,6 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
         Ok(others) => others,
         Err(reply) => return reply,
     };
-    let world = request::world(&setup);
     let (ips, roles) = (&args.what_if_ip, &args.what_if_role);
     account.what_if = beside::compare(&account, &world, (&asked, now), ips, roles, &others);
     let reply = match format {
@@ -155,6 +164,12 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
     warnings.chain(unknown).fold(reply, |reply, warning| {
         reply.with_err(format_args!("{}: {warning}\n", styled(WARN, "warning")))
     })
+}
+
+/// The bans that a gateway of this configuration keeps.
+fn bans(setup: &Setup) -> io::Result<Option<Bans>> {
+    let folder = setup.settings.state_dir.as_deref().filter(|folder| folder.join("bans.json").exists());
+    folder.map_or(Ok(None), |folder| Ok(BanBook::open(Some(folder))?.compiled()))
 }
 
 /// The tokens, times and policies to compare with.

@@ -267,7 +267,10 @@ fn address(
         Reason::IpDenied => "except",
         _ => "allow",
     };
-    let found = changed(account, denial, key, &ip.to_string(), Reach::Address(ip));
+    let mut found = changed(account, denial, key, &ip.to_string(), Reach::Address(ip));
+    if let Some(found) = &mut found {
+        found.mind.push(format!("It opens to {ip} all that the rule is about, as far as grants allow it."));
+    }
     found.ok_or_else(|| {
         "The rule that refuses is not written so that it can be shown with one more address.".to_owned()
     })

@@ -84,6 +84,15 @@ pub(in crate::cli::explain) fn look(
     match Builtin::by_name(&line.rule) {
         None => cause::of_rule(earlier.accepted, earlier.whole, &refused, says),
         Some(_) if known => cause::of_builtin(earlier.accepted, earlier.whole, &refused, says),
+        // What a source or its keys were changed to may be why somebody is believed no longer.
+        Some(
+            Builtin::KeyUnknown
+            | Builtin::Password
+            | Builtin::Signature
+            | Builtin::Issuer
+            | Builtin::Audience
+            | Builtin::Revoked,
+        ) => cause::of_credential(earlier.accepted, &refused),
         Some(_) => Cause::default(),
     }
 }
