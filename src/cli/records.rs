@@ -105,17 +105,15 @@ pub(super) fn find(id: &str, log: Option<&Path>, whom: &Whom, common: &Common) -
             return Ok(Record { text, source: Source::Files(path), place: Some(place), alike, trail: None });
         }
         Ok(Found { strange, torn, .. }) => {
+            // Of a file that was named and is no log nothing was looked at.
             if log.is_some() && !files_have_records(&path) {
-                let why = std::io::Error::other("it has no record");
+                let torn = torn.into_iter().next().map(|torn| torn.error);
+                let why = torn.unwrap_or_else(|| std::io::Error::other("it has no record"));
                 return Err(cannot_read(&path, &why));
             }
             notes.extend(strange.iter().map(|(place, why)| {
                 format!("{} has this id, and is no record: {}", printable(&place.to_string()), printable(why))
             }));
-            // Of a file that was named and is no log nothing was looked at.
-            if let Some(torn) = torn.iter().find(|torn| torn.lines == 0 && is_no_log(torn, &path)) {
-                return Err(cannot_read(&path, &torn.error));
-            }
             notes.extend(torn.iter().map(ends_early));
             let name = printable(&path.to_string_lossy()).into_owned();
             let why = format!(
@@ -148,12 +146,6 @@ fn files_have_records(path: &Path) -> bool {
         });
         found
     })
-}
-
-/// Whether a file is no log at all, or nothing of it can be read.
-fn is_no_log(torn: &Torn, path: &Path) -> bool {
-    torn.path.file_name() == path.file_name()
-        && matches!(torn.flaw, Flaw::Compressed | Flaw::Foreign | Flaw::LongLine)
 }
 
 /// Whether a text may be an id: what is taken from clients is no longer, and has no other characters.

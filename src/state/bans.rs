@@ -71,12 +71,17 @@ impl BanBook {
     /// the process.
     pub(crate) fn open(folder: Option<&Path>) -> io::Result<BanBook> {
         let Some(folder) = folder else { return Ok(BanBook::default()) };
-        let path = &folder.join("bans.json");
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", folder.display())))?;
+        BanBook::read(folder)
+    }
+
+    /// The book in a folder, which may not be there, for whoever only looks.
+    pub(crate) fn read(folder: &Path) -> io::Result<BanBook> {
+        let path = &folder.join("bans.json");
         let named = |error: io::Error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display()));
         let bans = match fs::read(path) {
             Ok(text) => serde_json::from_slice(&text)

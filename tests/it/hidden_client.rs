@@ -53,13 +53,6 @@ fn ask(gateway: &Gateway) -> (u16, String) {
     (answer.status, answer.header("x-request-id").expect("an id").to_owned())
 }
 
-fn wait_for_generation(gateway: &Gateway, wanted: u64) {
-    wait_until(|| {
-        let answer = get(gateway.address, "/open");
-        answer.header("x-portcullis-policy")?.starts_with(&format!("{wanted}-")).then_some(())
-    });
-}
-
 #[test]
 fn a_network_of_which_all_addresses_are_judged_alike_is_as_good_as_an_address() {
     let gateway =
@@ -92,7 +85,7 @@ fn an_address_stands_for_the_client_that_is_judged_as_it_was() {
     let text = |rules: &str| config("client = \"/24,/48\"", rules, "\"x\"");
     let gateway = Gateway::start(&text(&deny("127.0.0.9")));
     gateway.write_config(&text(&deny("127.0.0.1")));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     let (status, id) = ask(&gateway);
     assert_eq!(status, 403);
     let ran = about_folder(gateway.folder(), &["why", &id]);
@@ -107,9 +100,9 @@ fn an_address_stands_for_the_client_that_is_judged_as_it_was() {
     assert!(!ran.words().contains("let this request pass"), "{}", ran.show());
     // Where the policy before had no such rule, it did not matter which address it was.
     gateway.write_config(&text(""));
-    wait_for_generation(&gateway, 3);
+    gateway.wait_for_generation(3);
     gateway.write_config(&text(&deny("127.0.0.1")));
-    wait_for_generation(&gateway, 4);
+    gateway.wait_for_generation(4);
     let (_, id) = ask(&gateway);
     let ran = about_folder(gateway.folder(), &["why", &id]);
     assert!(ran.words().contains("let this request pass, by rbac/open"), "{}", ran.show());
@@ -141,7 +134,7 @@ fn what_a_policy_said_of_a_subject_is_not_told_where_only_its_hash_is_kept() {
     let ask = || request(gateway.address, "GET", "/named", &[("X-Api-Key", "abc")], b"");
     assert_eq!(ask().status, 200);
     gateway.write_config(&text("\"other\""));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     let refused = ask();
     assert_eq!(refused.status, 403);
     let id = refused.header("x-request-id").expect("an id");

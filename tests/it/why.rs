@@ -53,19 +53,12 @@ fn ask(gateway: &Gateway, method: &str, path: &str) -> (u16, String) {
     (answer.status, answer.header("x-request-id").expect("an id").to_owned())
 }
 
-fn wait_for_generation(gateway: &Gateway, wanted: u64) {
-    wait_until(|| {
-        let answer = get(gateway.address, "/open");
-        answer.header("x-portcullis-policy")?.starts_with(&format!("{wanted}-")).then_some(())
-    });
-}
-
 #[test]
 fn a_request_id_is_enough() {
     let gateway = Gateway::start(&config("\"reader\", \"writer\""));
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
     gateway.write_config(&config("\"writer\""));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
     ask(&gateway, "GET", "/orders/8");
@@ -126,7 +119,7 @@ fn a_change_of_a_rule_that_refused_the_same_before_is_no_cause() {
     };
     let gateway = Gateway::start(&frozen("\"/orders/1\""));
     gateway.write_config(&frozen("\"/orders/1\", \"/orders/2\""));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     let [long, new] = ["/orders/1", "/orders/2"].map(|path| {
         let (status, id) = ask(&gateway, "PUT", path);
         assert_eq!(status, 403);
@@ -145,7 +138,7 @@ fn an_older_decision_is_told_by_the_policy_of_then() {
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
     gateway.write_config(&config("\"reader\""));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert_eq!((&found["agrees"], &found["judged_by"]), (&true.into(), &"kept".into()));
@@ -192,7 +185,7 @@ fn the_narrowest_grant_is_suggested_with_what_else_it_would_open() {
     assert_eq!(found["opens"], 1);
     let text = fs::read_to_string(gateway.folder().join("portcullis.toml")).expect("there");
     gateway.write("portcullis.toml", &format!("{text}\n{}", found["toml"].as_str().expect("a table")));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
     assert_eq!(ask(&gateway, "GET", "/orders/8").0, 403);
     let ran = about_folder(gateway.folder(), &["suggest", &id]);
@@ -206,7 +199,7 @@ fn what_other_changes_did_is_not_what_a_suggestion_opens() {
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
     assert_eq!(ask(&gateway, "GET", "/orders/8").0, 200);
     gateway.write_config(&config("\"writer\""));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
     // The one that passed would pass again; the other stays refused, by the other change.
@@ -486,7 +479,7 @@ fn a_changed_source_of_credentials_is_named_where_one_is_believed_no_longer() {
     let other = "b".repeat(64);
     let key = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     gateway.write_config(&config("\"reader\"").replace(key, &other));
-    wait_for_generation(&gateway, 2);
+    gateway.wait_for_generation(2);
     let (status, id) = ask(&gateway, "GET", "/orders/7");
     assert_eq!(status, 401);
     let ran = about_folder(gateway.folder(), &["why", &id]);

@@ -1,7 +1,7 @@
 //! `why`, where a WAF rule changed by exclusions: those for other requests are no change of this one's rule.
 
 use crate::support::command::about_folder;
-use crate::support::{Gateway, get, wait_until};
+use crate::support::{Gateway, get};
 
 const CONFIG: &str = r#"version = 1
 [server]
@@ -32,10 +32,7 @@ fn excluding(path: &str) -> String {
 
 fn put_in_force(gateway: &Gateway, config: &str, generation: u64) {
     gateway.write_config(config);
-    wait_until(|| {
-        let answer = get(gateway.address, "/nowhere");
-        answer.header("x-portcullis-policy")?.starts_with(&format!("{generation}-")).then_some(())
-    });
+    gateway.wait_for_generation(generation);
 }
 
 fn refused(gateway: &Gateway) -> String {

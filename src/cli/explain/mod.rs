@@ -168,8 +168,8 @@ pub(super) fn explain(args: &Args, common: &Common) -> Reply {
 
 /// The bans that a gateway of this configuration keeps.
 fn bans(setup: &Setup) -> io::Result<Option<Bans>> {
-    let folder = setup.settings.state_dir.as_deref().filter(|folder| folder.join("bans.json").exists());
-    folder.map_or(Ok(None), |folder| Ok(BanBook::open(Some(folder))?.compiled()))
+    let folder = setup.settings.state_dir.as_deref();
+    folder.map_or(Ok(None), |folder| Ok(BanBook::read(folder)?.compiled()))
 }
 
 /// The tokens, times and policies to compare with.

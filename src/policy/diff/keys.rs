@@ -141,11 +141,6 @@ fn shown(key: &str, value: &DeValue<'_>) -> Box<str> {
 }
 
 fn write(key: &str, value: &DeValue<'_>, out: &mut String) {
-    let list = |out: &mut String, open: &str, close: &str, each: &mut dyn FnMut(&mut String)| {
-        out.push_str(open);
-        each(out);
-        out.push_str(close);
-    };
     match value {
         DeValue::String(text) => match may_be_secret(key) {
             true => out.push('…'),
@@ -155,22 +150,25 @@ fn write(key: &str, value: &DeValue<'_>, out: &mut String) {
         DeValue::Float(number) => out.push_str(number.as_str()),
         DeValue::Boolean(word) => out.push_str(if *word { "true" } else { "false" }),
         DeValue::Datetime(time) => out.push_str(&time.to_string()),
-        DeValue::Array(items) => list(out, "[", "]", &mut |out| {
+        DeValue::Array(items) => {
+            out.push('[');
             for (number, item) in items.iter().enumerate() {
                 out.push_str(if number > 0 { ", " } else { "" });
                 write(key, item.get_ref(), out);
             }
-        }),
-        DeValue::Table(table) => list(out, "{ ", " }", &mut |out| {
+            out.push(']');
+        }
+        DeValue::Table(table) => {
+            out.push_str("{ ");
             for (number, (name, item)) in table.iter().enumerate() {
                 out.push_str(if number > 0 { ", " } else { "" });
                 out.push_str(name.get_ref());
                 out.push_str(" = ");
                 // What is within a secret is one.
-                let key = if may_be_secret(key) { key } else { name.get_ref() };
-                write(key, item.get_ref(), out);
+                write(if may_be_secret(key) { key } else { name.get_ref() }, item.get_ref(), out);
             }
-        }),
+            out.push_str(" }");
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::get;
+
 /// A running gateway; ended when dropped.
 pub struct Gateway {
     /// Where it listens.
@@ -118,6 +120,14 @@ impl Gateway {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until a policy of this generation judges.
+    pub fn wait_for_generation(&self, wanted: u64) {
+        wait_until(|| {
+            let answer = get(self.address, "/");
+            answer.header("x-portcullis-policy")?.starts_with(&format!("{wanted}-")).then_some(())
+        });
     }
 
     /// Replaces the configuration as an editor does, by a rename.

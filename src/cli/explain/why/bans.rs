@@ -44,9 +44,8 @@ pub(super) fn look(
             bans.into_iter().filter(concerns).collect()
         }
         Source::Files(_) => {
-            let book =
-                past.is_kept().then(|| past.folder()).filter(|folder| folder.join("bans.json").exists());
-            let book = book.and_then(|folder| BanBook::open(Some(folder)).ok()).unwrap_or_default();
+            let book = past.is_kept().then(|| past.folder());
+            let book = book.and_then(|folder| BanBook::read(folder).ok()).unwrap_or_default();
             let seen = book.of(ip).map(|ban| BanSeen {
                 address: ban.who(),
                 until: ban.until,
