@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::asked::Asked;
 use crate::audit::Line;
+use crate::cli::request::Request;
 use crate::decision::{Decision, Outcome};
 use crate::facts::{Body, Identity};
 use crate::policy::condition::Unheld;
 use crate::policy::network::AddressList;
-use crate::policy::{Policy, World};
+use crate::policy::{Caller, Policy, World};
 
 /// More addresses are not tried.
 const MOST: usize = 512;
@@ -64,18 +64,17 @@ impl Hidden {
     }
 
     /// What a policy decides for each kind of address that the client may have had, and whether those are
-    /// all kinds. `asked`: the request, with whatever address.
+    /// all kinds. `asked`: the request, with whatever address, and who makes it.
     fn judged(
         &self,
         policy: &Policy,
         world: &World,
-        asked: &Asked,
+        asked: (&Request, &Caller),
         now: Timestamp,
     ) -> (Vec<(IpAddr, Decision)>, bool) {
         let decide = |ip: IpAddr| {
-            let mut request = asked.request.clone();
-            request.ip = ip;
-            let sample = request.sample(policy, now, asked.caller.clone());
+            let request = Request { ip, ..asked.0.clone() };
+            let sample = request.sample(policy, now, asked.1.clone());
             (ip, policy.decide(&sample, world, None))
         };
         let (kinds, all) = kinds(policy, asked, now, self.net());
@@ -87,7 +86,7 @@ impl Hidden {
         &self,
         policy: &Policy,
         world: &World,
-        asked: &Asked,
+        asked: (&Request, &Caller),
         now: Timestamp,
     ) -> Option<Decision> {
         let (judged, all) = self.judged(policy, world, asked, now);
@@ -97,7 +96,12 @@ impl Hidden {
 
 /// What a record keeps of a client, and the address that stands for it: one for which the decision is the
 /// recorded one, if there is one.
-pub(super) fn hide(line: &Line<'_>, policy: &Policy, asked: &Asked, now: Timestamp) -> (Hidden, IpAddr) {
+pub(super) fn hide(
+    line: &Line<'_>,
+    policy: &Policy,
+    asked: (&Request, &Caller),
+    now: Timestamp,
+) -> (Hidden, IpAddr) {
     let mut hidden = Hidden { kept: line.client.ip.to_string(), matters: true };
     let (judged, all) = hidden.judged(policy, &World::default(), asked, now);
     hidden.matters = !alike(&judged, all);
@@ -105,7 +109,7 @@ pub(super) fn hide(line: &Line<'_>, policy: &Policy, asked: &Asked, now: Timesta
         let denied = matches!(decision.outcome, Outcome::Deny(_));
         denied == (&*line.decision == "deny") && policy.rules.name(decision.rule()) == &*line.rule
     };
-    let stands = judged.iter().find(recorded).or(judged.first()).map_or(asked.request.ip, |(ip, _)| *ip);
+    let stands = judged.iter().find(recorded).or(judged.first()).map_or(asked.0.ip, |(ip, _)| *ip);
     (hidden, stands)
 }
 
@@ -118,8 +122,13 @@ fn alike(judged: &[(IpAddr, Decision)], all: bool) -> bool {
 
 /// One address of each kind that the rules about a request tell apart: between two borders of networks all
 /// are judged alike. And whether those are all kinds. `within`: the network that it is of, where that is known.
-fn kinds(policy: &Policy, asked: &Asked, now: Timestamp, within: Option<IpNet>) -> (Vec<IpAddr>, bool) {
-    let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
+fn kinds(
+    policy: &Policy,
+    (request, caller): (&Request, &Caller),
+    now: Timestamp,
+    within: Option<IpNet>,
+) -> (Vec<IpAddr>, bool) {
+    let sample = request.clone().sample(policy, now, caller.clone());
     let admitted = policy.admit_sample(&sample);
     let facts = policy.facts(&admitted, &sample.headers, &Identity::Nobody, &Body::Absent, now);
     let mut borders = BTreeSet::new();
@@ -152,11 +161,8 @@ fn behind(net: IpNet) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::explain::asked::Asked;
-    use crate::cli::request::Request;
     use crate::config;
     use crate::facts::Scheme;
-    use crate::policy::Caller;
     use crate::policy::source::Sources;
 
     const POLICY: &str = r#"
@@ -186,8 +192,8 @@ roles = ["anyone"]
 when = 'client.ip in "office"'
 "#;
 
-    fn asked(path: &'static str) -> Asked {
-        let request = Request {
+    fn request(path: &'static str) -> Request {
+        Request {
             method: http::Method::GET,
             target: http::Uri::from_static(path),
             fragment: false,
@@ -199,16 +205,6 @@ when = 'client.ip in "office"'
             peer: None,
             ip: IpAddr::from([0, 0, 0, 0]),
             certificate: None,
-        };
-        Asked {
-            request,
-            caller: Caller::FromHeaders,
-            body: None,
-            key_header: None,
-            assumed: Vec::new(),
-            roles: Vec::new(),
-            hidden: None,
-            warnings: Vec::new(),
         }
     }
 
@@ -218,10 +214,11 @@ when = 'client.ip in "office"'
         let now = Timestamp::UNIX_EPOCH;
         let setup = config::compile(Sources::single("a", POLICY), now).setup.unwrap();
         for path in ["/a/x", "/b", "/c"] {
-            let asked = asked(path);
+            let request = request(path);
             for kept in ["203.0.113.0/24", "203.0.113.8/30", "hash:00ff"] {
                 let hidden = Hidden { kept: kept.to_owned(), matters: true };
-                let (judged, all) = hidden.judged(&setup.policy, &World::default(), &asked, now);
+                let (judged, all) =
+                    hidden.judged(&setup.policy, &World::default(), (&request, &Caller::FromHeaders), now);
                 assert!(all, "{path} {kept}");
                 for last in 0..=255 {
                     let ip = IpAddr::from([203, 0, 113, last]);
@@ -229,9 +226,8 @@ when = 'client.ip in "office"'
                         continue;
                     }
                     let (_, of_kind) = judged.iter().rfind(|(first, _)| *first <= ip).unwrap();
-                    let mut request = asked.request.clone();
-                    request.ip = ip;
-                    let sample = request.sample(&setup.policy, now, Caller::FromHeaders);
+                    let own = Request { ip, ..request.clone() };
+                    let sample = own.sample(&setup.policy, now, Caller::FromHeaders);
                     let own = setup.policy.decide(&sample, &World::default(), None);
                     assert_eq!(own.rule(), of_kind.rule(), "{path} {kept} {ip}");
                 }
@@ -246,7 +242,12 @@ when = 'client.ip in "office"'
         let setup = config::compile(Sources::single("a", text), now).setup.unwrap();
         for (path, known) in [("/c", true), ("/a/x", false), ("/b", false)] {
             let hidden = Hidden { kept: "hash:00ff".to_owned(), matters: true };
-            let decision = hidden.whatever(&setup.policy, &World::default(), &asked(path), now);
+            let decision = hidden.whatever(
+                &setup.policy,
+                &World::default(),
+                (&request(path), &Caller::FromHeaders),
+                now,
+            );
             assert_eq!(decision.is_some(), known, "{path}");
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn asked(line: &Line<'_>, policy: &Policy) -> Option<(Asked, Recalled
     let mut asked =
         Asked { request, caller, body: None, key_header: None, assumed, roles, hidden: None, warnings };
     if recalled.ip.is_none() {
-        let (hidden, stands) = hide(line, policy, &asked, recalled.now);
+        let (hidden, stands) = hide(line, policy, (&asked.request, &asked.caller), recalled.now);
         asked.request.ip = stands;
         asked.hidden = Some(hidden);
     }

@@ -3,12 +3,11 @@
 //! A grant or an exclusion is a table of its own, which may stand in any file. Addresses and exempt
 //! roles stand in the rule that refuses, so there the rule is shown as it would be.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp, Unit};
 
 use super::exclusion::exclusion;
+use super::proposal::{Proposal, Reach, id, scope, with_table};
 use super::rewrite::{add_entry, own, rewritten, set};
 use crate::audit::{Line, Recalled};
 use crate::cli::explain::account::{Account, need, unheld_words};
@@ -20,54 +19,6 @@ use crate::config::{Setup, load};
 use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage};
 use crate::facts::Identity;
 use crate::policy::rbac::Unmet;
-use crate::policy::source::Sources;
-
-/// A change that is proposed.
-pub(super) struct Proposal {
-    /// What it is, in words.
-    pub(super) what: String,
-    /// What is to be written.
-    pub(super) toml: String,
-    /// Where: nothing for a table that may stand anywhere, else the place of the rule.
-    pub(super) at: Option<String>,
-    /// What it can make a difference to.
-    pub(super) reach: Reach,
-    /// The texts with the change.
-    pub(super) sources: Sources,
-    /// Why it cannot be tried here that the request passes then, where it cannot.
-    pub(super) untried: Vec<String>,
-    /// What must be known of it before it is used.
-    pub(super) mind: Vec<String>,
-}
-
-/// What a change can make a difference to, of requests that its rule is about.
-#[derive(Clone, Debug)]
-pub(super) enum Reach {
-    /// Whatever the grant of this name is about, and no other allows.
-    Grant(String),
-    /// Of what the deny refuses, what has this role.
-    Role(String),
-    /// Of what the rule refuses, what comes from this address.
-    Address(IpAddr),
-    /// What the WAF refuses of this request for these rules on these targets.
-    Waf(Excluded),
-}
-
-/// The rules that an exclusion keeps from targets, each with its target, and of which requests.
-#[derive(Clone, Debug)]
-pub(super) struct Excluded {
-    pub(super) method: String,
-    pub(super) host: String,
-    pub(super) path: String,
-    pub(super) matched: Vec<(String, String)>,
-}
-
-impl Proposal {
-    /// What must be known of it, in one text.
-    pub(super) fn minds(&self) -> Option<String> {
-        (!self.mind.is_empty()).then(|| self.mind.join(" "))
-    }
-}
 
 /// The proposal for a refusal, or why there is none.
 pub(super) fn propose(
@@ -114,30 +65,6 @@ pub(super) fn propose(
 fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-/// An id that says where it comes from.
-pub(super) fn id(line: &Line<'_>) -> String {
-    let tail: String = line.decision_id.chars().rev().filter(char::is_ascii_hexdigit).take(8).collect();
-    format!("for-{}", tail.chars().rev().collect::<String>().to_ascii_lowercase())
-}
-
-/// The scope of just this request.
-pub(super) fn scope(account: &Account<'_>) -> String {
-    let target = &account.admitted.target;
-    format!(
-        "methods = [{}]\nhost = {}\npath = {}\n",
-        quoted(target.method.as_str()),
-        quoted(target.host()),
-        quoted(&Exactly::of(target).pattern)
-    )
-}
-
-/// The texts with one more file.
-pub(super) fn with_table(account: &Account<'_>, table: &str) -> Sources {
-    let mut sources = account.setup.sources.clone();
-    sources.add_policy("suggestion.toml", table);
-    sources
 }
 
 fn grant(account: &Account<'_>, line: &Line<'_>, recalled: &Recalled) -> Result<Proposal, String> {

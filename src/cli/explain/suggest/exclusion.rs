@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::edit::{Excluded, Proposal, Reach, id, scope, with_table};
+use super::proposal::{Excluded, Proposal, Reach, id, scope, with_table};
 use crate::audit::{Line, Match, WafRefusal, excluding};
 use crate::cli::explain::account::Account;
 use crate::cli::explain::exactly::Exactly;

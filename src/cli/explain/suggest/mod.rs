@@ -4,6 +4,7 @@
 mod edit;
 mod exclusion;
 mod others;
+mod proposal;
 mod rewrite;
 mod text;
 mod trial;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Args;
-use super::edit::{Excluded, Reach};
+use super::proposal::{Excluded, Reach};
 use crate::audit::{Line, Match, Recalled, WafRefusal};
 use crate::cli::Common;
 use crate::cli::policies::Past;

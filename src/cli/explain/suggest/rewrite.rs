@@ -1,6 +1,6 @@
 //! A rule of a policy file written otherwise, with everything else in it left as its author wrote it.
 
-use super::edit::{Proposal, Reach};
+use super::proposal::{Proposal, Reach};
 use crate::cli::explain::account::Account;
 use crate::cli::explain::written;
 use crate::cli::written_toml::quoted;

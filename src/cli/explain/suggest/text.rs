@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::Args;
-use super::edit::Proposal;
+use super::proposal::Proposal;
 use super::others::Opened;
 use crate::cli::layout::{count, fill, printable};
 use crate::cli::records::ends_early;

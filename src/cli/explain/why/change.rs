@@ -69,7 +69,9 @@ pub(in crate::cli::explain) fn look(
             return None;
         }
         let decision = match &asked.hidden {
-            Some(hidden) => hidden.whatever(&setup.policy, world, asked, recalled.now)?,
+            Some(hidden) => {
+                hidden.whatever(&setup.policy, world, (&asked.request, &asked.caller), recalled.now)?
+            }
             None => {
                 let sample = asked.request.clone().sample(&setup.policy, recalled.now, asked.caller.clone());
                 setup.policy.decide(&sample, world, None)
