@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::Args;
-use super::proposal::Proposal;
 use super::others::Opened;
+use super::proposal::Proposal;
 use crate::cli::layout::{count, fill, printable};
 use crate::cli::records::ends_early;
 use crate::cli::replay::number;
