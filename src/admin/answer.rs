@@ -127,7 +127,7 @@ pub(super) fn unauthorized(why: &'static str) -> Answer {
 }
 
 /// What such somebody may show.
-pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portcullis-admin\"");
+pub(crate) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"portcullis-admin\"");
 
 /// Another method than the path takes.
 pub(super) fn not_allowed(allow: &'static str) -> Answer {

@@ -32,6 +32,7 @@ mod timer;
 mod token;
 mod verbose;
 
+pub(crate) use answer::CHALLENGE;
 pub(crate) use oracle::{Again, Earlier, Oracle, Question};
 
 use std::io;

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::layout::{printable, visible_width};
 use super::reply::{Exit, Reply, STRONG, styled};
 use super::{Common, files};
+use crate::admin::CHALLENGE;
 use crate::config::load;
 
 /// Which gateway is asked.
@@ -271,16 +272,12 @@ impl Opened {
 /// Whether an answer says that with the token there would be another: who has it is not counted among
 /// those for whom there is no room.
 fn wants_token(status: StatusCode, headers: &HeaderMap) -> bool {
-    let challenge = headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
     match status {
         // The token is for nobody else who asks for one: the address may be that of another listener.
-        StatusCode::UNAUTHORIZED => challenge.is_some_and(|challenge| challenge.contains(REALM)),
+        StatusCode::UNAUTHORIZED => headers.get(header::WWW_AUTHENTICATE) == Some(&CHALLENGE),
         status => status == StatusCode::SERVICE_UNAVAILABLE,
     }
 }
-
-/// What an admin listener calls itself.
-const REALM: &str = "portcullis-admin";
 
 /// Who makes a change, as the system calls its user.
 fn actor() -> Option<String> {

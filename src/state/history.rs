@@ -314,7 +314,9 @@ impl History {
         self.entries.insert(0, Entry::Earlier { changes: earlier, last });
         let Some(store) = &mut self.store else { return };
         let files = self.entries.iter().filter_map(Entry::accepted).flat_map(|accepted| &accepted.files);
-        let wanted: BTreeSet<&str> = files.map(|file| file.text.as_str()).collect();
+        // What is kept ahead has no entry yet.
+        let ahead = self.ahead.iter().map(|(name, _)| name.as_str());
+        let wanted: BTreeSet<&str> = files.map(|file| file.text.as_str()).chain(ahead).collect();
         // Entries first: a text without an entry does no harm.
         let done = store.log.rewrite(self.entries.iter()).and_then(|()| store.texts.retain(&wanted));
         if let Err(error) = done {

@@ -232,3 +232,25 @@ fn texts_are_bounded_by_their_size_too() {
     assert!(size <= 20_000, "{size}");
     assert!(history.last_sources().unwrap().is_ok());
 }
+
+#[test]
+fn what_is_kept_ahead_outlives_what_else_is_given_up_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut history = History::open(folder.path(), Limits { keep: 1, size: 1 }).unwrap();
+    accept(&mut history, 1, "one", None);
+    history.keep_ahead(&Sources::single("main.toml", "two"));
+    let jump = Jump {
+        at: origin().at,
+        policy: "1-00000001".to_owned(),
+        rule: "rbac/a".to_owned(),
+        before: 0.1,
+        after: 0.9,
+        refused: 7,
+    };
+    history.jump(jump);
+    accept(&mut history, 2, "two", None);
+    assert_eq!(
+        history.last_sources().unwrap().unwrap().policy_files().next().unwrap().1.text.as_ref(),
+        "two"
+    );
+}

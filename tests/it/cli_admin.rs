@@ -42,6 +42,16 @@ fn reload_shows_the_token_of_the_file() {
 }
 
 #[test]
+fn the_token_is_shown_to_nobody_who_is_no_admin_listener() {
+    // It answers once: whoever came back with the token would find nobody.
+    let stranger = StandIn::answering("401 Unauthorized", "{}");
+    let bench = bench(&format!("listen = \"{}\"\ntoken_file = \"admin.token\"", stranger.address));
+    let ran = bench.run(&["status"]);
+    assert!(ran.code != 0 && ran.show().contains("401"), "{}", ran.show());
+    assert!(!stranger.request().contains("authorization"), "{}", ran.show());
+}
+
+#[test]
 fn a_refused_reload_fails_with_what_the_gateway_said() {
     let gateway = StandIn::answering("422 Unprocessable Content", r#"{"errors":2}"#);
     let bench = bench("listen = \"127.0.0.1:1\"");

@@ -181,7 +181,10 @@ impl Account<'_> {
             Outcome::Deny(denial) => Some(denial),
             Outcome::Allow(_) => None,
         };
-        let (nearest, unheld) = nearly(policy, denial, &facts);
+        let (nearest, mut unheld) = nearly(policy, denial, &facts);
+        if let Some(hidden) = self.hidden {
+            unheld.iter_mut().for_each(|(_, unheld)| hidden.hedge(unheld));
+        }
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
         (self.nearest, self.unheld, self.level) = (nearest, unheld, level);
     }
