@@ -389,6 +389,26 @@ fn a_changed_rule_flips_exactly_what_brute_force_says() {
     assert_eq!((same.unknown, same.flips.len(), same.same, same.code), (0, 0, 6_000, 0));
 }
 
+/// Where what passes is sent, and what is done to it on the way, decides nothing.
+#[test]
+fn edits_of_routes_that_decide_nothing_are_no_reason_not_to_tell() {
+    let old = policy(OLD);
+    let day = day(&old, 3_000);
+    let edited = [
+        "request_headers = { set = { x-seen = \"yes\" } }\nauthn = \"off\"",
+        "response_headers = { remove = [\"server\"] }\nhsts = { max_age = \"60s\" }\nauthn = \"off\"",
+        "timeouts = { total = \"9s\" }\npreserve_host = false\nauthn = \"off\"",
+    ];
+    for edit in edited {
+        let new = changed("authn = \"off\"", edit);
+        let got = replayed(&day, Some(OLD), &new);
+        assert_eq!((got.unknown, got.flips.len(), got.same, got.code), (0, 0, 3_000, 0), "{new}");
+    }
+    // How long a body may take does decide.
+    let slow = changed("authn = \"off\"", "timeouts = { body_idle = \"9s\" }\nauthn = \"off\"");
+    assert!(replayed(&day, Some(OLD), &slow).unknown > 0);
+}
+
 /// Who is behind a proxy is who was, as long as the same proxies are trusted, whatever other networks say.
 #[test]
 fn clients_behind_proxies_are_told_while_the_proxies_are_the_same() {

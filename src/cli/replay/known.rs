@@ -1,13 +1,14 @@
 //! What stayed as it was between the policy that decided and the one that is tried: what a record says
 //! of a gate that did not change holds for the new policy too, though its facts are not kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Setup;
 use crate::decision::{Builtin, RuleRef};
 use crate::facts::{RouteId, Target};
 use crate::policy::Policy;
 use crate::policy::diff::{ChangedName, Difference, Fingerprint, Meaning, RuleScope};
+use crate::policy::route::{AuthnWord, Route};
 use crate::policy::scope::{HostPattern, MethodSet, PathPattern, Scope};
 use crate::policy::waf::RuleReach;
 
@@ -20,7 +21,7 @@ pub(super) struct Known {
     pub(super) intake_wider: bool,
     /// How the client's address is found.
     pub(super) client: bool,
-    /// The routes.
+    /// What routes refuse and answer by themselves.
     pub(super) routes: bool,
     /// The WAF's rules and settings.
     pub(super) waf: WafKnown,
@@ -43,7 +44,7 @@ impl Known {
         let meaning = |setup: &Setup| Meaning::of(&setup.sources, &setup.policy.rules);
         let (was, is) = (meaning(old), meaning(new));
         let same = |prefixes: &[&str]| definitions(&was, prefixes).eq(definitions(&is, prefixes));
-        let routes = same(&["route "]);
+        let routes = same_routes(&old.policy, &new.policy);
         let (before, after) = (&old.policy.intake, &new.policy.intake);
         let limits = {
             let (a, b) = (before.limits, after.limits);
@@ -53,8 +54,7 @@ impl Known {
         let nobody = trusted.proxies.is_empty() && trusts.proxies.is_empty();
         let named = old.policy.rbac.condition_facts().iter().map(ToString::to_string);
         let headers = old.settings.log.headers.iter().map(|name| format!("header.{name}"));
-        let unread =
-            old.policy.routes.iter().filter(|(_, route)| route.authn == crate::policy::route::AuthnWord::Off);
+        let unread = old.policy.routes.iter().filter(|(_, route)| route.authn == AuthnWord::Off);
         Known {
             intake: routes && before.limits == after.limits && before.managed == after.managed,
             intake_wider: routes && limits && before.managed == after.managed,
@@ -153,6 +153,13 @@ impl ChangedRule {
         }
         Some(ChangedRule { name: rule.name.clone(), scopes, more, less })
     }
+}
+
+/// Whether the routes refuse and answer what they did. In which order they stand does not matter.
+fn same_routes(old: &Policy, new: &Policy) -> bool {
+    let was: BTreeMap<&str, &Route> = old.routes.iter().map(|(_, route)| (&*route.name, route)).collect();
+    let is = |route: &Route| was.get(&*route.name).is_some_and(|was| was.decides_as(route));
+    was.len() == new.routes.iter().len() && new.routes.iter().all(|(_, route)| is(route))
 }
 
 /// The routes with these names, if there are all of them.

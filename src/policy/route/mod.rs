@@ -260,6 +260,38 @@ impl Routes {
 }
 
 impl Route {
+    /// Whether it refuses and answers what the other does, wherever it sends what passes and whatever is
+    /// done to that on the way.
+    pub fn decides_as(&self, other: &Route) -> bool {
+        // Named whole, so that whoever adds a field has to say which kind it is.
+        let Route {
+            name,
+            host,
+            path,
+            conditions,
+            rewrite,
+            patience,
+            cors,
+            redirect,
+            authn,
+            websocket,
+            accept,
+            body_limit,
+            waf_body,
+            mode,
+            upstream: _,
+            request_edits: _,
+            response_edits: _,
+            hsts: _,
+            preserve_host: _,
+        } = self;
+        (name, host, path, conditions) == (&other.name, &other.host, &other.path, &other.conditions)
+            && (rewrite, patience.body_idle, cors) == (&other.rewrite, other.patience.body_idle, &other.cors)
+            && (redirect, authn, websocket) == (&other.redirect, &other.authn, &other.websocket)
+            && (accept, body_limit, waf_body) == (&other.accept, &other.body_limit, &other.waf_body)
+            && *mode == other.mode
+    }
+
     /// How many leading segments of the target the path agrees with.
     fn shared_segments(&self, target: &Target) -> usize {
         let agree = |(segment, part): &(&Segment, &str)| match segment {
