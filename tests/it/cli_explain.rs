@@ -297,6 +297,7 @@ header = \"x-api-key\"
 hash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"
 roles = [\"reader\"]
 [rbac.role.reader]
+[rbac.role.writer]
 [[rbac.grant]]
 id = \"read\"
 roles = [\"reader\"]
@@ -323,6 +324,18 @@ path = \"/a\"
     }
     let tried = bench.run(&[&both[..], &["--format", "json"]].concat()).json()["what_if"].clone();
     assert_eq!((&tried[2]["ip"], &tried[2]["token"]), (&"192.0.2.7".into(), &"token".into()), "{tried}");
+    // A role that the token names and its source may not bring is the cause, not one that may be.
+    bench.write(
+        "portcullis.toml",
+        std::fs::read_to_string(bench.path().join("portcullis.toml")).expect("there").replacen(
+            "roles_allowed = [\"reader\"]",
+            "roles_allowed = [\"writer\"]",
+            1,
+        ),
+    );
+    let ran = bench.run(&["explain", "/a", "--ip", "192.0.2.7", "--token-file", "token"]);
+    let cause = "Likely cause first 1. the token's source may not bring that role (`roles_allowed`) Look";
+    assert!(ran.words().contains(cause), "{}", ran.show());
     // No key is alice's, and one is the batch's.
     for (subject, shown) in [("alice", "authorization: Bearer $TOKEN"), ("batch", "x-api-key: $KEY")] {
         let ran = bench.run(&["explain", "/a", "--ip", "192.0.2.7", "--as", subject, "--role", "reader"]);

@@ -64,7 +64,7 @@ fn a_network_of_which_all_addresses_are_judged_alike_is_as_good_as_an_address() 
         (ran.code == 0).then_some(ran)
     });
     for text in [
-        "from 127.0.0.0/24 may pass",
+        "from 127.0.0.0/24 got 200 by rbac/open",
         "127.0.0.0 stands for it here, and every other address of it is judged alike",
         "it must come from the client's address in 127.0.0.0/24",
     ] {

@@ -317,7 +317,7 @@ fn a_credential_that_was_refused_is_told_as_it_was_recorded() {
     assert!(text.contains("by somebody with a credential which no source knows from"), "{}", ran.show());
     // Sentences that begin and end as such, and all that could be.
     assert!(
-        text.contains("Likely cause A mistyped or withdrawn API key. A token signed by"),
+        text.contains("Likely cause - A mistyped or withdrawn API key. - A token signed by"),
         "{}",
         ran.show()
     );
@@ -528,7 +528,7 @@ path = "/ledger"
     for (path, reason, wanted, unwanted) in [
         ("/audit", "(no_matching_grant)", several, none),
         ("/nothing", "(no_matching_grant)", none, several),
-        ("/ledger", "(grant_expired)", "1. a grant with an `until` that has passed", none),
+        ("/ledger", "(grant_expired)", "- A grant with an `until` that has passed", none),
     ] {
         let id = ask(&gateway, path, &[("x-api-key", "abc")], 403);
         let told = about_folder(gateway.folder(), &["why", &id]).words();

@@ -57,11 +57,13 @@ fn ask(gateway: &Gateway, method: &str, path: &str) -> (u16, String) {
 fn a_request_id_is_enough() {
     let gateway = Gateway::start(&config("\"reader\", \"writer\""));
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
+    // This was refused before the change as well.
+    assert_eq!(get(gateway.address, "/orders/7").status, 401);
     gateway.write_config(&config("\"writer\""));
     gateway.wait_for_generation(2);
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
-    ask(&gateway, "GET", "/orders/8");
+    get(gateway.address, "/orders/7");
     let ran = about_folder(gateway.folder(), &["why", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     for text in [
@@ -72,8 +74,9 @@ fn a_request_id_is_enough() {
         "The policy changed",
         "rbac/orders",
         "reader lost",
-        "2 requests of 1 subject from 1 address",
-        "The change above accounts for it",
+        "2 requests (1 of 1 subject, 1 of nobody in particular) from 1 address",
+        "The change above accounts for it, but not for 1 of them: the same callers were refused the same \
+         before it too (1 request in this hour).",
         "needs the role writer",
         "Ask https://intranet.example/access.",
         "as it is kept in the history",
@@ -81,6 +84,10 @@ fn a_request_id_is_enough() {
         "[[case]]",
     ] {
         assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+    // Nothing is told twice.
+    for text in ["Refused:", "The role was never granted", "the role was never granted", "built in"] {
+        assert!(ran.words().matches(text).count() <= 1, "{text}: {}", ran.show());
     }
     // No credential is shown, and none is in the command.
     assert!(!ran.words().contains("abc") && ran.words().contains("$KEY"), "{}", ran.show());
@@ -96,6 +103,8 @@ fn a_request_id_is_enough() {
     assert_eq!(found["change"]["lost"][0]["role"], "reader");
     assert_eq!(found["mended_by"], Value::Null);
     assert_eq!((&found["hour"]["refused"], &found["conclusion"]), (&2.into(), &Value::Null));
+    assert_eq!((&found["hour"]["before"], &found["hour"]["as_before"]), (&1.into(), &1.into()));
+    assert_eq!(found["hour"]["since_change"], found["change"]["at"]);
     // The case is one, and it holds.
     let case = found["case"].as_str().expect("a case");
     let bench = Bench::new();

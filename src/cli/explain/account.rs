@@ -156,9 +156,28 @@ impl<'a> Account<'a> {
                 let for_somebody = |near: &Nearest| near.unmet.iter().any(of_caller);
                 if !known && self.nearest.iter().all(for_somebody) { 2 } else { 1 }
             }
+            (Reason::RoleMissing, _) => match self.is_kept_from_a_role() {
+                Some(true) => 2,
+                // The last one is that.
+                Some(false) => return all.iter().copied().take(2).collect(),
+                None => return all.to_vec(),
+            },
             _ => return all.to_vec(),
         };
         all.get(only).copied().into_iter().collect()
+    }
+
+    /// Whether the credential names a role that the nearest grant needs, and its source may not bring it.
+    /// None if nobody can tell, since there is no credential.
+    fn is_kept_from_a_role(&self) -> Option<bool> {
+        let holder = self.identity.as_ref().and_then(Identity::who).map(|who| &who.holder);
+        let holder = holder.filter(|holder| &*holder.source != ASSUMED)?;
+        let needed = self.nearest.iter().flat_map(|near| &near.unmet).filter_map(|unmet| match unmet {
+            Unmet::Roles(roles) => Some(roles),
+            _ => None,
+        });
+        let mut names = needed.flatten().map(|role| self.policy().roles.name(*role));
+        Some(names.any(|name| holder.ignored_roles.iter().any(|role| **role == *name)))
     }
 
     /// What of the condition of a grant does not hold, if it is one of the nearest.

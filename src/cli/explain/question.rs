@@ -89,7 +89,7 @@ impl Oracle for Verbs {
     ) -> Result<Value, String> {
         let line = Line::parse(record).map_err(|error| format!("the record cannot be read: {error}"))?;
         let at = line.at().ok_or("the record has no time")?;
-        let mut count = Count::new(&line, &setup.policy, hour::around(at, Timestamp::now()));
+        let mut count = Count::new(&line, &setup.policy, change, hour::around(at, Timestamp::now()));
         match log {
             Some(log) => count.read(log)?,
             None => {
@@ -103,6 +103,7 @@ impl Oracle for Verbs {
         let explained = change.is_some_and(|change| change.explains(hour.from));
         let scope = (!explained).then(|| hour.conclusion().trim_end_matches('.'));
         told["scope"] = scope.into();
+        told["explained"] = explained.then(|| hour.explained()).into();
         Ok(told)
     }
 

@@ -24,12 +24,20 @@ pub(super) fn render(account: &Account<'_>, common: &Common) -> String {
         out.push_str(&remedies(account, denial));
     }
     out.push_str(&what_if(account));
+    out.push_str(&heading("Trail"));
     out.push_str(&trail(account));
-    out.push_str(&matches(account));
-    out.push_str(&facts(account));
-    out.push_str(&shadow(account));
-    out.push_str(&reproduce(account));
+    out.push_str(&beside(account));
     out
+}
+
+/// What the trail came from, and how it is come to again.
+fn beside(account: &Account<'_>) -> String {
+    [matches(account), facts(account), shadow(account), reproduce(account)].concat()
+}
+
+/// What of it a reader who knows the verdict, the rule and the causes has not been told.
+pub(super) fn rest(account: &Account<'_>) -> String {
+    disclosed(account) + &trail(account) + &beside(account)
 }
 
 // === the verdict ===
@@ -160,7 +168,7 @@ fn shortened(text: &str, width: usize) -> String {
 // === the trail ===
 
 fn trail(account: &Account<'_>) -> String {
-    let mut out = heading("Trail");
+    let mut out = String::new();
     if account.hidden.is_some() {
         let text =
             format!("{} stands for the client's address, which is not kept.", account.admitted.client.ip);

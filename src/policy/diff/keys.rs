@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fingerprint::{self, WORDS, is_set, several};
@@ -22,7 +23,7 @@ pub struct KeyChange {
     pub entries: bool,
 }
 
-/// Says of changed rules and definitions which keys changed; nothing where that would take the texts of more
+/// Says of rules and definitions which keys changed, came and went; nothing where that would take the texts of more
 /// than `most` bytes.
 pub(super) fn tell(
     (old, new): (&Sources, &Sources),
@@ -30,11 +31,13 @@ pub(super) fn tell(
     definitions: &mut [ChangedName],
     most: usize,
 ) {
-    let of_rule = |found: &ChangedName| found.because.iter().any(|because| **because == *ITSELF);
-    let is_told = |found: &ChangedName| found.kind == Kind::Changed;
+    // What a rule refers to may have changed alone.
+    let of_rule = |found: &ChangedName| {
+        found.kind != Kind::Changed || found.because.iter().any(|because| **because == *ITSELF)
+    };
     let mut wanted: BTreeMap<Box<str>, &mut ChangedName> = BTreeMap::new();
-    let rules = rules.iter_mut().filter(|found| is_told(found) && of_rule(found)).take(MOST_NAMES);
-    let definitions = definitions.iter_mut().filter(|found| is_told(found) && has_keys(found));
+    let rules = rules.iter_mut().filter(|found| of_rule(found)).take(MOST_NAMES);
+    let definitions = definitions.iter_mut().filter(|found| has_keys(found));
     wanted.extend(rules.chain(definitions.take(MOST_NAMES)).map(|found| (found.name.clone(), found)));
     let size = |sources: &Sources| sources.policy_files().map(|(_, source)| source.text.len()).sum::<usize>();
     if wanted.is_empty() || size(old).max(size(new)) > most {
@@ -48,10 +51,17 @@ pub(super) fn tell(
         if let Some(role) = name.strip_prefix("role ") {
             found.keys = inherited(roles.0.get(role), roles.1.get(role)).into_iter().collect();
         }
-        if let (Some(was), Some(is)) = (was.get(&name), is.get(&name)) {
+        // What is new or gone is told by all that it says.
+        let nothing = Keys::new();
+        let sides = match found.kind {
+            Kind::Added => (Some(&nothing), is.get(&name)),
+            Kind::Removed => (was.get(&name), Some(&nothing)),
+            Kind::Changed => (was.get(&name), is.get(&name)),
+        };
+        if let (Some(was), Some(is)) = sides {
             let told: BTreeSet<&str> = found.addresses.iter().filter_map(|change| change.list).collect();
             found.keys = compare(was, is);
-            found.keys.retain(|change| !told.contains(&*change.key));
+            found.keys.retain(|change| &*change.key != "id" && !told.contains(&*change.key));
         }
     }
 }
@@ -72,10 +82,19 @@ fn tables<'t>(tables: &'t Tables<'_>, names: &BTreeSet<&str>) -> BTreeMap<Box<st
     let routes = tables.routes.iter().map(|(name, table)| (format!("route {name}"), table));
     let excludes = tables.excludes.iter().map(|(name, table)| (format!("waf.exclude {name}"), table));
     let others = tables.others.iter().filter_map(|(name, value)| Some((name.clone(), value.as_table()?)));
+    let lists = tables.others.iter().filter_map(|(name, value)| {
+        // A list of tables without names, such as `[[disclosure]]`, is told by its entries.
+        let entries = value.as_array()?.iter().map(Spanned::get_ref).collect();
+        Some((name.as_str().into(), Keys::from([(ENTRIES, entries)])))
+    });
     let all = rules.chain(routes).chain(excludes).chain(others);
     let wanted = all.filter(|(name, _)| names.contains(&**name));
-    wanted.map(|(name, table)| (name.into(), keys(table))).collect()
+    let wanted = wanted.map(|(name, table)| (name.into(), keys(table)));
+    wanted.chain(lists.filter(|(name, _): &(Box<str>, _)| names.contains(&**name))).collect()
 }
+
+/// The key that stands for the entries of a list.
+const ENTRIES: &str = "entries";
 
 fn keys<'t>(table: &'t DeTable<'_>) -> Keys<'t> {
     let mut keys = Keys::new();
@@ -111,7 +130,12 @@ fn compare(was: &Keys<'_>, is: &Keys<'_>) -> Vec<KeyChange> {
             let first = values.into_iter().take(MOST_ENTRIES).map(|value| shown(key, value));
             first.chain((more > 0).then(|| format!("{more} more").into())).collect()
         };
-        Some(KeyChange { key: key.into(), was: show(gone), is: show(come), entries: is_set(key) })
+        Some(KeyChange {
+            key: key.into(),
+            was: show(gone),
+            is: show(come),
+            entries: is_set(key) || key == ENTRIES,
+        })
     });
     changes.take(MOST_KEYS).collect()
 }

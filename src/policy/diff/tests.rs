@@ -415,6 +415,38 @@ fn which_keys_changed_is_told_with_what_stood_there() {
 }
 
 #[test]
+fn what_is_new_or_gone_is_told_by_all_that_it_says() {
+    let with = "[rbac.role.reader]\n[[rbac.grant]]\nid = \"g\"\nroles = [\"reader\"]\npath = \"/a\"\n";
+    let (come, gone) = (difference("", with), difference(with, ""));
+    assert_eq!(keys(&come, "rbac/g"), ["paths:  → \"/a\"", "roles:  → \"reader\""]);
+    assert_eq!(keys(&gone, "rbac/g"), ["paths: \"/a\" → ", "roles: \"reader\" → "]);
+    let upstream = Sources::single("t.toml", "[upstream.u]\nservers = [\"http://192.0.2.1\"]\n".to_owned());
+    let nothing = Sources::single("t.toml", String::new());
+    let [was, is] = [&nothing, &upstream].map(|sources| Meaning::of(sources, &Default::default()));
+    let mut definitions = Difference::definitions(&was, &is);
+    super::keys::tell((&nothing, &upstream), &mut [], &mut definitions, usize::MAX);
+    let come = Difference { definitions, ..Difference::default() };
+    assert_eq!(keys(&come, "upstream u"), ["servers:  → [\"http://192.0.2.1\"]"]);
+}
+
+#[test]
+fn of_a_list_without_names_the_entries_that_changed_are_told() {
+    let disclosure = |level: &str| {
+        format!(
+            "[[disclosure]]\nlevel = \"none\"\n[[disclosure]]\nnetworks = [\"office\"]\nlevel = \"{level}\"\n"
+        )
+    };
+    let sources = ["full", "rule"].map(|level| Sources::single("t.toml", disclosure(level)));
+    let [was, is] = sources.each_ref().map(|sources| Meaning::of(sources, &Default::default()));
+    let mut definitions = Difference::definitions(&was, &is);
+    super::keys::tell((&sources[0], &sources[1]), &mut [], &mut definitions, usize::MAX);
+    let found = Difference { definitions, ..Difference::default() };
+    let entry = |level: &str| format!("{{ networks = [\"office\"], level = \"{level}\" }}");
+    assert_eq!(keys(&found, "[disclosure]"), [format!("entries: {} → {}", entry("full"), entry("rule"))]);
+    assert!(found.definitions.iter().all(|found| found.keys.iter().all(|key| key.entries)));
+}
+
+#[test]
 fn of_what_may_be_a_secret_it_is_told_that_it_is_another() {
     let source = |hash: &str, file: &str| {
         format!(

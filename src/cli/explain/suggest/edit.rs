@@ -36,9 +36,10 @@ pub(super) fn propose(
         (Stage::Rbac, RuleRef::Written(_)) => exemption(account, denial),
         (Stage::Ip, RuleRef::Written(_)) => address(account, denial, line, recalled),
         (Stage::Ip, RuleRef::Builtin(_)) => {
-            let until = denial.until.map(|until| format!(" until {until}")).unwrap_or_default();
+            let until =
+                denial.until.map(|until| format!(", which was to last until {until}")).unwrap_or_default();
             Err(format!(
-                "A ban refused this{until}, and a ban is no part of the policy: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all, with who banned and why.",
+                "A ban refused this{until}. A ban is no part of the policy: `portcullis unban {}` ends one of just this address, `portcullis ban --list` shows all, with who banned and why.",
                 account.admitted.client.ip
             ))
         }

@@ -1,6 +1,6 @@
 //! How much else the same rule refused around the same time: whether it is this caller or everybody.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use crate::audit::{self, End, Line};
 use crate::cli::layout::count;
 use crate::cli::records::Source;
 use crate::policy::Policy;
+use crate::state::cause::Change;
 
 /// What a rule refused within an hour.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,6 +49,15 @@ pub(in crate::cli::explain) struct Hour {
     pub(super) elsewhere: u64,
     #[serde(default)]
     pub(super) other_resources: usize,
+    /// The change that accounts for it, where that lies within the time: all of the above is since then.
+    #[serde(default)]
+    pub(super) since_change: Option<Timestamp>,
+    /// Requests that it refused before that change.
+    #[serde(default)]
+    pub(super) before: u64,
+    /// How many of those since then are of callers that it refused before too, for the same method and path.
+    #[serde(default)]
+    pub(super) as_before: u64,
     /// What it is about.
     #[serde(skip)]
     about: About,
@@ -55,7 +65,7 @@ pub(in crate::cli::explain) struct Hour {
     #[serde(skip)]
     named: bool,
     /// Whether only the networks of addresses are kept.
-    #[serde(skip)]
+    #[serde(default)]
     cut: bool,
 }
 
@@ -76,19 +86,20 @@ pub(super) fn unlooked(line: &Line<'_>) -> bool {
     early && &*line.decision == "deny" && subject(line).is_none()
 }
 
-/// Looks at what files hold, or takes what a gateway found.
+/// Looks at what files hold, or takes what a gateway found. `change`: the one that accounts for the refusal,
+/// if there is one.
 pub(super) fn look(
     source: &Source,
     record: &[u8],
     line: &Line<'_>,
     policy: &Policy,
-    at: Timestamp,
-    now: Timestamp,
+    change: Option<&Change>,
+    (at, now): (Timestamp, Timestamp),
 ) -> Result<Hour, String> {
     match source {
         Source::Files(log) => {
             let within = around(at, now);
-            let mut counter = Count::new(line, policy, within);
+            let mut counter = Count::new(line, policy, change, within);
             counter.read(log)?;
             Ok(counter.done())
         }
@@ -115,15 +126,23 @@ pub(in crate::cli::explain) struct Count<'a> {
     callers: HashSet<(Option<String>, Option<String>)>,
     paths: HashSet<String>,
     elsewhere: HashSet<Group>,
+    /// Who was refused what before the change, and since.
+    earlier: HashSet<Asked>,
+    later: HashMap<Asked, u64>,
 }
+
+/// Who asked (a subject, or an address where there is none), the method and the path.
+type Asked = (String, String, String);
 
 impl<'a> Count<'a> {
     /// For the refusals like this one, between two times.
     pub(in crate::cli::explain) fn new(
         line: &'a Line<'_>,
         policy: &'a Policy,
+        change: Option<&Change>,
         (from, to): (Timestamp, Timestamp),
     ) -> Count<'a> {
+        let change = change.filter(|change| change.explains(from)).map(|change| change.at);
         let mut resources = Resources::new(policy);
         let about = About::of(&line.rule);
         let group = resources.group(about, line);
@@ -142,6 +161,9 @@ impl<'a> Count<'a> {
             of_this_caller: 0,
             elsewhere: 0,
             other_resources: 0,
+            since_change: change.filter(|change| *change > from && *change <= to),
+            before: 0,
+            as_before: 0,
             about,
             named: subject(line).is_some(),
             cut: line.client.ip.contains('/'),
@@ -159,6 +181,8 @@ impl<'a> Count<'a> {
             callers: HashSet::new(),
             paths: HashSet::new(),
             elsewhere: HashSet::new(),
+            earlier: HashSet::new(),
+            later: HashMap::new(),
         }
     }
 
@@ -200,11 +224,25 @@ impl<'a> Count<'a> {
     /// Takes a record.
     pub(in crate::cli::explain) fn take(&mut self, text: &[u8]) {
         let Some(line) = Line::read(text) else { return };
-        let within = line.at().is_some_and(|at| at >= self.found.from && at <= self.found.to);
-        if !within || &*line.decision == "allow" || *line.rule != *self.rule {
+        let Some(at) = line.at().filter(|at| *at >= self.found.from && *at <= self.found.to) else { return };
+        if &*line.decision == "allow" || *line.rule != *self.rule {
             return;
         }
         let group = self.resources.group(self.about, &line);
+        if let Some(change) = self.found.since_change {
+            let who = subject(&line).unwrap_or_else(|| line.client.ip.to_string());
+            let asked = (who, line.method.to_string(), line.path.to_string());
+            if at < change {
+                self.found.before += u64::from(group == self.group);
+                if self.earlier.len() < MOST {
+                    self.earlier.insert(asked);
+                }
+                return;
+            }
+            if group == self.group && self.later.len() < MOST {
+                *self.later.entry(asked).or_default() += 1;
+            }
+        }
         if group != self.group {
             self.found.elsewhere += 1;
             if self.elsewhere.len() < MOST {
@@ -234,7 +272,10 @@ impl<'a> Count<'a> {
     pub(in crate::cli::explain) fn done(self) -> Hour {
         let (subjects, addresses, paths) = (self.subjects.len(), self.addresses.len(), self.paths.len());
         let callers = self.callers.len();
-        Hour { subjects, addresses, callers, paths, other_resources: self.elsewhere.len(), ..self.found }
+        let again = self.later.iter().filter(|(asked, _)| self.earlier.contains(*asked));
+        let as_before = again.map(|(_, requests)| requests).sum();
+        let other_resources = self.elsewhere.len();
+        Hour { subjects, addresses, callers, paths, other_resources, as_before, ..self.found }
     }
 }
 
@@ -261,6 +302,24 @@ impl Hour {
             }
             About::Rule if alone => "Nothing else was refused by it, so look at this one request.",
             About::Resource | About::Rule => self.concerns(),
+        }
+    }
+
+    /// What is said instead where a change accounts for it.
+    pub(in crate::cli::explain) fn explained(&self) -> String {
+        let cause = "The change above accounts for it";
+        let requests = |number: u64| count(size(number), "request");
+        match (self.since_change, self.before, self.as_before) {
+            (None, ..) => format!("{cause}, so nothing follows from these numbers"),
+            (Some(_), 0, _) => format!("{cause}: before it, none of this was refused in this hour"),
+            (Some(_), before, 0) => format!(
+                "{cause}: none of these callers was refused the same before it, and {} of others in this hour",
+                requests(before)
+            ),
+            (Some(_), before, again) => format!(
+                "{cause}, but not for {again} of them: the same callers were refused the same before it too ({} in this hour)",
+                requests(before)
+            ),
         }
     }
 

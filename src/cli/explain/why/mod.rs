@@ -134,7 +134,6 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
         account.keep(steps);
     }
     let now = Timestamp::now();
-    let hour = hour::look(&record.source, &record.text, &line, account.policy(), recalled.now, now).ok();
     let accepted: Vec<&Accepted> = past.accepted().collect();
     let earlier = Earlier {
         accepted: &accepted,
@@ -144,6 +143,8 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
     };
     let world = world(&setup);
     let cause = change::look(&earlier, &world, &line, (&asked, &recalled), &account, settled.as_ref());
+    let (change, times) = (cause.change.as_ref(), (recalled.now, now));
+    let hour = hour::look(&record.source, &record.text, &line, account.policy(), change, times).ok();
     let bans = bans::look(&record.source, &past, &line, &recalled, now);
     let denial = account.denial();
     let banned = denial.is_some_and(|denial| denial.rule == Builtin::Banned.into());

@@ -1,7 +1,7 @@
 //! What there is to tell about a decision, for the person on the phone: what happened, the likely cause,
 //! what would help; then everything that `explain` tells.
 
-use super::super::help::in_vain;
+use super::super::help::{in_vain, remedies};
 use super::super::recorded::disbelieved;
 use super::super::suggest;
 use super::super::text as explained;
@@ -37,6 +37,11 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
         return out;
     }
     out.push_str(&rule(story));
+    // Of another decision than the recorded one everything is told, further below.
+    let same = story.agrees || story.settled.is_some();
+    if let Some(denial) = story.account.denial().filter(|_| same) {
+        out.push_str(&remedies(story.account, denial));
+    }
     out.push_str(&help(story));
     out.push_str(&heading("The decision, step by step"));
     out.push_str(&fill("  ", &format!("This is {}.", story.judged())));
@@ -63,7 +68,10 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
         }
     }
     out.push('\n');
-    out.push_str(&explained::render(story.account, common));
+    out.push_str(&match same {
+        true => explained::rest(story.account),
+        false => explained::render(story.account, common),
+    });
     out.push_str(&heading("A case for `portcullis test`"));
     match case::toml(story) {
         Ok(case) => {
@@ -184,9 +192,11 @@ fn cause(story: &Story<'_>) -> String {
         // The trail may know that some of them cannot be.
         let same = story.account.denial().is_some_and(|denial| denial.reason.info().code == info.code);
         let causes = if same { story.account.causes() } else { info.causes.to_vec() };
-        let (or, most) = if story.cause.change.is_some() { ("Or: ", 1) } else { ("", causes.len()) };
-        for cause in causes.into_iter().take(most) {
-            out.push_str(&fill("  ", &format!("{or}{}", sentence(cause))));
+        if story.cause.change.is_some() {
+            out.push_str("  Or:\n");
+        }
+        for cause in &causes {
+            out.push_str(&fill("  - ", &sentence(cause)));
         }
         out.push_str(&fill("  Look: ", info.check));
     }
@@ -208,12 +218,13 @@ fn around(story: &Story<'_>) -> String {
     let mut out = heading("Who else");
     let of = hour.resource.as_ref().map(|resource| format!(", of {resource},")).unwrap_or_default();
     let rule = printable(&story.line.rule);
-    let text = format!("From {:.0} to {:.0}{of} {rule} refused {}.", hour.from, hour.to, hour.words());
+    let from = hour.since_change.unwrap_or(hour.from);
+    let text = format!("From {from:.0} to {:.0}{of} {rule} refused {}.", hour.to, hour.words());
     out.push_str(&fill("  ", &text));
-    let conclusion = story.conclusion().unwrap_or(
-        "The change above accounts for it, so nothing follows from these numbers; some of them may have been refused before it.",
-    );
-    out.push_str(&fill("  ", conclusion));
+    match story.conclusion() {
+        Some(conclusion) => out.push_str(&fill("  ", conclusion)),
+        None => out.push_str(&fill("  ", &format!("{}.", hour.explained()))),
+    }
     if let Some(elsewhere) = hour.elsewhere() {
         out.push_str(&fill("  ", &elsewhere));
     }
