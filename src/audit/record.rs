@@ -202,6 +202,21 @@ impl Recorder {
         line.push("}");
     }
 
+    /// Whether a claim says the subject within, and the record is not to.
+    fn hides_subject(&self, facts: &Facts<'_>, value: &Value) -> bool {
+        fn holds(value: &Value, subject: &str) -> bool {
+            match value {
+                Value::String(text) => text == subject,
+                Value::Array(items) => items.iter().any(|item| holds(item, subject)),
+                Value::Object(members) => members.values().any(|item| holds(item, subject)),
+                Value::Null | Value::Bool(_) | Value::Number(_) => false,
+            }
+        }
+        facts.identity.who().map(|who| &*who.holder.subject).is_some_and(|subject| {
+            self.privacy.subject(subject).as_deref() != Some(subject) && holds(value, subject)
+        })
+    }
+
     /// What conditions looked at, and the headers of `log.headers`.
     fn values(&self, facts: &Facts<'_>, named: &[Named<'_>], line: &mut Line) {
         let mut separator = ",\"facts\":{";
@@ -236,6 +251,11 @@ impl Recorder {
                 (None, NamedValue::Text(text)) => {
                     member(line, name);
                     line.excerpt(text);
+                }
+                // Where the subject is not kept as it is, neither is a list that holds it.
+                (None, NamedValue::Json(value)) if self.hides_subject(facts, value) => {
+                    member(line, name);
+                    line.push("null");
                 }
                 (None, NamedValue::Json(value)) => {
                     member(line, name);

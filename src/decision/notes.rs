@@ -14,6 +14,8 @@ pub struct Notes {
     pub shadow: SmallVec<[ShadowHit; 2]>,
     /// What the WAF saw.
     pub waf: WafNotes,
+    /// Whether a rule about addresses, or a condition on one, was asked: what it allowed is for this caller.
+    pub address: bool,
 }
 
 /// A rule in shadow that would have refused.

@@ -15,6 +15,7 @@ mod path;
 pub mod proxied;
 mod roles;
 mod target;
+mod upgrade;
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -29,6 +30,7 @@ pub use identity::{Holder, Identity, IdentityState, Problem, Who};
 pub use path::{Cut, Irregular, Path, PathError, Slashes};
 pub use roles::{RoleId, RoleSet};
 pub use target::{Accept, Scheme, Target, TargetError};
+pub use upgrade::upgrade_wanted;
 
 /// The facts of one request, borrowed by whoever judges.
 ///

@@ -152,11 +152,16 @@ fn scheme(parts: &Parts, peer: &Peer, trusted: bool) -> Option<Scheme> {
         "https" => Some(Scheme::Https),
         _ => None,
     };
-    if trusted
-        && let Some(forwarded) = parts.headers.get(X_FORWARDED_PROTO)
-        && let Some(scheme) = forwarded.to_str().ok().and_then(named)
-    {
-        return Some(scheme);
+    if trusted {
+        let mut forwarded = parts.headers.get_all(X_FORWARDED_PROTO).iter();
+        let first = forwarded.next().and_then(|value| value.to_str().ok()).and_then(named);
+        // The first of several may be the client's own.
+        if forwarded.next().is_some() {
+            return None;
+        }
+        if first.is_some() {
+            return first;
+        }
     }
     match parts.uri.scheme_str() {
         None => Some(peer.scheme),

@@ -95,7 +95,7 @@ pub(super) fn own(judged: &Judged, rule: Builtin, fields: &HeaderMap) -> Respons
         (_, None) => {}
     }
     let level = snapshot.policy.disclosure.level(&judged.facts(fields), None);
-    let personal = snapshot.policy.ip.looked_at(&judged.facts(fields));
+    let personal = judged.progress.notes.address;
     deny::mark(headers, &allowance(judged, rule.into(), level, personal));
     response
 }
@@ -162,14 +162,14 @@ pub(super) fn mark(judged: &Judged, mut response: Response<ResponseBody>) -> Res
     }
     let empty = HeaderMap::new();
     let facts = judged.facts(&empty);
-    let personal = match facts.identity {
-        Identity::Valid(who) => !who.holder.bearer,
-        Identity::Nobody | Identity::Invalid(_) => {
-            let certificate = judged.peer.secured.as_ref().is_some_and(Secured::has_certificate);
-            (certificate && snapshot.policy.authn.reads_certificates())
-                || snapshot.policy.ip.looked_at(&facts)
-        }
-    };
+    let personal = judged.progress.notes.address
+        || match facts.identity {
+            Identity::Valid(who) => !who.holder.bearer,
+            Identity::Nobody | Identity::Invalid(_) => {
+                let certificate = judged.peer.secured.as_ref().is_some_and(Secured::has_certificate);
+                certificate && snapshot.policy.authn.reads_certificates()
+            }
+        };
     let level = snapshot.policy.disclosure.level(&facts, None);
     if route.is_some_and(|route| route.cors.is_some() || route.hsts.is_some()) {
         let fields: HeaderMap = judged.kept.iter().cloned().collect();

@@ -87,7 +87,12 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
             Poll::Ready(Ok(if leaving { closing(response, *this.version) } else { response }))
         };
         if let Some(writing) = this.writing {
-            return finish(ready!(writing.as_mut().poll(cx)));
+            let polled = catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(cx)));
+            let Ok(polled) = polled else {
+                *this.writing = None;
+                return finish(gave_way(this.context, *this.version));
+            };
+            return finish(ready!(polled));
         }
         let mut future = this.future;
         let polled = match future.as_mut().as_pin_mut() {
@@ -103,8 +108,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 this.context.panicked.set(true);
                 future.set(None);
                 this.context.panicked.set(false);
-                this.context.handles.borrow().metrics().panics.inc();
-                return finish(closing(Outgoing::whole(panicked()), *this.version));
+                return finish(gave_way(this.context, *this.version));
             }
         };
         let Reply { mut judged, verdict } = reply;
@@ -120,7 +124,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                     return finish(response);
                 }
                 let context = Rc::clone(this.context);
-                return begin(this.writing, cx, finish, async move {
+                return begin((this.context, *this.version), this.writing, cx, finish, async move {
                     response.body().recorded(&context).await;
                     response
                 });
@@ -133,7 +137,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
                 let response = response.map(Outgoing::switched);
                 let Some(number) = number else { return finish(response) };
                 let context = Rc::clone(this.context);
-                return begin(this.writing, cx, finish, async move {
+                return begin((this.context, *this.version), this.writing, cx, finish, async move {
                     context.log.arrived(number).await;
                     response
                 });
@@ -147,21 +151,30 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for AuditFuture<F> {
             fields = judged.kept.iter().cloned().collect();
         }
         let version = *this.version;
-        begin(this.writing, cx, finish, conclude(judged, ending, fields, version))
+        begin((this.context, version), this.writing, cx, finish, conclude(judged, ending, fields, version))
     }
+}
+
+/// The answer to a request whose task panicked.
+#[cold]
+fn gave_way(context: &Context, version: Version) -> Response<Outgoing> {
+    context.metrics.panics.inc();
+    closing(Outgoing::whole(panicked()), version)
 }
 
 /// Begins to write what comes before an answer; mostly it must be waited for.
 fn begin<T>(
+    (context, version): (&Context, Version),
     place: &mut Option<Writing>,
     cx: &mut TaskContext<'_>,
     finish: impl FnOnce(Response<Outgoing>) -> Poll<T>,
     writing: impl Future<Output = Response<Outgoing>> + 'static,
 ) -> Poll<T> {
     let mut writing: Writing = Box::pin(writing);
-    match writing.as_mut().poll(cx) {
-        Poll::Ready(response) => finish(response),
-        Poll::Pending => {
+    match catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(cx))) {
+        Err(_) => finish(gave_way(context, version)),
+        Ok(Poll::Ready(response)) => finish(response),
+        Ok(Poll::Pending) => {
             *place = Some(writing);
             Poll::Pending
         }
@@ -258,7 +271,18 @@ mod tests {
         let body = response.into_body().collect().await.expect("a body").to_bytes();
         let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!((&body["rule"], &body["status"]), (&"fault/internal".into(), &503.into()));
-        assert_eq!(context.handles.borrow().metrics().panics.get(), 1);
+        assert_eq!(context.metrics.panics.get(), 1);
         assert!(!context.panicked.get());
+        // While an answer of our own is rendered and its record written, too.
+        let audited = AuditFuture {
+            future: None::<std::future::Pending<Result<Reply, Infallible>>>,
+            writing: Some(Box::pin(async { panic!("on purpose") })),
+            context: Rc::clone(&context),
+            peer: Peer::new(([127, 0, 0, 1], 1).into(), Scheme::Http, None),
+            version: Version::HTTP_11,
+        };
+        let Ok(response) = audited.await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(context.metrics.panics.get(), 2);
     }
 }

@@ -13,9 +13,9 @@ use tower::Service;
 use super::fork::Fork;
 use super::judged::{Inbound, Judged, Payload, Reply};
 use crate::decision::{Builtin, Denial, Stage};
-use crate::facts::{Body, Length};
+use crate::facts::{Body, Length, upgrade_wanted};
 use crate::policy::BodyPlan;
-use crate::upstream::{BodyEnd, ClientBody, RequestBody, upgrade_wanted};
+use crate::upstream::{BodyEnd, ClientBody, RequestBody};
 
 /// Fills the body slot, in front of the gate that judges it.
 #[derive(Clone, Debug)]

@@ -60,6 +60,8 @@ pub(crate) struct Installed {
     pub(crate) snapshot: Arc<Snapshot>,
     /// The upstreams with their connections, which outlive the snapshot.
     pub(crate) upstreams: Rc<RefCell<Upstreams>>,
+    /// The metrics of its rules and routes, which are found by their numbers in this policy.
+    pub(crate) handles: RefCell<Handles>,
 }
 
 /// What the layers of one thread share.
@@ -70,8 +72,8 @@ pub(crate) struct Context {
     board: Arc<Board>,
     /// Makes request ids.
     pub(crate) ids: RefCell<IdSource>,
-    /// Counters.
-    pub(crate) handles: RefCell<Handles>,
+    /// What is counted; shared by all threads.
+    pub(crate) metrics: Arc<Metrics>,
     /// The decision log.
     pub(crate) log: LogHandle,
     /// Credentials that were verified before; shared by all threads.
@@ -237,12 +239,13 @@ impl Context {
         let snapshot = shared.current.load_full();
         let upstreams = Rc::new(RefCell::new(Upstreams::default()));
         upstreams.borrow_mut().install(&snapshot.settings.upstreams, &shared.board);
+        let handles = RefCell::new(Handles::new(Arc::clone(&shared.metrics)));
         Rc::new(Context {
             current: Arc::clone(&shared.current),
-            installed: RefCell::new(Rc::new(Installed { snapshot, upstreams })),
+            installed: RefCell::new(Rc::new(Installed { snapshot, upstreams, handles })),
             board: Arc::clone(&shared.board),
             ids: RefCell::default(),
-            handles: RefCell::new(Handles::new(Arc::clone(&shared.metrics))),
+            metrics: Arc::clone(&shared.metrics),
             log,
             tokens: Arc::clone(&shared.tokens),
             keys_wanted: Arc::clone(&shared.keys_wanted),
@@ -267,9 +270,8 @@ impl Context {
     fn install(&self, snapshot: Arc<Snapshot>) {
         let upstreams = Rc::clone(&self.installed.borrow().upstreams);
         upstreams.borrow_mut().install(&snapshot.settings.upstreams, &self.board);
-        let metrics = self.handles.borrow().shared();
-        self.handles.replace(Handles::new(metrics));
-        self.installed.replace(Rc::new(Installed { snapshot, upstreams }));
+        let handles = RefCell::new(Handles::new(Arc::clone(&self.metrics)));
+        self.installed.replace(Rc::new(Installed { snapshot, upstreams, handles }));
     }
 }
 

@@ -51,7 +51,7 @@ async fn read_ahead(body: &mut ResponseBody, limit: usize) -> Result<Bytes, Body
     let mut ahead = BytesMut::new();
     while ahead.len() < limit && !http_body::Body::is_end_stream(body) {
         let Some(frame) = body.frame().await else { break };
-        // Trailers of an answer that is judged are not passed on: they would have to wait for it.
+        // Trailers that end within what is judged are not passed on: they would have to wait for it.
         let Ok(data) = frame?.into_data() else { continue };
         ahead.extend_from_slice(&data);
     }

@@ -61,13 +61,17 @@ fn look(judged: &mut Judged, peer: &Peer, head: &[u8]) {
     policy.look_at_refused(&policy.facts(admitted, &headers, identity, &body, *now), progress);
 }
 
-/// Records a connection that is not taken, and makes the answer to whatever it would ask.
-pub(crate) fn turn_away(context: &Rc<Context>, peer: &Rc<Peer>, rule: Builtin) -> Vec<u8> {
+/// Records a connection that is not taken, and makes the answer to whatever it would ask. `answered`: whether
+/// that will be said.
+pub(crate) fn turn_away(context: &Rc<Context>, peer: &Rc<Peer>, rule: Builtin, answered: bool) -> Vec<u8> {
     let judged = Judged::unintelligible(context, peer, rule, b"");
     let denial = Denial::builtin(rule.info().stage, rule);
     let (response, _) = render(&judged, &denial, &HeaderMap::new());
-    let end = End::new(denial.status(), response.body().len() as u64, Ending::Denied(denial));
-    record(context, &judged, &end);
+    let (status, out) = match answered {
+        true => (denial.status(), response.body().len() as u64),
+        false => (CLIENT_GONE, 0),
+    };
+    record(context, &judged, &End::new(status, out, Ending::Denied(denial)));
     http1(&response)
 }
 

@@ -52,11 +52,6 @@ impl Handles {
         &self.metrics
     }
 
-    /// The same, to keep.
-    pub fn shared(&self) -> Arc<Metrics> {
-        Arc::clone(&self.metrics)
-    }
-
     /// Counts an answered request; `name` gives the id of the route.
     pub fn request<'a>(
         &mut self,

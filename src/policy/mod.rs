@@ -211,8 +211,18 @@ impl Policy {
 
     /// Lets the WAF look at a request that was refused as unintelligible, for the record alone.
     pub fn look_at_refused(&self, facts: &Facts<'_>, progress: &mut Progress) {
-        let Progress { notes, waf } = progress;
-        self.waf.look_at_refused(facts, waf, notes);
+        self.look_at_irregular(facts, &mut progress.notes);
+    }
+
+    /// Whoever would come no further than the next gate is not worth that work.
+    fn look_at_irregular(&self, facts: &Facts<'_>, notes: &mut Notes) {
+        let in_shadow = |mode: Mode| mode.in_shadow(facts.now);
+        let shadow =
+            in_shadow(self.ip_mode) || self.route(facts.route).is_some_and(|route| in_shadow(route.mode));
+        let ip = self.ip.check(facts, shadow, &mut Notes::default(), None);
+        if !matches!(ip, Verdict::Deny(_)) {
+            self.waf.look_at_refused(facts, notes);
+        }
     }
 
     /// Compiles the tables of all files. `None`: there are errors among the diagnostics.
@@ -379,7 +389,7 @@ impl Policy {
                 let accept = route.map_or_else(Accept::default, |route| route.accept);
                 let verdict = self.intake.check(facts, accept, trace);
                 if matches!(verdict, Verdict::Deny(_)) {
-                    self.waf.look_at_refused(facts, waf, notes);
+                    self.look_at_irregular(facts, notes);
                 }
                 verdict
             }

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri, Version, header};
+use http::{HeaderMap, Method, Uri, Version};
 use jiff::Timestamp;
 
 use super::route::AuthnWord;
 use super::{Admitted, BodyPlan, Policy, Progress, World};
 use crate::decision::{Builtin, Decision, Outcome, RuleRef, Stage, Trace, Verdict};
-use crate::facts::{Body, Certificate, Holder, Identity, RouteId, Scheme};
+use crate::facts::{Body, Certificate, Holder, Identity, RouteId, Scheme, upgrade_wanted};
 
 /// A request that never was on a socket.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl Policy {
         let (mut identity, mut read) = (Identity::Nobody, Body::Absent);
         let mut rule: RuleRef = Builtin::DefaultDeny.into();
         let upgrade = admitted.route.is_some_and(|id| self.routes.get(id).websocket)
-            && headers.contains_key(header::UPGRADE);
+            && upgrade_wanted(&sample.method, sample.version, headers);
         for stage in Stage::ALL {
             match stage {
                 Stage::Authn => {

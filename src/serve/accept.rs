@@ -118,7 +118,7 @@ where
             Ok(seat) => seat,
             Err(full) => return self.full(stream, address, &door, full).await,
         };
-        let open = Open::new(self.context.handles.borrow().shared());
+        let open = Open::new(Arc::clone(&self.context.metrics));
         if door.is_proxy(address.ip()) {
             match timeout_at(deadline, proxy_protocol::read(&mut stream)).await {
                 Ok(Ok(Said::Client(client))) => address = client,
@@ -228,8 +228,10 @@ where
         door: &Door,
         rule: Builtin,
     ) -> Option<Admitted<S>> {
-        let answer = turn_away(&self.context, &Peer::new(address, door.scheme(), None), rule);
-        if door.scheme() == Scheme::Http {
+        // In TLS nothing can be said before the handshake.
+        let open = door.scheme() == Scheme::Http;
+        let answer = turn_away(&self.context, &Peer::new(address, door.scheme(), None), rule, open);
+        if open {
             let _ = timeout(FAREWELL, farewell(stream, &answer)).await;
         }
         None

@@ -140,8 +140,8 @@ where
                 Ask::Cut => Poll::Ready((0, 0)),
                 Ask::Nothing | Ask::Leave | Ask::Finish => tunnel.as_mut().poll(cx),
             });
-            let (sent, received) = carried.await;
-            held.closed(sent, received);
+            let (received, sent) = carried.await;
+            held.closed(received, sent);
             return;
         }
         if let Err(error) = &ended {

@@ -10,12 +10,12 @@ use http::{Request, Uri, Version};
 
 use super::trace::{begin_trace, set_trace};
 use crate::decision::Builtin;
-use crate::facts::{Identity, fold_name, hash_text, is_odd_name};
+use crate::facts::{Identity, fold_name, hash_text, is_odd_name, upgrade_wanted};
 use crate::layers::{
     Context, Inbound, Judged, Payload, Reply, TRACEPARENT, TRACESTATE, Verdicts, X_REQUEST_ID, inspect,
 };
 use crate::policy::route::Route;
-use crate::upstream::{Added, Fault, Forwarded, Outbound, RequestBody, forward, upgrade_wanted};
+use crate::upstream::{Added, Fault, Forwarded, Outbound, RequestBody, forward};
 
 /// Forwards a request that every gate has let pass.
 pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<Reply, Infallible> {

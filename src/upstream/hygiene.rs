@@ -7,7 +7,6 @@
 //! CVE-2024-45410).
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version};
 use smallvec::SmallVec;
 
 use crate::facts::{HOP_BY_HOP, REQUEST_ONLY, fold_name, is_odd_name};
@@ -179,25 +178,6 @@ fn named_by_connection(headers: &HeaderMap, judged: &[HeaderName], doomed: &mut 
             }
         }
     }
-}
-
-/// Whether the request asks for a change to WebSocket in the way RFC 6455 section 4.1 demands.
-pub(crate) fn upgrade_wanted(method: &Method, version: Version, headers: &HeaderMap) -> bool {
-    let named = |name: HeaderName, token: &[u8]| {
-        let mut tokens =
-            headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-        tokens.any(|found| found.trim_ascii().eq_ignore_ascii_case(token))
-    };
-    version == Version::HTTP_11
-        && method == Method::GET
-        && headers
-            .get(header::UPGRADE)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && headers.get_all(header::UPGRADE).iter().count() == 1
-        && named(header::CONNECTION, b"upgrade")
-        // What is judged as an upgrade has no body that somebody else would read.
-        && !headers.contains_key(header::TRANSFER_ENCODING)
-        && headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
 }
 
 /// HTTP/2 clients may send the cookie in crumbs; RFC 9113 section 8.2.3 wants one field where it is
@@ -376,25 +356,5 @@ mod tests {
         let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
         join_cookies(&mut headers);
         assert_eq!(headers.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2"]);
-    }
-
-    #[test]
-    fn only_a_proper_websocket_request_is_an_upgrade() {
-        let wanted = |fields: &[(&'static str, &'static str)], version| {
-            upgrade_wanted(&Method::GET, version, &map(fields))
-        };
-        let good = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
-        assert!(wanted(&good, Version::HTTP_11));
-        assert!(!wanted(&good, Version::HTTP_10));
-        assert!(!wanted(&[("connection", "Upgrade"), ("upgrade", "h2c")], Version::HTTP_11));
-        assert!(!wanted(&[("upgrade", "websocket")], Version::HTTP_11));
-        for (name, value, is) in [
-            ("content-length", "0", true),
-            ("content-length", "5", false),
-            ("transfer-encoding", "chunked", false),
-        ] {
-            assert_eq!(wanted(&[good[0], good[1], (name, value)], Version::HTTP_11), is, "{name}");
-        }
-        assert!(!wanted(&[("connection", "upgrade"), ("upgrade", "websocket, h2c")], Version::HTTP_11));
     }
 }

@@ -35,6 +35,6 @@ pub(crate) use cluster::Upstreams;
 pub(crate) use fault::Fault;
 pub(crate) use flatten::write_flattened;
 pub(crate) use forward::{Forwarded, Outbound, forward};
-pub(crate) use hygiene::{Hygiene, join_cookies, upgrade_wanted};
+pub(crate) use hygiene::{Hygiene, join_cookies};
 pub(crate) use standing::{Board, Condition};
 pub(crate) use upgrade::Tunnel;

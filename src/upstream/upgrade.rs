@@ -1,7 +1,6 @@
 //! Connections that stop being HTTP.
 //!
-//! Bytes flow only after the upstream has answered 101; whatever a client sends before that is not
-//! passed on. The connection is not taken from a pool and never returns to one.
+//! Bytes flow only after the upstream has answered 101; what a client sent before that waits until then. The connection is not taken from a pool and never returns to one.
 
 use std::io;
 use std::pin::Pin;

@@ -238,6 +238,10 @@ methods = ["GET"]
     assert_eq!(sent.header("location"), Some("https://www.app.test/a/b~?q=/.."));
     assert_eq!((hsts(&sent), sent.text().as_str()), (None, ""));
     assert!(upstream.received().is_empty());
+    // Of several fields the first may be the client's own.
+    let fields = [("Host", "www.app.test"), ("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "http")];
+    let twice = request(gateway.address, "GET", "/a", &fields, b"");
+    assert_eq!((twice.status, twice.rule()), (400, "intake/bad-target"));
     // The address rules stand before it, and a host that no route serves is sent nowhere.
     let shut = ask("GET", "/shut", "www.app.test", "http");
     assert_eq!((shut.status, shut.rule(), shut.header("location")), (403, "ip/shut", None));

@@ -242,6 +242,22 @@ fn requests_without_a_record_are_served_all_the_same() {
     }
 }
 
+/// What fails is recorded in any case, with all that a record has.
+#[test]
+fn what_fails_is_recorded_with_its_fields_though_what_passes_is_not() {
+    let upstream = Upstream::answering(|_| Vec::new());
+    let log = "sink = { file = \"decisions.jsonl\" }\nsample = 0.0\nheaders = [\"user-agent\"]";
+    let gateway = Gateway::start(&config(&upstream, log));
+    let answer = request(gateway.address, "GET", "/open/1", &[("User-Agent", "probe/1")], b"");
+    assert_eq!(answer.status, 502);
+    let text = wait_until(|| {
+        let text = std::fs::read_to_string(gateway.folder().join("decisions.jsonl")).ok()?;
+        text.ends_with('\n').then_some(text)
+    });
+    let record: serde_json::Value = serde_json::from_str(&text).expect("one record");
+    assert_eq!(record["facts"]["header.user-agent"], "probe/1", "{text}");
+}
+
 /// Whoever has the whole answer has a record, however the answer is sent: a process that is killed then
 /// has lost nothing.
 #[test]

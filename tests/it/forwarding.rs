@@ -72,6 +72,30 @@ fn hop_by_hop_and_spoofed_fields_do_not_reach_the_upstream() {
     assert_eq!(received.all("x-request-id"), [response.header("x-request-id").expect("set")]);
 }
 
+/// RFC 9111: a shared cache before the gateway must not serve what was for one address to others.
+#[test]
+fn what_was_allowed_by_a_look_at_the_address_is_private() {
+    let upstream = Upstream::start();
+    let more = r#"
+[[rbac.deny]]
+id = "away"
+path = "/conditional/{*rest}"
+when = "not client.ip in here"
+[network]
+here = ["127.0.0.1"]
+[[ip.rule]]
+id = "here"
+path = "/office/{*rest}"
+allow = ["here"]
+"#;
+    let gateway = Gateway::start(&config(&upstream, more));
+    for (path, wanted) in [("/office/x", Some("private")), ("/conditional/x", Some("private")), ("/x", None)]
+    {
+        let answer = get(gateway.address, path);
+        assert_eq!((answer.status, answer.header("cache-control")), (200, wanted), "{path}");
+    }
+}
+
 #[test]
 fn tracestate_passes_only_with_the_traceparent_that_it_is_about() {
     let upstream = Upstream::start();

@@ -7,9 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use crate::support::stand_in::nobody;
-use crate::support::{Gateway, get, get_local, request};
+use crate::support::{Gateway, Upstream, get, get_local, request, wait_until};
 
 /// One series: its labels, sorted, with its value.
 type Series = (BTreeMap<String, String>, f64);
@@ -453,4 +456,43 @@ fn alerts_are_about_metrics_that_there_are() {
         summaries += usize::from(line.trim().starts_with("summary: "));
     }
     assert!(alerts.len() >= 10 && expressions == alerts.len() && summaries == alerts.len(), "{alerts:?}");
+}
+
+/// Rules and routes are counted by their numbers, which another policy gives to others.
+#[test]
+fn a_request_that_outlives_its_policy_is_counted_for_its_own_rule() {
+    let (release, wait) = channel::<()>();
+    let wait = Mutex::new(Some(wait));
+    let upstream = Upstream::holding(move |_| {
+        if let Some(first) = wait.lock().expect("not poisoned").take() {
+            let _ = first.recv();
+        }
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec()
+    });
+    let config = |name: &str| {
+        format!(
+            "{}[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[[route]]\nid = \"{name}\"\npath = \"/{{*rest}}\"\nupstream = \"origin\"\n\
+             [[rbac.grant]]\nid = \"{name}\"\nroles = [\"anyone\"]\npath = \"/open\"\n",
+            upstream.table("origin")
+        )
+    };
+    let gateway = Gateway::start(&config("old"));
+    let address = gateway.address;
+    let held = thread::spawn(move || get(address, "/open").status);
+    wait_until(|| (upstream.received().len() == 1).then_some(()));
+    gateway.write_config(&config("new"));
+    gateway.wait_for_generation(2);
+    // The thread has taken the new policy, and nothing was counted by its rule yet.
+    assert_eq!(get(address, "/shut").status, 403);
+    release.send(()).expect("it waits");
+    assert_eq!(held.join().expect("no panic"), 200);
+    assert_eq!(get(address, "/open").status, 200);
+    let text = get_local(gateway.admin.expect("an admin listener"), "/metrics").text();
+    let counted =
+        |what: &str| text.lines().filter(|line| line.contains(what)).any(|line| line.ends_with(" 1"));
+    for what in
+        ["rule=\"rbac/old\"", "rule=\"rbac/new\"", "route=\"old\",code=\"200\"", "route=\"new\",code=\"200\""]
+    {
+        assert!(counted(what), "{what}: {text}");
+    }
 }

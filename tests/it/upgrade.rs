@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::support::{Gateway, Upstream, read_response};
+use crate::support::command::about_folder;
+use crate::support::{Gateway, Upstream, read_response, request};
 
 fn config(upstream: &Upstream) -> String {
     format!(
@@ -110,4 +111,22 @@ fn an_upstream_of_http2_alone_is_never_asked_for_another_protocol() {
     let status = response.header("proxy-status").expect("set");
     assert!(status.contains("error=http_protocol_error"), "{status}");
     assert!(upstream.received().is_empty());
+}
+
+/// What is no upgrade as RFC 6455 has it is a request with a body, for the server and for `explain`.
+#[test]
+fn a_field_alone_keeps_no_body_from_the_waf() {
+    let upstream = switching();
+    let more = "[[waf.rule]]\nid = \"evil\"\naction = \"deny\"\ntargets = [\"body\"]\nmatch = { contains = \"evil\" }\n";
+    let gateway = Gateway::start(&format!("{}{more}", config(&upstream)));
+    let fields = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Content-Type", "text/plain")];
+    let answer = request(gateway.address, "POST", "/ws/open", &fields, b"evil");
+    assert_eq!((answer.status, answer.rule()), (403, "waf/evil"));
+    std::fs::write(gateway.folder().join("body"), "evil").expect("written");
+    let body = gateway.folder().join("body");
+    let body = body.to_str().expect("a path");
+    let asked = ["explain", "/ws/open", "--method", "POST", "--header", "upgrade: websocket", "--header"];
+    let more = ["connection: upgrade", "--content-type", "text/plain", "--body", body, "--format", "json"];
+    let told = about_folder(gateway.folder(), &[&asked[..], &more[..]].concat()).json();
+    assert_eq!((&told["decision"], &told["rule"]["name"]), (&"deny".into(), &"waf/evil".into()), "{told}");
 }

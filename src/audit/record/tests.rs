@@ -181,6 +181,7 @@ fn a_refusal_is_recorded_whole() {
         msg: msg.into(),
     };
     case.notes = Notes {
+        address: false,
         shadow: smallvec![ShadowHit { rule: GRANT.into(), reason: Reason::DeniedByRule }],
         waf: WafNotes {
             score: 5,
@@ -327,6 +328,16 @@ fn a_subject_that_a_condition_reads_is_kept_as_the_subject_is() {
     assert_eq!(json["facts"]["claims.email"], json["identity"]["subject"]);
     assert!(json["facts"]["claims.sub"].as_str().is_some_and(|text| text.starts_with("hash:")));
     assert_eq!(json["facts"]["claims.team"], "blue");
+    // Nor does a list that holds it say what is not to be said.
+    let list = json!(["alice", {"of": ["x", "y"]}]);
+    let list: &'static serde_json::Value = Box::leak(Box::new(list));
+    case.named = vec![Named { name: "claims.emails", value: NamedValue::Json(list) }];
+    for (subject, kept) in
+        [(SubjectWord::Plain, list), (SubjectWord::Hash, &json!(null)), (SubjectWord::None, &json!(null))]
+    {
+        case.settings.subject = subject;
+        assert_eq!(&facts(&case)["claims.emails"], kept);
+    }
 }
 
 #[test]

@@ -80,11 +80,6 @@ impl Ip {
         found
     }
 
-    /// Whether any rule looked at the address of this request.
-    pub fn looked_at(&self, _facts: &Facts<'_>) -> bool {
-        false
-    }
-
     /// The lists of a rule, by their keys: `allow` or `deny`, and `except`.
     pub fn lists(&self, written: Written) -> Option<[(&'static str, &AddressList); 2]> {
         self.rules.iter().find(|rule| rule.written == written).map(Rule::lists)
@@ -122,6 +117,7 @@ impl Ip {
         let noted = notes.shadow.len();
         self.index.visit(facts.target, facts.route, |&at| {
             let Some(rule) = self.rules.get(at as usize) else { return };
+            notes.address = true;
             match rule.says(facts.client.ip) {
                 Says::Nothing => {}
                 Says::Pass => passes = passes.min(at),

@@ -34,6 +34,8 @@ pub(super) struct Rule {
     /// Whoever has one of these is exempt.
     pub(super) except: Box<[RoleId]>,
     pub(super) condition: Option<Condition>,
+    /// Whether that looks at the client's address.
+    pub(super) by_address: bool,
     pub(super) from: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
 }
@@ -108,6 +110,7 @@ impl Rule {
                 .help("to allow everybody, write `roles = [\"anyone\"]`; everybody who is identified: `roles = [\"authenticated\"]`");
         }
         let scope = cx.scope(&raw.scope);
+        let condition = condition(&raw.when, raw.place, &scope, cx);
         let rule = Rule {
             written,
             kind: Kind::Grant,
@@ -116,7 +119,8 @@ impl Rule {
             subjects: texts(&raw.subjects, "subjects", raw.place, |_| true, cx).into_iter().collect(),
             scopes: texts(&raw.scopes, "scopes", raw.place, is_scope, cx).into(),
             except: Box::default(),
-            condition: condition(&raw.when, raw.place, &scope, cx),
+            by_address: condition.as_ref().is_some_and(Condition::uses_client),
+            condition,
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
         };
@@ -134,6 +138,7 @@ impl Rule {
                 .push(Code::BadValue, at.place, "everybody is `anyone`, so this deny would concern nobody")
                 .help("name the roles that are exempt, or set `mode = \"off\"`");
         }
+        let condition = condition(&raw.when, raw.place, &scope, cx);
         let rule = Rule {
             written,
             kind: Kind::Deny(Mode::from(&raw.mode)),
@@ -142,7 +147,8 @@ impl Rule {
             subjects: texts(&raw.subjects, "subjects", raw.place, |_| true, cx).into_iter().collect(),
             scopes: texts(&raw.scopes, "scopes", raw.place, is_scope, cx).into(),
             except,
-            condition: condition(&raw.when, raw.place, &scope, cx),
+            by_address: condition.as_ref().is_some_and(Condition::uses_client),
+            condition,
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
         };

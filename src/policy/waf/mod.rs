@@ -241,9 +241,10 @@ impl Waf {
     }
 
     /// Looks at a request that was refused before any rule was asked. What is found is recorded as if
-    /// the rules were in shadow, and changes nothing.
-    pub fn look_at_refused(&self, facts: &Facts<'_>, carried: &mut Carried, notes: &mut Notes) {
+    /// the rules were in shadow, and changes nothing: rules remember nothing of it either.
+    pub fn look_at_refused(&self, facts: &Facts<'_>, notes: &mut Notes) {
         let Some(program) = &self.program else { return };
+        let mut carried = Carried::default();
         let (judge, transaction) = (self.judge(program, facts), carried.transaction());
         let judged = judge.head(facts, transaction);
         let weigh = Weigh { stage: Stage::Waf, shadow: true, notes, trace: None };

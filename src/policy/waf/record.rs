@@ -79,18 +79,19 @@ impl Recorder<'_> {
                     || sounds_secret(&name)
             }
             Collection::Query | Collection::Form | Collection::Json | Collection::Xml => sounds_secret(&name),
-            Collection::Method
-            | Collection::Line
-            | Collection::Path
-            | Collection::Client
-            | Collection::File
+            // These hold members as well, whatever they are called.
+            Collection::Line
             | Collection::Body
             | Collection::RequestLine
             | Collection::Uri
             | Collection::UriRaw
+            | Collection::QueryString => sounds_secret(&values.text(value).to_ascii_lowercase()),
+            Collection::Method
+            | Collection::Path
+            | Collection::Client
+            | Collection::File
             | Collection::Basename
             | Collection::Protocol
-            | Collection::QueryString
             | Collection::PartHeader
             | Collection::ResponseHeader
             | Collection::ResponseBody => false,
