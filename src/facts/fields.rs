@@ -14,6 +14,9 @@ pub struct Fields {
     pub count: usize,
     /// Content-Length and Transfer-Encoding cannot be read in exactly one way (RFC 9112 section 6.3).
     pub framing_conflict: bool,
+    /// The size of the head as HTTP/1.1 would write it, in bytes; told of HTTP/2 alone, for else the parser has
+    /// measured it.
+    pub head: u64,
     /// The length of the body as declared.
     pub length: Length,
     /// What the Expect field asks for.
@@ -69,6 +72,9 @@ pub enum Expect {
     Other,
 }
 
+/// A colon, a blank, and the end of the line.
+const SEPARATORS: usize = 4;
+
 impl Fields {
     /// One pass over the fields of a request.
     pub fn scan(method: &Method, version: Version, headers: &HeaderMap) -> Fields {
@@ -77,6 +83,10 @@ impl Fields {
             let name = name.as_str();
             fields.odd_names |= is_odd_name(name);
             fields.names.0 |= Names::bit(name);
+        }
+        if version == Version::HTTP_2 {
+            let sizes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + SEPARATORS);
+            fields.head = sizes.map(|size| size as u64).sum();
         }
         if headers.len() != headers.keys_len() {
             fields.duplicate =

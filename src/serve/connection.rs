@@ -159,10 +159,11 @@ where
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_WINDOW as usize)
-            .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+            // What is somewhat larger is refused by its gate, with a record and an answer that says so.
+            .max_header_list_size(u32::try_from(limits.head.saturating_mul(2)).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS);
-        let handler = Handler::new(stack, peer, Rc::clone(&wire));
+        let handler = Handler::new(stack, Rc::clone(&peer), Rc::clone(&wire));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
         let mut told = false;
         let ended = poll_fn(|cx| {
@@ -180,9 +181,12 @@ where
             }
             connection.as_mut().poll(cx)
         });
-        // Errors of single streams were answered by hyper; an error of the connection has no
-        // request that could be recorded.
-        let _ = ended.await;
+        // (Errors of single streams are answered by the protocol, and nobody is told of them.)
+        if let Err(error) = ended.await
+            && breaks_protocol(&error)
+        {
+            record_head(&context, &peer, Builtin::Malformed, false, b"");
+        }
     }
 }
 
@@ -257,6 +261,13 @@ fn record_refused(context: &Rc<Context>, peer: &Rc<Peer>, wire: &Wire, error: &h
         return;
     };
     record_head(context, peer, rule, error.is_parse(), &head);
+}
+
+/// Whether a connection of HTTP/2 was ended by us, for what its client sent was none.
+fn breaks_protocol(error: &hyper::Error) -> bool {
+    let mut sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    let broken = sources.find_map(|error| error.downcast_ref::<h2::Error>());
+    broken.is_some_and(|error| error.is_go_away() && error.is_library())
 }
 
 /// Spawns what HTTP/2 needs on the connection's own thread.

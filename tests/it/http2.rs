@@ -1,7 +1,7 @@
 //! HTTP/2, in clear text with prior knowledge and over TLS.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::thread;
@@ -94,6 +94,37 @@ fn bodies_and_heads_are_what_they_are_in_http1() {
     assert!(answers[1].body().is_empty() && field(&answers[1], "content-length") != "-");
     let received = upstream.received();
     assert_eq!((received.len(), received[0].body.as_slice()), (1, &b"a body"[..]));
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused_by_name_and_recorded() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(&upstream, ""));
+    let mut large = ask("GET", "http://app.test/open/1", "");
+    large.headers_mut().insert("x", "a".repeat(70_000).parse().expect("a value"));
+    let answers = exchange(gateway.address, vec![large, ask("GET", "http://app.test/open/2", "")]);
+    assert_eq!((answers[0].status().as_u16(), answers[1].status().as_u16()), (431, 200));
+    assert_eq!(field(&answers[0], "x-portcullis-rule"), "intake/head-too-large");
+    let records = gateway.records(2);
+    assert!(
+        records.iter().any(|record| record["rule"] == "intake/head-too-large" && record["status"] == 431)
+    );
+}
+
+/// RFC 9113, section 6.1: there is no stream 0 that could have a body.
+#[test]
+fn a_connection_that_breaks_the_protocol_is_recorded() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&config(&upstream, ""));
+    let mut stream = std::net::TcpStream::connect(gateway.address).expect("the gateway listens");
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let data = [0, 0, 1, 0, 0, 0, 0, 0, 0, b'x'];
+    let sent = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &data].concat();
+    stream.write_all(&sent).expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("closed");
+    let records = gateway.records(1);
+    assert_eq!((&records[0]["rule"], &records[0]["status"]), (&"intake/malformed".into(), &499.into()));
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Intake {
         );
         let checks = [
             (target.path_and_query().as_str().len() > self.limits.target, Builtin::TargetTooLong),
+            (fields.head > self.limits.head, Builtin::HeadTooLarge),
             (fields.count > self.limits.fields, Builtin::TooManyFields),
             (fields.framing_conflict, Builtin::FramingConflict),
             (!method_known && !self.extension_methods.contains(&target.method), Builtin::MethodRefused),
