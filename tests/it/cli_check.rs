@@ -273,6 +273,7 @@ fn nothing_is_told_that_only_follows_from_another_mistake() {
     told("[rbac.role.r]\ninherits = 7\n[[rbac.grant]]\nid = \"g\"\nroles = [\"r\"]\n", &["array"]);
     told("[[rbac.grant]]\nid = \"g\"\nroles = 7\n", &["array"]);
     told("[contact]\nurl = 7\n", &["a string"]);
+    told("[upstream.far]\nservers = [\"ftp://x\"]\n", &["`ftp://x` cannot be used"]);
     told("[[authn.basic]]\nid = \"b\"\nuser = [{ name = 7, hash = 8 }]\n", &["a string", "a string"]);
     told(
         "[[rbac.grant]]\nid = \"g\"\nroles = [\"anyone\"]\npath = \"x\"\nwhen = \"path.id == 'a'\"\n",

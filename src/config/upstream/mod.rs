@@ -230,7 +230,8 @@ fn upstream(name: &str, raw: &RawUpstream, sources: &Sources, diagnostics: &mut 
 fn servers(raw: &RawUpstream, diagnostics: &mut Diagnostics) -> Vec<Server> {
     let list = &raw.servers.value.0;
     if list.is_empty() {
-        diagnostics.push(Code::BadValue, raw.servers.place, "an upstream needs at least one server");
+        let message = "an upstream needs at least one server";
+        diagnostics.push_unless_lost(raw.place, &["servers"], Code::BadValue, raw.servers.place, message);
     }
     if list.len() > MAX_SERVERS {
         let message = format!("an upstream has up to {MAX_SERVERS} servers");
