@@ -97,6 +97,18 @@ fn a_role_gains_and_loses_by_rules() {
 }
 
 #[test]
+fn what_begins_or_ends_is_allowed_at_times_only() {
+    let reads = |more: &str| {
+        let keys = "roles = [\"writer\"]\nmethods = [\"GET\"]\npath = \"/a\"\n";
+        format!("{ROLES}{}", grant("a", &format!("{keys}{more}")))
+    };
+    for window in ["from = 2026-01-01T00:00:00Z", "until = 2027-01-01T00:00:00Z"] {
+        let found = difference(&reads(""), &reads(window));
+        assert_eq!(cells(&found), ["writer GET /a Always→Sometimes by rbac/a"], "{window}");
+    }
+}
+
+#[test]
 fn what_a_rule_refers_to_changes_it() {
     let rule = "[[ip.rule]]\nid = \"o\"\nallow = [\"office\"]\n";
     let old = format!("[network]\noffice = [\"lab\"]\nlab = [\"192.0.2.0/24\"]\n{rule}");

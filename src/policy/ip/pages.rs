@@ -95,6 +95,11 @@ mod tests {
             assert!(*pages == *numbers, "{count}");
             assert_eq!(matches!(pages.0, Kept::Many { .. }), count * 4 >= LARGE);
             assert!(pages == pages.clone());
+            let mut other = numbers;
+            if let Some(last) = other.last_mut() {
+                *last ^= 1;
+                assert!(pages != Pages::from(other), "{count}");
+            }
         }
         let wide: Vec<u128> = (0..200_000).map(|number| number << 70).collect();
         assert!(*Pages::from(wide.clone()) == *wide);

@@ -8,6 +8,7 @@ mod waf;
 use super::page;
 use crate::config::compile;
 use crate::policy::code::{Code, Severity};
+use crate::policy::diagnostic::Diagnostic;
 use crate::policy::source::Sources;
 
 /// When the policies of these tests are checked.
@@ -19,12 +20,16 @@ const BASE: &str = "version = 1\n[upstream.app]\nservers = [\"http://127.0.0.1:9
 /// Findings: code and what it is about.
 type Wanted = &'static [(Code, &'static str)];
 
-/// The findings of a policy.
-fn findings(text: &str) -> Vec<(Code, String)> {
+/// The findings of a policy, whole.
+fn diagnostics(text: &str) -> Vec<Diagnostic> {
     let server = if text.contains("[server]") { "" } else { "[server]\nlisten = [\"127.0.0.1:8080\"]\n" };
     let outcome = compile(Sources::single("p.toml", format!("{BASE}{server}{text}")), NOW.parse().unwrap());
     assert!(outcome.setup.is_some(), "{text}\n{:#?}", outcome.diagnostics);
-    outcome.diagnostics.into_iter().map(|found| (found.code, found.about.unwrap_or_default())).collect()
+    outcome.diagnostics
+}
+
+fn findings(text: &str) -> Vec<(Code, String)> {
+    diagnostics(text).into_iter().map(|found| (found.code, found.about.unwrap_or_default())).collect()
 }
 
 #[track_caller]
@@ -363,6 +368,42 @@ fn lists_that_have_no_address_in_common_let_nobody_through() {
     let network = "[network]\nlater = { file = \"not-yet.txt\", optional = true }\n";
     let vain: Wanted = &[(Code::ShadowedRule, "ip/two"), (Code::NobodyPasses, "ip/two")];
     check(&(rules(&[empty, vpn]) + network), vain);
+}
+
+#[test]
+fn of_lists_that_let_nobody_through_all_others_are_named() {
+    let rule = |id: &str, list: &str, paths: &str| {
+        format!("[[ip.rule]]\nid = \"{id}\"\nallow = [\"{list}\"]\npaths = {paths}\n")
+    };
+    let message = |others: &[String]| {
+        let text = rule("one", "192.0.2.0/24", "[\"/a\", \"/b\"]") + &others.concat();
+        let found = diagnostics(&text).into_iter().find(|found| found.code == Code::NobodyPasses);
+        found.map(|found| found.message).unwrap_or_default()
+    };
+    assert_eq!(
+        message(&[rule("two", "198.51.100.0/24", "[\"/a\", \"/b\"]")]),
+        "`ip/one` lets nobody through: `ip/two` is about all of its requests and has none of its addresses"
+    );
+    let both = [rule("two", "198.51.100.0/24", "[\"/a\"]"), rule("three", "203.0.113.0/24", "[\"/b\"]")];
+    assert_eq!(
+        message(&both),
+        "`ip/one` lets nobody through: `ip/two` and `ip/three` are about all of its requests and have none of its addresses"
+    );
+}
+
+#[test]
+fn lists_of_thousands_of_addresses_are_compared_all_the_same() {
+    let rule = |id: &str, kind: &str, low: u32| {
+        let list: Vec<String> =
+            (0..6000).map(|at| format!("\"10.{low}.{}.{}\"", at / 100, at % 100 * 2)).collect();
+        format!("[[ip.rule]]\nid = \"{id}\"\n{kind} = [{}]\n", list.join(", "))
+    };
+    let grant = "[[rbac.grant]]\nid = \"g\"\nroles = [\"anyone\"]\nmethods = [\"GET\"]\n";
+    let two = |one: String, other: String| format!("{grant}{one}{other}");
+    let shadowed: Wanted = &[(Code::ShadowedRule, "ip/two")];
+    check(&two(rule("one", "deny", 0), rule("two", "deny", 0)), shadowed);
+    let disjoint: Wanted = &[(Code::NobodyPasses, "ip/one")];
+    check(&two(rule("one", "allow", 0), rule("two", "allow", 1)), disjoint);
 }
 
 #[test]

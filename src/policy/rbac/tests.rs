@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::decision::RuleRef;
 use crate::policy::Policy;
 use crate::policy::code::Code;
 use crate::policy::fixture::{Ask, ask, policy, problems};
@@ -152,6 +153,33 @@ fn any_matching_deny_beats_every_grant_and_the_first_is_named() {
             (ask("GET", "/b").by("x", &[]).scopes(&["even"]), "pass rbac/all"),
         ],
     );
+}
+
+#[test]
+fn each_deny_has_exempt_roles_of_its_own_and_a_grant_has_none() {
+    let policy = rules(
+        r#"
+        [[rbac.grant]]
+        id = "g"
+        roles = ["anyone"]
+        [[rbac.deny]]
+        id = "one"
+        except_roles = ["admin"]
+        [[rbac.deny]]
+        id = "two"
+        except_roles = ["reader", "user"]
+        [[rbac.deny]]
+        id = "all"
+        path = "/a"
+        "#,
+    );
+    let exempt = |name: &str| {
+        let Some(RuleRef::Written(rule)) = policy.rules.by_name(name) else { panic!("{name}") };
+        let mut roles: Vec<&str> = policy.rbac.exempt(rule).collect();
+        roles.sort_unstable();
+        roles.join(" ")
+    };
+    assert_eq!(["rbac/g", "rbac/one", "rbac/two", "rbac/all"].map(exempt), ["", "admin", "reader user", ""]);
 }
 
 #[test]
