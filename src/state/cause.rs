@@ -31,6 +31,21 @@ pub(crate) struct Refusal<'a> {
     /// Who asked: all roles, with those that are inherited, and the subject if there is one.
     pub(crate) roles: &'a [&'a str],
     pub(crate) subject: Option<&'a str>,
+    /// The source of the credential that was believed.
+    pub(crate) source: Option<&'a str>,
+}
+
+impl Refusal<'_> {
+    /// What a policy changed of the source that brought the roles by which the request was refused.
+    fn of_source<'k>(&self, kept: &'k Accepted) -> Vec<&'k NameLine> {
+        let source = self.source.filter(|_| self.stage == Stage::Rbac);
+        let own = |line: &&NameLine| {
+            let id = line.name.strip_prefix("authn.").and_then(|name| name.split_once(' '));
+            id.is_some_and(|(_, id)| Some(id) == source)
+        };
+        let definitions = kept.difference.as_ref().map(|difference| &difference.definitions);
+        definitions.into_iter().flatten().filter(own).collect()
+    }
 }
 
 /// What a policy says of the same request.
@@ -166,12 +181,12 @@ fn touched(kept: &Accepted, refused: &Refusal<'_>) -> Option<Change> {
 
 /// Since when a request is refused by a rule that is built in. `accepted`: the policies that were in force,
 /// the oldest first; `whole`: there were none before them. `says`: what one of them says of the request, if
-/// it can be asked and there is time.
+/// it can be asked and there is time, and whether another source of credentials brought the roles then.
 pub(crate) fn of_builtin(
     accepted: &[&Accepted],
     whole: bool,
     refused: &Refusal<'_>,
-    mut says: impl FnMut(&Accepted) -> Option<Says>,
+    mut says: impl FnMut(&Accepted, bool) -> Option<Says>,
 ) -> Cause {
     let decided = |kept: &&&Accepted| Some(kept.version()) == refused.decided && kept.at <= refused.at;
     let mut from_it_on = accepted.iter().rev().skip_while(|kept| !decided(kept));
@@ -180,8 +195,10 @@ pub(crate) fn of_builtin(
         since: Some(Since { policy: since.version().to_string(), at: since.at, since_the_first }),
         change: None,
     };
+    let mut other_source = false;
     for before in from_it_on {
-        let Some(said) = says(before) else { return known(since, false) };
+        other_source |= !refused.of_source(since).is_empty();
+        let Some(said) = says(before, other_source) else { return known(since, false) };
         if !said.is_further(refused.stage) {
             since = before;
             continue;
@@ -196,6 +213,7 @@ pub(crate) fn of_builtin(
             let kind = kind(refused.stage);
             let of_kind = |line: &&NameLine| kind.is_some_and(|kind| line.name.starts_with(kind));
             found.definitions = difference.definitions.iter().filter(of_kind).cloned().collect();
+            found.definitions.extend(refused.of_source(since).into_iter().cloned());
         }
         (found.before, found.allowed_by) = (Some(words), allowed);
         return Cause { change: Some(found), since: None };

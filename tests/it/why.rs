@@ -75,8 +75,8 @@ fn a_request_id_is_enough() {
         "rbac/orders",
         "reader lost",
         "2 requests (1 of 1 subject, 1 of nobody in particular) from 1 address",
-        "The change above accounts for it, but not for 1 of them: the same callers were refused the same \
-         before it too (1 request in this hour).",
+        "The change above accounts for it, but perhaps not for 1 of them: their callers were refused the same \
+         path before it too (in this hour it refused 1 request before the change).",
         "needs the role writer",
         "Ask https://intranet.example/access.",
         "as it is kept in the history",
@@ -495,4 +495,53 @@ fn a_changed_source_of_credentials_is_named_where_one_is_believed_no_longer() {
     for text in ["The policy changed", "authn.api_key batch was changed: hash: another", "cannot be told"] {
         assert!(ran.words().contains(text), "{text}: {}", ran.show());
     }
+}
+
+/// Which roles a source of then would have brought is not in the record, but what it left out is.
+#[test]
+fn a_role_that_a_source_may_bring_no_longer_is_the_change() {
+    let secret = "not-a-secret-not-a-secret-not-a-secret-0";
+    let source = |allowed: &str| {
+        let jwt = format!(
+            "[[authn.jwt]]\nid = \"corp\"\nissuer = \"https://id.test\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]\n\
+             secret_file = \"secret\"\nroles = \"roles\"\nroles_allowed = [{allowed}]\n"
+        );
+        config("\"reader\"").replace("[rbac.role.reader]\n", &format!("{jwt}\n[rbac.role.reader]\n"))
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("secret"), secret).expect("written");
+    let gateway = Gateway::start_in(folder, &source("\"reader\", \"writer\""), &[]);
+    let claims = serde_json::json!({
+        "iss": "https://id.test", "aud": "a", "sub": "alice", "roles": ["reader"], "exp": 4_102_444_800_u64,
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    let token = jsonwebtoken::encode(&header, &claims, &key).expect("a token");
+    let ask = |path: &str| {
+        let bearer = format!("Bearer {token}");
+        let answer = request(gateway.address, "GET", path, &[("Authorization", &bearer)], b"");
+        (answer.status, answer.header("x-request-id").expect("an id").to_owned())
+    };
+    assert_eq!(ask("/orders/7").0, 200);
+    let (status, never) = ask("/nothing");
+    assert_eq!(status, 403);
+    gateway.write_config(&source("\"writer\""));
+    gateway.wait_for_generation(2);
+    let (status, id) = ask("/orders/7");
+    assert_eq!(status, 403);
+    let ran = about_folder(gateway.folder(), &["why", &id]);
+    for text in [
+        "The policy changed",
+        "the policy before it let this request pass, by rbac/orders",
+        "authn.jwt corp was changed: roles_allowed: [\"writer\"], before [\"reader\", \"writer\"]",
+        "- The token's source may not bring that role",
+    ] {
+        assert!(ran.words().contains(text), "{text}: {}", ran.show());
+    }
+    // Where it would not have been enough either, nothing is said of those before.
+    let (_, after) = ask("/nothing");
+    let ran = about_folder(gateway.folder(), &["why", &after]);
+    assert!(ran.words().contains("No change that is known"), "{}", ran.show());
+    let ran = about_folder(gateway.folder(), &["why", &never]);
+    assert!(ran.words().contains("No change: every policy that is kept"), "{}", ran.show());
 }

@@ -1,6 +1,7 @@
 //! What changed before a recorded request was refused: the record's part of the question, and what the
 //! policies that were in force before say of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -12,9 +13,9 @@ use super::retold::refuses_as_well;
 use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
 use crate::decision::{Builtin, Outcome, Stage};
-use crate::facts::{Body, Identity};
+use crate::facts::{Body, Holder, Identity};
 use crate::policy::rbac::{Access, Blind};
-use crate::policy::{Policy, World};
+use crate::policy::{Caller, Policy, World};
 use crate::state::Accepted;
 use crate::state::cause::{self, Cause, Refusal, Says};
 
@@ -41,6 +42,10 @@ pub(in crate::cli::explain) fn look(
         }
     };
     roles.push("anyone");
+    let holder = match &asked.caller {
+        Caller::Assumed(holder) => Some(holder),
+        Caller::FromHeaders => None,
+    };
     let target = &account.admitted.target;
     let segments: Vec<&str> = target.segments().collect();
     let refused = Refusal {
@@ -53,11 +58,18 @@ pub(in crate::cli::explain) fn look(
         segments: &segments,
         roles: &roles,
         subject,
+        source: holder.map(|holder| &*holder.source),
     };
+    // With what its source would not let it bring.
+    let unfiltered = holder.map(|holder| {
+        let mut holder = Holder::clone(holder);
+        holder.roles.append(&mut holder.ignored_roles);
+        Caller::Assumed(Arc::new(holder))
+    });
     // Where it cannot be found out anew what was decided, other policies know no better.
     let known = unknowable(line).is_none() && settled.is_none();
     let begin = Instant::now();
-    let says = |before: &Accepted| {
+    let says = |before: &Accepted, other_source: bool| {
         // A policy that no longer compiles, perhaps since a key of it is gone, cannot be asked.
         let kept = Some(before).filter(|_| begin.elapsed() < earlier.patience);
         let setup = kept.and_then(earlier.compile)?;
@@ -68,15 +80,18 @@ pub(in crate::cli::explain) fn look(
         if !recalled.has_subject && depends_on_subject(&setup.policy, world, asked, recalled.now) {
             return None;
         }
+        let caller = unfiltered.as_ref().filter(|_| other_source).unwrap_or(&asked.caller);
         let decision = match &asked.hidden {
-            Some(hidden) => {
-                hidden.whatever(&setup.policy, world, (&asked.request, &asked.caller), recalled.now)?
-            }
+            Some(hidden) => hidden.whatever(&setup.policy, world, (&asked.request, caller), recalled.now)?,
             None => {
-                let sample = asked.request.clone().sample(&setup.policy, recalled.now, asked.caller.clone());
+                let sample = asked.request.clone().sample(&setup.policy, recalled.now, caller.clone());
                 setup.policy.decide(&sample, world, None)
             }
         };
+        // Which roles that source would have brought is in no record.
+        if other_source && matches!(decision.outcome, Outcome::Deny(_)) {
+            return None;
+        }
         let rule = setup.policy.rules.name(decision.rule()).to_owned();
         Some(match decision.outcome {
             Outcome::Allow(_) => Says::Allowed(rule),
@@ -84,7 +99,7 @@ pub(in crate::cli::explain) fn look(
         })
     };
     match Builtin::by_name(&line.rule) {
-        None => cause::of_rule(earlier.accepted, earlier.whole, &refused, says),
+        None => cause::of_rule(earlier.accepted, earlier.whole, &refused, |before| says(before, false)),
         Some(_) if known => cause::of_builtin(earlier.accepted, earlier.whole, &refused, says),
         // What a source or its keys were changed to may be why somebody is believed no longer.
         Some(

@@ -317,7 +317,7 @@ impl Hour {
                 requests(before)
             ),
             (Some(_), before, again) => format!(
-                "{cause}, but not for {again} of them: the same callers were refused the same before it too ({} in this hour)",
+                "{cause}, but perhaps not for {again} of them: their callers were refused the same path before it too (in this hour it refused {} before the change)",
                 requests(before)
             ),
         }
