@@ -1,22 +1,23 @@
 //! One client connection: TLS, HTTP/1.1 or HTTP/2, upgrades, rest, and its end.
 
 mod handler;
+mod streams;
 
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use http::Response;
-use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tower::Service;
 
 use self::handler::Handler;
+use self::streams::Streams;
 use super::drain::{Ask, Control};
 use super::wire::{ClientIo, Phase, Wire};
 use crate::decision::Builtin;
@@ -134,14 +135,15 @@ where
             wire.set_tunnel();
             let parts = connection.into_parts();
             let mut io = parts.io.into_inner();
+            let carried = tunnel.carried();
             // In a place of its own: most connections never have one.
             let mut tunnel = Box::pin(tunnel.run(&mut io, &parts.read_buf));
-            let carried = poll_fn(|cx| match control.poll(cx) {
-                Ask::Cut => Poll::Ready((0, 0)),
+            poll_fn(|cx| match control.poll(cx) {
+                Ask::Cut => Poll::Ready(()),
                 Ask::Nothing | Ask::Leave | Ask::Finish => tunnel.as_mut().poll(cx),
-            });
-            let (received, sent) = carried.await;
-            held.closed(received, sent);
+            })
+            .await;
+            held.closed(carried.received.get(), carried.sent.get());
             return;
         }
         if let Err(error) = &ended {
@@ -153,7 +155,8 @@ where
         let Session { context, stack, peer, wire, control, .. } = self;
         wire.set_http2();
         let limits = context.installed().snapshot.policy.intake.limits;
-        let mut builder = http2::Builder::new(LocalExecutor);
+        let patience = wire.body_idle();
+        let mut builder = http2::Builder::new(Streams { patience });
         builder
             .max_concurrent_streams(MAX_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -268,18 +271,6 @@ fn breaks_protocol(error: &hyper::Error) -> bool {
     let mut sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
     let broken = sources.find_map(|error| error.downcast_ref::<h2::Error>());
     broken.is_some_and(|error| error.is_go_away() && error.is_library())
-}
-
-/// Spawns what HTTP/2 needs on the connection's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F: Future + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
 }
 
 #[cfg(test)]

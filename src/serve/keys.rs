@@ -2,7 +2,7 @@
 //!
 //! A request never waits for a fetch and cannot cause more than one in ten seconds for an address,
 //! whoever asks how often. A fetch that fails, or brings nothing usable, leaves the keys that are
-//! there in force.
+//! there in force, but not for ever: who withdrew a key must be heard in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +29,10 @@ use crate::policy::authn::{Keys, Origin};
 /// The least time between two fetches of one address.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// Keys that could not be fetched anew for so long are forgotten, and what they would verify is refused as
+/// `authn/keys-unavailable`; with a longer `refresh`, for twice that.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
 /// A fetch takes no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -43,6 +47,14 @@ struct Known {
     fetched_at: Option<SystemTime>,
     wanted_since: Option<Instant>,
     wanted: bool,
+}
+
+impl Known {
+    /// Whether its keys are too old to be believed.
+    fn is_outdated(&self, refresh: Duration, now: Instant) -> bool {
+        self.fetched
+            .is_some_and(|fetched| now.duration_since(fetched) >= STALE.max(refresh.saturating_mul(2)))
+    }
 }
 
 /// Keeps the key sets of the configuration in force fresh, for ever.
@@ -67,6 +79,11 @@ pub(super) async fn keep(installer: Arc<Installer>, wanted: Arc<KeysWanted>, met
             let age =
                 entry.fetched_at.and_then(|at| at.elapsed().ok()).unwrap_or_else(|| wanted_since.elapsed());
             metrics.key_set_age(SourceLabel { source: set.source.to_owned() }, age);
+            if entry.is_outdated(set.refresh, Instant::now()) {
+                tracing::error!(url = %set.url, "a key set could not be fetched for too long, and is forgotten: tokens of this source are refused until it can be");
+                installer.forget_keys(set.url);
+                entry.fetched = None;
+            }
             let rested = entry.tried.is_none_or(|tried| tried.elapsed() >= PAUSE);
             let stale = entry.fetched.is_none_or(|fetched| fetched.elapsed() >= set.refresh);
             if rested && (stale || entry.wanted) {
@@ -154,4 +171,22 @@ async fn exchange(
         Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(|error| error.to_string())?;
     driver.abort();
     String::from_utf8(body.to_bytes().to_vec()).map_err(|_| "it is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_believed_for_a_day_or_twice_their_refresh() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let fetched = Instant::now();
+        let known = Known { fetched: Some(fetched), ..Known::default() };
+        let minute = Duration::from_secs(60);
+        for (refresh, kept) in [(minute, hours(24)), (hours(12), hours(24)), (hours(20), hours(40))] {
+            assert!(!known.is_outdated(refresh, fetched + kept - minute), "{refresh:?}");
+            assert!(known.is_outdated(refresh, fetched + kept), "{refresh:?}");
+        }
+        assert!(!Known::default().is_outdated(minute, fetched + hours(1000)));
+    }
 }

@@ -367,6 +367,14 @@ impl Installer {
         self.current.store(Arc::new(snapshot));
     }
 
+    /// Takes fetched keys out of force, which are too old.
+    pub(crate) fn forget_keys(&self, url: &str) {
+        let _state = self.lock();
+        let mut snapshot = Snapshot::clone(&self.current.load());
+        snapshot.world.keys = Arc::new(snapshot.world.keys.without(url));
+        self.current.store(Arc::new(snapshot));
+    }
+
     /// Puts other bans in force, under the policy that is.
     pub(crate) fn set_bans(&self, bans: Option<Arc<Bans>>) {
         let _state = self.lock();

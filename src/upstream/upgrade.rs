@@ -2,8 +2,10 @@
 //!
 //! Bytes flow only after the upstream has answered 101; what a client sent before that waits until then. The connection is not taken from a pool and never returns to one.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -27,35 +29,44 @@ use super::terms::Terms;
 #[derive(Debug)]
 pub(crate) struct Tunnel {
     upstream: OnUpgrade,
+    carried: Rc<Carried>,
     /// It counts among the requests in flight, and the connections, until it ends.
     _flight: Flight,
     _seat: Option<Room>,
 }
 
+/// How many bytes went through a tunnel so far, for whoever outlives it.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// From the client.
+    pub(crate) received: Cell<u64>,
+    /// From the upstream.
+    pub(crate) sent: Cell<u64>,
+}
+
 impl Tunnel {
-    /// Carries bytes both ways until one side closes; how many came from the client and from the
-    /// upstream. `early` are bytes that the client sent behind its request.
-    pub(crate) async fn run(
-        self,
-        client: &mut (impl AsyncRead + AsyncWrite + Unpin),
-        early: &[u8],
-    ) -> (u64, u64) {
-        let Tunnel { upstream, _flight, _seat } = self;
-        let Ok(upstream) = upstream.await else { return (0, 0) };
-        let mut upstream = Counted { stream: TokioIo::new(upstream), read: 0, written: 0 };
+    /// What it counts, also when it is cut.
+    pub(crate) fn carried(&self) -> Rc<Carried> {
+        Rc::clone(&self.carried)
+    }
+
+    /// Carries bytes both ways until one side closes. `early` are bytes that the client sent behind its
+    /// request.
+    pub(crate) async fn run(self, client: &mut (impl AsyncRead + AsyncWrite + Unpin), early: &[u8]) {
+        let Tunnel { upstream, carried, _flight, _seat } = self;
+        let Ok(upstream) = upstream.await else { return };
+        let mut upstream = Counted { stream: TokioIo::new(upstream), carried };
         if upstream.write_all(early).await.is_ok() {
             // However it ends, what was carried is counted.
             let _ = copy_bidirectional(client, &mut upstream).await;
         }
-        (upstream.written, upstream.read)
     }
 }
 
 /// A stream that counts what it carries.
 struct Counted<S> {
     stream: S,
-    read: u64,
-    written: u64,
+    carried: Rc<Carried>,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -66,7 +77,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.read += (buf.filled().len() - before) as u64;
+        let sent = &self.carried.sent;
+        sent.set(sent.get() + (buf.filled().len() - before) as u64);
         polled
     }
 }
@@ -75,7 +87,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         if let Poll::Ready(Ok(written)) = polled {
-            self.written += written as u64;
+            let received = &self.carried.received;
+            received.set(received.get() + written as u64);
         }
         polled
     }
@@ -131,7 +144,10 @@ pub(super) async fn exchange(
     }
     let upstream = hyper::upgrade::on(&mut response);
     let response = Response::from_parts(response.into_parts().0, ResponseBody::Whole(None));
-    Ok(Forwarded::Switched(response, Tunnel { upstream, _flight: flight, _seat: seat }))
+    Ok(Forwarded::Switched(
+        response,
+        Tunnel { upstream, carried: Rc::default(), _flight: flight, _seat: seat },
+    ))
 }
 
 /// Whether an answer says of its end more than once: a length beside chunks, or a second one, makes

@@ -231,5 +231,8 @@ fn a_client_that_reads_nothing_does_not_hold_an_upstream() {
     let gateway = Gateway::start(&config.replace(origin, &format!("http://{address}")));
     read_nothing(gateway.address, ask("GET", "http://app.test/open/a", ""), || {
         seen.recv_timeout(Duration::from_secs(120)).expect("the gateway lets go of its upstream");
+        // The stream ends as well, while the client is still there.
+        let record = gateway.records(1).remove(0);
+        assert_eq!((&record["path"], &record["status"]), (&"/open/a".into(), &200.into()), "{record}");
     });
 }

@@ -73,6 +73,23 @@ fn bytes_flow_both_ways_after_the_upstream_agreed() {
     assert_eq!(records[1]["bytes"]["in"], 22);
 }
 
+/// What was carried is recorded also where the gateway cuts it, since it ends itself.
+#[test]
+fn a_connection_that_is_cut_has_its_bytes_recorded() {
+    let timeouts = "[timeouts]\ndrain_delay = \"0s\"\ndrain = \"0s\"\n";
+    let upstream = switching();
+    let mut gateway = Gateway::start(&format!("{}{timeouts}", config(&upstream)));
+    let (mut stream, _) = ask(&gateway, "/ws/open", "");
+    stream.write_all(b"GET /echo HTTP/1.1\r\n\r\n").expect("sent through");
+    let mut answer = [0; 20];
+    stream.read_exact(&mut answer).expect("answered through");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    let bytes = &gateway.records(2)[1]["bytes"];
+    assert_eq!(bytes["in"], 22);
+    assert!(bytes["out"].as_u64().is_some_and(|out| out >= 20), "{bytes}");
+}
+
 #[test]
 fn a_refused_upgrade_never_reaches_the_upstream() {
     let upstream = switching();

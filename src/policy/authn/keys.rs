@@ -289,6 +289,20 @@ impl KeyRing {
     pub fn with(&self, url: &str, keys: Keys) -> KeyRing {
         let mut fetched = self.fetched.clone();
         fetched.insert(url.into(), Arc::new(keys));
+        KeyRing::of(fetched)
+    }
+
+    /// The ring without the keys of an address: what they would verify cannot be verified.
+    pub fn without(&self, url: &str) -> KeyRing {
+        let mut fetched = self.fetched.clone();
+        fetched.remove(url);
+        KeyRing::of(fetched)
+    }
+
+    fn of(fetched: BTreeMap<Arc<str>, Arc<Keys>>) -> KeyRing {
+        if fetched.is_empty() {
+            return KeyRing::default();
+        }
         let mut parts = Parts::new();
         for (url, keys) in &fetched {
             parts.add(url.as_bytes()).add_fingerprint(keys.fingerprint);

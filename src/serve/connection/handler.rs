@@ -12,6 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use pin_project_lite::pin_project;
 use tower::Service;
 
+use super::streams;
 use crate::layers::{Arrival, Outgoing, Peer};
 use crate::serve::wire::{Framed, Wire};
 use crate::upstream::{BodyFailure, turn};
@@ -112,7 +113,9 @@ impl Body for Tracked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailure>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        streams::asked(polled.is_ready());
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -62,7 +62,7 @@ impl<S> ClientIo<S> {
 
     fn check_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // The timer runs from the first write that found no room until one finds some.
-        let patience = self.wire.timeouts.get().body_idle;
+        let patience = self.wire.body_idle();
         self.wire.blocked.set(true);
         let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
         ready!(timer.as_mut().poll(cx));

@@ -330,6 +330,11 @@ impl Wire {
         if self.http2.get() { idle } else { idle.min(AWAKE) }
     }
 
+    /// How long a client may pause within a body, or in taking one.
+    pub(crate) fn body_idle(&self) -> Duration {
+        self.timeouts.get().body_idle
+    }
+
     /// Whether there has been a request.
     pub(crate) fn is_used(&self) -> bool {
         self.used.get()

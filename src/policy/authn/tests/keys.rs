@@ -151,6 +151,8 @@ fn keys_that_are_not_there_yet_are_asked_for() {
         .with("https://other.test/", Keys::parse(&key_set([rsa()]), Origin::Fetched).unwrap());
     assert!(matches!(verify(&authn, &token, &other), Verification::MissingKey { .. }));
     assert!(matches!(verify(&authn, &token, &ring(rsa())), Verification::Done(Ok(_))));
+    // Nor are those that were there.
+    assert!(matches!(verify(&authn, &token, &ring(rsa()).without(URL)), Verification::MissingKey { .. }));
 }
 
 #[test]
@@ -179,6 +181,7 @@ fn stamps_tell_keys_and_sources_apart_and_nothing_else() {
     );
     assert_ne!(stamp(&ring(rsa())), stamp(&ring(attacker())));
     assert_ne!(stamp(&ring(rsa())), stamp(&KeyRing::default()));
+    assert_eq!(stamp(&ring(rsa()).without(URL)), stamp(&KeyRing::default()));
 
     let empty = KeyRing::default();
     let same = authn(
