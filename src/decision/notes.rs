@@ -14,8 +14,9 @@ pub struct Notes {
     pub shadow: SmallVec<[ShadowHit; 2]>,
     /// What the WAF saw.
     pub waf: WafNotes,
-    /// Whether a rule about addresses, or a condition on one, was asked: what it allowed is for this caller.
-    pub address: bool,
+    /// Whether a rule about addresses, or a condition on one or on cookies, was asked: what it allowed is for
+    /// this caller.
+    pub personal: bool,
 }
 
 /// A rule in shadow that would have refused.

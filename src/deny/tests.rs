@@ -132,7 +132,7 @@ fn case(rule: impl Into<RuleRef>, stage: Stage, reason: Reason) -> Case {
         },
         identity: Identity::Nobody,
         notes: Notes {
-            address: false,
+            personal: false,
             shadow: smallvec![ShadowHit { rule: SHADOW.into(), reason: Reason::IpDenied }],
             waf: WafNotes { score: 4711, threshold: 815, matched: vec![found], ..WafNotes::default() },
         },

@@ -135,6 +135,10 @@ impl Target {
             // It asks for a tunnel, and its target is a host and nothing that a route could serve.
             return Err(Builtin::MethodRefused);
         }
+        // RFC 9112 section 3.2.3: a host alone is no target of any other method, whatever the Host field says.
+        if uri.scheme().is_none() && uri.authority().is_some() && uri.path_and_query().is_none() {
+            return Err(Builtin::BadTarget);
+        }
         self.authority = Some(self.read_authority(uri, headers)?);
         let raw = uri.path_and_query().ok_or(Builtin::BadTarget)?;
         self.set_path(raw, Slashes::Merge)
@@ -319,6 +323,7 @@ mod tests {
     #[test]
     fn authority_form_and_asterisk_are_not_paths() {
         assert_eq!(parse("a.test:80", &["a.test:80"]), Err(Builtin::BadTarget));
+        assert_eq!(parse("pub", &["a.test"]), Err(Builtin::BadTarget));
         assert_eq!(parse("*", &["a.test"]), Err(Builtin::BadTarget));
     }
 

@@ -95,7 +95,7 @@ pub(super) fn own(judged: &Judged, rule: Builtin, fields: &HeaderMap) -> Respons
         (_, None) => {}
     }
     let level = snapshot.policy.disclosure.level(&judged.facts(fields), None);
-    let personal = judged.progress.notes.address;
+    let personal = judged.progress.notes.personal;
     deny::mark(headers, &allowance(judged, rule.into(), level, personal));
     response
 }
@@ -162,7 +162,7 @@ pub(super) fn mark(judged: &Judged, mut response: Response<ResponseBody>) -> Res
     }
     let empty = HeaderMap::new();
     let facts = judged.facts(&empty);
-    let personal = judged.progress.notes.address
+    let personal = judged.progress.notes.personal
         || match facts.identity {
             Identity::Valid(who) => !who.holder.bearer,
             Identity::Nobody | Identity::Invalid(_) => {

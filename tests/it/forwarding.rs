@@ -74,13 +74,21 @@ fn hop_by_hop_and_spoofed_fields_do_not_reach_the_upstream() {
 
 /// RFC 9111: a shared cache before the gateway must not serve what was for one address to others.
 #[test]
-fn what_was_allowed_by_a_look_at_the_address_is_private() {
+fn what_was_allowed_by_a_look_at_the_address_or_cookies_is_private() {
     let upstream = Upstream::start();
     let more = r#"
 [[rbac.deny]]
 id = "away"
 path = "/conditional/{*rest}"
 when = "not client.ip in here"
+[[rbac.deny]]
+id = "unwanted"
+path = "/cookies/{*rest}"
+when = "has header.cookie"
+[[rbac.deny]]
+id = "asked"
+path = "/header/{*rest}"
+when = "has header.x-other"
 [network]
 here = ["127.0.0.1"]
 [[ip.rule]]
@@ -89,8 +97,15 @@ path = "/office/{*rest}"
 allow = ["here"]
 "#;
     let gateway = Gateway::start(&config(&upstream, more));
-    for (path, wanted) in [("/office/x", Some("private")), ("/conditional/x", Some("private")), ("/x", None)]
-    {
+    let private = Some("private");
+    let cases = [
+        ("/office/x", private),
+        ("/conditional/x", private),
+        ("/cookies/x", private),
+        ("/header/x", None),
+        ("/x", None),
+    ];
+    for (path, wanted) in cases {
         let answer = get(gateway.address, path);
         assert_eq!((answer.status, answer.header("cache-control")), (200, wanted), "{path}");
     }

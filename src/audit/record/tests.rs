@@ -181,7 +181,7 @@ fn a_refusal_is_recorded_whole() {
         msg: msg.into(),
     };
     case.notes = Notes {
-        address: false,
+        personal: false,
         shadow: smallvec![ShadowHit { rule: GRANT.into(), reason: Reason::DeniedByRule }],
         waf: WafNotes {
             score: 5,

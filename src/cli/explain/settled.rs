@@ -129,7 +129,7 @@ fn notes(line: &Line<'_>, policy: &Policy) -> Notes {
     let known =
         [BodyInspection::Inspected, BodyInspection::Off, BodyInspection::Grpc, BodyInspection::Upgrade];
     Notes {
-        address: false,
+        personal: false,
         shadow: hits.collect(),
         waf: WafNotes {
             score: number(&waf["score"]),

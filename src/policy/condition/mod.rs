@@ -24,6 +24,8 @@ pub use unheld::{Part, Unheld};
 
 use std::ops::Range;
 
+use http::header;
+
 use self::check::Checker;
 use self::expression::Expression;
 use self::unheld::Sight;
@@ -153,6 +155,13 @@ impl Condition {
     /// Whether it looks at the client's address.
     pub fn uses_client(&self) -> bool {
         self.expression.uses_client()
+    }
+
+    /// Whether it looks at what is of this client: its address, or cookies. So it is of no use to caches, which do
+    /// not know it (RFC 9111 section 3.5 has only `Authorization`).
+    pub fn is_personal(&self) -> bool {
+        let cookie = |fact: &Fact| fact.header().is_some_and(|name| *name == header::COOKIE);
+        self.uses_client() || self.facts.iter().any(cookie)
     }
 
     /// The lists that it compares the client's address with.

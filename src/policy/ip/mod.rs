@@ -117,7 +117,7 @@ impl Ip {
         let noted = notes.shadow.len();
         self.index.visit(facts.target, facts.route, |&at| {
             let Some(rule) = self.rules.get(at as usize) else { return };
-            notes.address = true;
+            notes.personal = true;
             match rule.says(facts.client.ip) {
                 Says::Nothing => {}
                 Says::Pass => passes = passes.min(at),

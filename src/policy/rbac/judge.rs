@@ -88,7 +88,7 @@ impl<'j, 'f> Judge<'j, 'f> {
             return;
         }
         let truth = rule.condition(self.facts, self.table.positions(entry));
-        self.notes.address |= rule.by_address;
+        self.notes.personal |= rule.is_personal;
         // Who withholds a value that a rule must look at does not pass, and is not let off.
         match (rule.kind, truth) {
             (Kind::Grant, Truth::True) => self.allowed_by(entry.rule),

@@ -34,8 +34,8 @@ pub(super) struct Rule {
     /// Whoever has one of these is exempt.
     pub(super) except: Box<[RoleId]>,
     pub(super) condition: Option<Condition>,
-    /// Whether that looks at the client's address.
-    pub(super) by_address: bool,
+    /// Whether that looks at the address of the client or at cookies.
+    pub(super) is_personal: bool,
     pub(super) from: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
 }
@@ -119,7 +119,7 @@ impl Rule {
             subjects: texts(&raw.subjects, "subjects", raw.place, |_| true, cx).into_iter().collect(),
             scopes: texts(&raw.scopes, "scopes", raw.place, is_scope, cx).into(),
             except: Box::default(),
-            by_address: condition.as_ref().is_some_and(Condition::uses_client),
+            is_personal: condition.as_ref().is_some_and(Condition::is_personal),
             condition,
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
@@ -147,7 +147,7 @@ impl Rule {
             subjects: texts(&raw.subjects, "subjects", raw.place, |_| true, cx).into_iter().collect(),
             scopes: texts(&raw.scopes, "scopes", raw.place, is_scope, cx).into(),
             except,
-            by_address: condition.as_ref().is_some_and(Condition::uses_client),
+            is_personal: condition.as_ref().is_some_and(Condition::is_personal),
             condition,
             from: raw.from.as_ref().map(|from| from.value.0),
             until: raw.until.as_ref().map(|until| until.value.0),
