@@ -19,7 +19,7 @@ mod sink;
 
 pub use back::{
     ClientLine, End, Flaw, Found, IdentityLine, Line, LogFile, Match, Place, PolicyLine, Progress, Recalled,
-    Text, Torn, Values, WafRefusal, excluding, files, find, is_cut, is_never_recorded, time_of,
+    Text, Torn, Values, WafRefusal, excluding, files, find, is_cut, is_hash, is_never_recorded, time_of,
 };
 pub use privacy::Privacy;
 pub use raw::{

@@ -4,7 +4,8 @@
 //! it is policy order. Key material does not count either: keys, certificates and revocations
 //! change without a new generation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use toml::de::{DeTable, DeValue};
@@ -84,8 +85,14 @@ impl Digest {
     /// Adds the lists that the policy refers to, but not its key material; the first 32 bits of the
     /// whole.
     pub(super) fn finish(&mut self, sources: &Sources, keys: &BTreeSet<String>) -> u32 {
-        for (path, text) in sources.lists().filter(|(path, _)| !keys.contains(*path)) {
-            self.text(b'p', path);
+        // From where the configuration is named decides nothing, so lists are told apart as seen from it.
+        let main = sources.policy_files().next().map(|(_, main)| Path::new(&main.name));
+        let folder = main.and_then(Path::parent).unwrap_or(Path::new(""));
+        let lists = sources.lists().filter(|(path, _)| !keys.contains(*path));
+        let seen =
+            lists.map(|(path, text)| (Path::new(path).strip_prefix(folder).unwrap_or(Path::new(path)), text));
+        for (path, text) in seen.collect::<BTreeMap<_, _>>() {
+            self.text(b'p', &path.to_string_lossy());
             self.text(b'l', text);
         }
         let mut context = self.context.clone();

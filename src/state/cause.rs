@@ -36,6 +36,23 @@ pub(crate) struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
+    /// Whether the gate that refused goes by a definition.
+    fn goes_by(&self, line: &NameLine) -> bool {
+        match self.stage {
+            Stage::Route => line.name.starts_with("route "),
+            // A route says for itself whether somebody must be shown.
+            Stage::Authn => is_authn(line) || line.name.starts_with("route "),
+            Stage::Rbac => self.is_of_role(line),
+            _ => false,
+        }
+    }
+
+    /// Whether a definition says what a role of the caller inherits.
+    fn is_of_role(&self, line: &NameLine) -> bool {
+        let role = line.name.strip_prefix("role ");
+        role.is_some_and(|name| self.roles.contains(&name))
+    }
+
     /// What a policy changed of the source that brought the roles by which the request was refused.
     fn of_source<'k>(&self, kept: &'k Accepted) -> Vec<&'k NameLine> {
         let source = self.source.filter(|_| self.stage == Stage::Rbac);
@@ -55,13 +72,15 @@ pub(crate) enum Says {
     Allowed(String),
     /// It is refused at this gate, by this rule.
     Refused(Stage, String),
+    /// It comes past the gate in question; what is said of it then depends on who asks, which is in no record.
+    Further,
 }
 
 impl Says {
     /// Whether the request comes further than to a gate.
     fn is_further(&self, gate: Stage) -> bool {
         match self {
-            Says::Allowed(_) => true,
+            Says::Allowed(_) | Says::Further => true,
             Says::Refused(stage, _) => place(*stage) > place(gate),
         }
     }
@@ -79,13 +98,16 @@ impl Says {
                 format!("let this request come as far as {rule}")
             }
             Says::Refused(_, rule) => format!("refused this request too, by {rule}"),
+            Says::Further => {
+                "let this request come past this gate; what it would have said then depends on who asked, which is in no record".to_owned()
+            }
         }
     }
 
     fn allowed_by(self) -> Option<String> {
         match self {
             Says::Allowed(rule) => Some(rule),
-            Says::Refused(..) => None,
+            Says::Refused(..) | Says::Further => None,
         }
     }
 }
@@ -174,7 +196,10 @@ fn touched(kept: &Accepted, refused: &Refusal<'_>) -> Option<Change> {
     lost.retain(|line| line.rules.iter().any(|rule| **rule == *refused.rule));
     // Which addresses a network that it names has now, or no longer, and the like.
     let named = |line: &&NameLine| rules.iter().any(|rule| rule.because.contains(&line.name));
-    let told = |line: &&NameLine| named(line) && !(line.addresses.is_empty() && line.keys.is_empty());
+    // What the rule means by a role changes with what other roles inherit.
+    let inherits = |line: &&NameLine| refused.stage == Stage::Rbac && refused.is_of_role(line);
+    let is_told = |line: &NameLine| !(line.addresses.is_empty() && line.keys.is_empty());
+    let told = |line: &&NameLine| (named(line) || inherits(line)) && is_told(line);
     let definitions = difference.definitions.iter().filter(told).cloned().collect();
     Some(Change { rules, lost, definitions, ..change(kept, refused.at) })
 }
@@ -210,9 +235,8 @@ pub(crate) fn of_builtin(
             if refused.stage == Stage::Rbac {
                 found.lost = lost(difference, refused);
             }
-            let kind = kind(refused.stage);
-            let of_kind = |line: &&NameLine| kind.is_some_and(|kind| line.name.starts_with(kind));
-            found.definitions = difference.definitions.iter().filter(of_kind).cloned().collect();
+            let of_gate = |line: &&NameLine| refused.goes_by(line);
+            found.definitions = difference.definitions.iter().filter(of_gate).cloned().collect();
             found.definitions.extend(refused.of_source(since).into_iter().cloned());
         }
         (found.before, found.allowed_by) = (Some(words), allowed);
@@ -227,9 +251,8 @@ pub(crate) fn of_credential(accepted: &[&Accepted], refused: &Refusal<'_>) -> Ca
     let before = accepted.iter().rev().filter(|kept| kept.at <= refused.at);
     let recent = before.take_while(|kept| refused.at.duration_since(kept.at) <= RECENT);
     let change = recent.into_iter().find_map(|kept| {
-        let of_kind = |line: &&NameLine| line.name.starts_with("authn");
         let definitions: Vec<NameLine> =
-            kept.difference.as_ref()?.definitions.iter().filter(of_kind).cloned().collect();
+            kept.difference.as_ref()?.definitions.iter().filter(|line| is_authn(line)).cloned().collect();
         (!definitions.is_empty()).then(|| Change { definitions, ..change(kept, refused.at) })
     });
     Cause { change, since: None }
@@ -250,13 +273,9 @@ fn place(stage: Stage) -> Option<usize> {
     Stage::ALL.iter().position(|other| *other == stage)
 }
 
-/// How the names of the definitions begin that a gate goes by.
-fn kind(stage: Stage) -> Option<&'static str> {
-    match stage {
-        Stage::Route => Some("route "),
-        Stage::Authn => Some("authn"),
-        _ => None,
-    }
+/// Whether a definition says who is believed: a source, or what `[authn]` says itself.
+fn is_authn(line: &NameLine) -> bool {
+    line.name.starts_with("authn.") || *line.name == *"[authn]"
 }
 
 fn change(accepted: &Accepted, at: Timestamp) -> Change {

@@ -182,7 +182,7 @@ fn one_decision_is_told_with_its_trail_and_whom_else_it_concerns() {
     for number in ["refused", "subjects", "addresses", "callers", "paths", "of_this_caller"] {
         assert_eq!(others[number], 1, "{number}");
     }
-    assert_eq!(others["resource"], "/orders/{*rest} of the route orders");
+    assert_eq!(others["resource"], "DELETE /orders/{*rest} of the route orders");
     assert!(about["trail"].is_null());
     let gone = get_local(operator.admin, "/api/decisions/0197f2c4-7e1b-7c3a-9a51-0d0f5f2b6e11");
     assert_eq!(gone.status, 404);

@@ -361,3 +361,24 @@ fn files_are_counted_among_all() {
     let ran = bench.run(&["check"]);
     assert!(ran.out.contains("1 warning in 1 of 2 files"), "{}", ran.show());
 }
+
+/// The hash is of what is said: also where lists stand in files, from wherever those are named.
+#[test]
+fn from_where_a_configuration_is_named_does_not_change_its_hash() {
+    let bench = Bench::with(&format!(
+        "{PLAIN}\n[network]\noffice = {{ file = \"office.txt\" }}\n[[ip.rule]]\nid = \"a\"\nallow = [\"office\"]\n"
+    ));
+    bench.write("office.txt", "192.0.2.0/24\n");
+    let hash = |path: &str| {
+        let ran = bench.run(&["check", "--config", path, "--format", "json"]);
+        ran.json()["policy"]["hash"].as_str().expect("a hash").to_owned()
+    };
+    let whole = bench.path().join("portcullis.toml");
+    let near = hash("portcullis.toml");
+    assert_eq!(
+        (hash("./portcullis.toml"), hash(whole.to_str().expect("a path"))),
+        (near.clone(), near.clone())
+    );
+    bench.write("office.txt", "192.0.2.0/25\n");
+    assert_ne!(hash("portcullis.toml"), near);
+}

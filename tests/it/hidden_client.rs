@@ -143,6 +143,48 @@ fn what_a_policy_said_of_a_subject_is_not_told_where_only_its_hash_is_kept() {
     assert!(!ran.words().contains("every policy that is kept refused this"), "{}", ran.show());
 }
 
+/// A condition may look at the subject, of which only a hash is kept: nobody knows what it would have said.
+#[test]
+fn a_hash_is_not_compared_as_if_it_were_the_value() {
+    let secret = "not-a-secret-not-a-secret-not-a-secret-0";
+    let text = |more: &str| {
+        let jwt = "[[authn.jwt]]\nid = \"corp\"\nissuer = \"https://id.test\"\naudience = [\"a\"]\n\
+                   algorithms = [\"HS256\"]\nsecret_file = \"secret\"\n";
+        let own = "[[rbac.grant]]\nid = \"own\"\nroles = [\"authenticated\"]\npath = \"/own/{id}\"\n";
+        format!(
+            "{}{jwt}{own}when = \"claims.sub == path.id{more}\"\n",
+            config("subject = \"hash\"", "", "\"x\"")
+        )
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("secret"), secret).expect("written");
+    let gateway = Gateway::start_in(folder, &text(""), &[]);
+    let claims = serde_json::json!({
+        "iss": "https://id.test", "aud": "a", "sub": "alice", "exp": 4_102_444_800_u64,
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+    let bearer = format!("Bearer {}", jsonwebtoken::encode(&header, &claims, &key).expect("a token"));
+    let ask = || request(gateway.address, "GET", "/own/alice", &[("Authorization", &bearer)], b"");
+    assert_eq!(ask().status, 200);
+    let ran = wait_until(|| {
+        let replayed = ["replay", "--with", "current", "--format", "json"];
+        let ran = about_folder(gateway.folder(), &replayed);
+        let told = (ran.code != 78).then(|| ran.json())?;
+        (told["records"] == 1).then_some(told)
+    });
+    assert_eq!((&ran["flips"], &ran["cannot_tell"]), (&0.into(), &1.into()), "{ran}");
+    gateway.write_config(&text(" and has header.x-mfa"));
+    gateway.wait_for_generation(2);
+    let refused = ask();
+    assert_eq!(refused.status, 403);
+    let ran = about_folder(gateway.folder(), &["why", refused.header("x-request-id").expect("an id")]);
+    assert!(!ran.words().contains("every policy that is kept refused this"), "{}", ran.show());
+    let told = "`claims.sub == path.id` may or may not hold: claims.sub is kept only as a hash";
+    assert!(ran.words().contains(told), "{}", ran.show());
+    assert!(ran.words().contains("`has header.x-mfa` does not hold"), "{}", ran.show());
+}
+
 #[test]
 fn what_wants_a_configuration_says_what_does_without() {
     let gateway = Gateway::start(&config("", "", "\"x\""));

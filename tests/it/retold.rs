@@ -409,7 +409,7 @@ fn whom_else_a_default_refused_is_asked_of_the_same_resource() {
     let found = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     let hour = &found["hour"];
     assert_eq!((&hour["refused"], &hour["subjects"], &hour["elsewhere"]), (&2.into(), &1.into(), &3.into()));
-    assert_eq!(hour["resource"], "/orders/{id} of the route orders");
+    assert_eq!(hour["resource"], "GET /orders/{id} of the route orders");
     assert_eq!(found["conclusion"], "All by the same subject, so it is about who asks.");
     assert_eq!(about(&gateway, &id)["others"]["refused"], 2);
     let ran = about_folder(gateway.folder(), &["why", &id]);
@@ -497,7 +497,7 @@ fn from_requests_of_nobody_in_particular_nothing_is_concluded_about_who_asks() {
     // What no rule tells apart is told apart by how it begins.
     ask("/d/3", "203.0.113.11");
     assert_eq!(conclusion(&id), "From several addresses, so it is rather about what they ask for.");
-    assert_eq!(about(&gateway, &id)["others"]["resource"], "/c/{*rest} of the route all");
+    assert_eq!(about(&gateway, &id)["others"]["resource"], "GET /c/{*rest} of the route all");
 }
 
 #[test]

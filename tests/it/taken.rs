@@ -106,7 +106,11 @@ fn why_asks_the_policies_where_the_record_cannot_say() {
     let told = about_folder(gateway.folder(), &["why", &id, "--format", "json"]).json();
     assert!(told["change"]["policy"].as_str().is_some_and(|policy| policy.starts_with("3-")), "{told}");
     // Nobody was identified where nothing is served.
-    assert_eq!(told["change"]["before"], "let this request come as far as rbac/default-deny", "{told}");
+    let before = told["change"]["before"].as_str().unwrap_or_default();
+    assert!(
+        before.starts_with("let this request come past this gate; what it would have said then"),
+        "{told}"
+    );
     assert_eq!(told["change"]["definitions"][0]["name"], "route all");
     // Somebody else's grant, which went, is no cause of this refusal: the history has a lost cell, and no
     // policy let this request pass.

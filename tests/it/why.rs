@@ -58,12 +58,15 @@ fn a_request_id_is_enough() {
     let gateway = Gateway::start(&config("\"reader\", \"writer\""));
     assert_eq!(ask(&gateway, "PUT", "/orders/7").0, 200);
     // This was refused before the change as well.
-    assert_eq!(get(gateway.address, "/orders/7").status, 401);
+    let nobody = || request(gateway.address, "PUT", "/orders/7", &[], b"").status;
+    assert_eq!(nobody(), 401);
     gateway.write_config(&config("\"writer\""));
     gateway.wait_for_generation(2);
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
-    get(gateway.address, "/orders/7");
+    assert_eq!(nobody(), 401);
+    // Who may write may be somebody else.
+    assert_eq!(get(gateway.address, "/orders/7").status, 401);
     let ran = about_folder(gateway.folder(), &["why", &id]);
     assert_eq!(ran.code, 0, "{}", ran.show());
     for text in [
@@ -358,7 +361,7 @@ fn where_the_log_is_no_file_the_gateway_is_asked() {
     let gateway = Gateway::start(&piped(""));
     let (status, id) = ask(&gateway, "PUT", "/orders/7");
     assert_eq!(status, 403);
-    ask(&gateway, "GET", "/orders/8");
+    ask(&gateway, "PUT", "/orders/8");
     let admin = gateway.admin.expect("an admin listener").to_string();
     let ran = about_folder(gateway.folder(), &["why", &id, "--admin", &admin]);
     assert_eq!(ran.code, 0, "{}", ran.show());

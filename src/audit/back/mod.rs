@@ -15,5 +15,5 @@ mod waf;
 pub use files::{End, Flaw, LogFile, Progress, Torn, files};
 pub use find::{Found, Place, find, time_of};
 pub use line::{ClientLine, IdentityLine, Line, PolicyLine, Text};
-pub use request::{Recalled, Values, is_cut, is_never_recorded};
+pub use request::{Recalled, Values, is_cut, is_hash, is_never_recorded};
 pub use waf::{Match, WafRefusal, excluding};

@@ -48,9 +48,15 @@ pub fn is_never_recorded(name: &str) -> bool {
     is_credential(own)
 }
 
-/// Whether a recorded value may be only the beginning of what was there.
+/// Whether a recorded value is not what was there: it may be only the beginning, or is a hash.
 pub fn is_cut(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.ends_with('…'))
+    value.as_str().is_some_and(|text| text.ends_with('…') || is_hash(text))
+}
+
+/// Whether a text is what `[log]` keeps instead of a subject, where it is told to.
+pub fn is_hash(text: &str) -> bool {
+    let digits = text.strip_prefix("hash:");
+    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl Line<'_> {

@@ -1,17 +1,21 @@
 //! Everything there is to tell about one decision, before it is told in words or as JSON.
 
+use std::borrow::Cow;
+
+use http::Method;
 use jiff::Timestamp;
 
 use super::asked::Asked;
 use super::hidden::Hidden;
 use super::what_if::Variation;
 use super::{curl, written};
+use crate::audit::is_hash;
 use crate::cli::layout::{list, printable};
 use crate::cli::request::{self, ASSUMED};
 use crate::config::Setup;
 use crate::decision::{Decision, Denial, Outcome, Reason, RuleRef, Stage, Step, Trace, Written};
 use crate::facts::{Body, Client, Derivation, Facts, Identity};
-use crate::policy::condition::Unheld;
+use crate::policy::condition::{Part, Unheld};
 use crate::policy::disclosure::Level;
 use crate::policy::intake::AddressSource;
 use crate::policy::rbac::{Nearest, Unmet};
@@ -80,6 +84,7 @@ impl<'a> Account<'a> {
         if let Some(hidden) = &asked.hidden {
             unheld.iter_mut().for_each(|(_, unheld)| hidden.hedge(unheld));
         }
+        unheld.iter_mut().for_each(|(_, unheld)| hedge_hashes(unheld));
         let level = policy.disclosure.level_at(&facts, denial.map(|denial| denial.stage));
         let curl = curl::Command::new(setup, asked, &sample, admitted.route);
         let assumed = &asked.assumed;
@@ -144,9 +149,39 @@ impl<'a> Account<'a> {
         Some(format!("Without it no grant would allow this either{}.", nearest.unwrap_or_default()))
     }
 
-    /// The likely causes of the refusal: of those that its reason has, the ones that can be.
-    pub(super) fn causes(&self) -> Vec<&'static str> {
+    /// The likely causes of the refusal: what is known of this request, and of those that its reason has, the
+    /// ones that can be.
+    pub(super) fn causes(&self) -> Vec<Cow<'static, str>> {
         let Some(denial) = self.denial() else { return Vec::new() };
+        let mut causes: Vec<Cow<'static, str>> = Vec::new();
+        let looks_at_caller = matches!(denial.stage, Stage::Authn | Stage::Rbac);
+        let cors = self.admitted.route.is_some_and(|route| self.policy().routes.get(route).cors.is_some());
+        if looks_at_caller && cors && self.admitted.target.method == Method::OPTIONS {
+            causes.push("a browser's preflight, which carries no credentials: this route answers those of the `origins` and `methods` of its `cors`".into());
+        }
+        if denial.reason == Reason::CredentialsMissing
+            && denial.stage == Stage::Rbac
+            && self.nearest.is_empty()
+        {
+            causes.push(
+                "no grant is about this path and method, so that being logged in would not be enough".into(),
+            );
+        }
+        let unheld = self.nearest.first().filter(|_| denial.reason == Reason::ConditionUnmet);
+        match unheld.and_then(|near| self.unheld(near.rule)).filter(|unheld| !unheld.parts.is_empty()) {
+            // What the reason has would only guess at it.
+            Some(unheld) => {
+                causes.extend(unheld.parts.iter().map(|part| {
+                    format!("`{}` {}: {}", part.text, fate(part), list(&part.seen, " and ")).into()
+                }))
+            }
+            None => causes.extend(self.usual_causes(denial).into_iter().map(Cow::from)),
+        }
+        causes
+    }
+
+    /// Of the causes that its reason has, the ones that can be.
+    fn usual_causes(&self, denial: &Denial) -> Vec<&'static str> {
         let all = denial.reason.info().causes;
         let of_caller = |unmet: &Unmet| matches!(unmet, Unmet::Roles(_) | Unmet::Scopes(_) | Unmet::Subject);
         let only = match (denial.reason, self.nearest.is_empty()) {
@@ -364,14 +399,36 @@ pub(super) fn need(unmet: &Unmet, unheld: Option<&Unheld>, policy: &Policy) -> S
     }
 }
 
+/// What is said of a value that a condition looks at, behind its name.
+const ONLY_A_HASH: &str = " is kept only as a hash";
+
+/// What is said of a part of a condition that does not hold as far as is known.
+fn fate(part: &Part) -> &'static str {
+    match part.seen.iter().any(|seen| seen.ends_with(ONLY_A_HASH)) {
+        true => "may or may not hold",
+        false => "does not hold",
+    }
+}
+
+/// Says of what a condition saw that it was a hash that the record keeps instead.
+fn hedge_hashes(unheld: &mut Unheld) {
+    for seen in unheld.parts.iter_mut().flat_map(|part| &mut part.seen) {
+        if let Some((fact, value)) = seen.split_once(" is \"")
+            && is_hash(value.trim_end_matches('"'))
+        {
+            *seen = format!("{fact}{ONLY_A_HASH}");
+        }
+    }
+}
+
 /// What of a condition does not hold and by which facts, a sentence for each part.
 pub(super) fn unheld_words(unheld: &Unheld) -> Vec<String> {
     let whole = unheld.parts.len() == 1 && unheld.parts.iter().all(|part| part.text == unheld.text);
     let parts = unheld.parts.iter().map(|part| {
         let seen = list(&part.seen, " and ");
         match whole {
-            true => format!("It does not hold: {seen}."),
-            false => format!("`{}` does not hold: {seen}.", part.text),
+            true => format!("It {}: {seen}.", fate(part)),
+            false => format!("`{}` {}: {seen}.", part.text, fate(part)),
         }
     });
     parts.collect()

@@ -19,7 +19,7 @@ pub(super) fn causes(account: &Account<'_>, denial: &Denial) -> String {
     let info = denial.reason.info();
     let mut out = heading("Likely cause first");
     for (number, cause) in (1..).zip(account.causes()) {
-        out.push_str(&fill(&format!("  {number}. "), cause));
+        out.push_str(&fill(&format!("  {number}. "), &printable(&cause)));
     }
     out.push_str(&fill("  Look: ", info.check));
     if let Some(until) = denial.until {
@@ -45,13 +45,25 @@ pub(super) fn remedies(account: &Account<'_>, denial: &Denial) -> String {
     let target = &account.admitted.target;
     match denial.stage {
         Stage::Intake => {
-            let Some(word) = acceptable(denial.rule) else { return String::new() };
+            let text = match acceptable(denial.rule) {
+                Some(word) => format!(
+                    "A route that takes such requests: `accept = [\"{word}\"]`. Its service must read them the same way."
+                ),
+                None => "Another request: no rule of the policy lets one like this pass.".to_owned(),
+            };
+            out.push_str(&fill("  ", &text));
+        }
+        Stage::Route => {
+            let (asked, key) = match denial.reason {
+                Reason::Misdirected => (printable(target.host()), "host"),
+                _ => (printable(target.path()), "path"),
+            };
             let text = format!(
-                "A route that takes such requests: `accept = [\"{word}\"]`. Its service must read them the same way."
+                "A `[[route]]` whose `{key}` covers {asked}, or a request for what a route serves; the steps below name the nearest."
             );
             out.push_str(&fill("  ", &text));
         }
-        Stage::Route | Stage::Fault => return String::new(),
+        Stage::Fault => return String::new(),
         Stage::Authn if denial.reason == Reason::KeysUnavailable => {
             let text = "The keys of this source. They are fetched by a running gateway, not here, so the gateway may decide otherwise; `--as` and `--role` assume that the credential is valid.";
             out.push_str(&fill("  ", text));

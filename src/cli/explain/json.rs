@@ -18,6 +18,8 @@
 //! | `what_if` | each `change`, in words and as its own `ip`, `roles`, `token` (a file, or its number in the question), `at` or `policy`, with its `decision`, `status`, `stage`, `rule`, `reason`, and a `conclusion` |
 //! | `curl`, `curl_notes`, `assumed` | how to make the request, and what nobody stated |
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -41,7 +43,7 @@ pub(super) struct Document<'a> {
     sent_status: Option<u16>,
     disclosure: Value,
     policy: String,
-    causes: Vec<&'static str>,
+    causes: Vec<Cow<'static, str>>,
     check: Option<&'static str>,
     nearest: Vec<Near<'a>>,
     ways_out: Vec<String>,

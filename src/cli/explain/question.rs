@@ -101,7 +101,7 @@ impl Oracle for Verbs {
         let hour = count.done();
         let mut told = serde_json::to_value(&hour).map_err(|error| error.to_string())?;
         let explained = change.is_some_and(|change| change.explains(hour.from));
-        let scope = (!explained).then(|| hour.conclusion().trim_end_matches('.'));
+        let scope = (!explained).then(|| hour.conclusion().trim_end_matches('.').to_owned());
         told["scope"] = scope.into();
         told["explained"] = explained.then(|| hour.explained()).into();
         Ok(told)

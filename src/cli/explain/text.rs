@@ -37,7 +37,7 @@ fn beside(account: &Account<'_>) -> String {
 
 /// What of it a reader who knows the verdict, the rule and the causes has not been told.
 pub(super) fn rest(account: &Account<'_>) -> String {
-    disclosed(account) + &trail(account) + &beside(account)
+    trail(account) + &beside(account)
 }
 
 // === the verdict ===
@@ -80,7 +80,7 @@ fn verdict(account: &Account<'_>) -> String {
 }
 
 /// How much of it the caller is told, where that is not the default.
-fn disclosed(account: &Account<'_>) -> String {
+pub(super) fn disclosed(account: &Account<'_>) -> String {
     let (level, Some(at)) = account.level else { return String::new() };
     let by = format!("disclosure `{}` ({})", level.name(), printable(at));
     let first = " ".repeat(visible_width("Refused: "));

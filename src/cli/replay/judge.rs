@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
+use serde_json::Value;
 
 use super::known::Known;
 use crate::audit::{IdentityLine, Line, Recalled, Values, is_cut, is_never_recorded};
@@ -172,9 +173,12 @@ impl<'a> Replayer<'a> {
         let mut gaps = Gaps(None);
         gaps.add(!self.known.intake_wider, Gap::Intake);
         self.values = if self.asked.is_empty() { Values::new() } else { line.values() };
-        self.cut =
-            self.values.iter().filter(|(_, value)| is_cut(value)).map(|(name, _)| name.clone()).collect();
-        self.values.retain(|_, value| !is_cut(value));
+        // A list that holds the subject is not kept where that is not.
+        let is_cut =
+            |name: &str, value: &Value| is_cut(value) || (value.is_null() && name.starts_with("claims."));
+        let cut = self.values.iter().filter(|(name, value)| is_cut(name, value));
+        self.cut = cut.map(|(name, _)| name.clone()).collect();
+        self.values.retain(|name, value| !is_cut(name, value));
         let identity = if self.asked.is_empty() { None } else { line.identity() };
         let recalled = line.recall(identity.as_ref(), &self.values).ok_or(Gap::Unreadable)?;
         if !recalled.has_path {

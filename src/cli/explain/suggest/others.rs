@@ -19,8 +19,8 @@ use crate::cli::reply::{Exit, Reply};
 use crate::config::Setup;
 use crate::decision::{Builtin, RuleRef};
 use crate::facts::{Body, Identity};
-use crate::policy::Policy;
 use crate::policy::rbac::Blind;
+use crate::policy::{Admitted, Policy};
 
 /// What else a change would open.
 pub(super) struct Opened {
@@ -152,14 +152,16 @@ impl Change<'_> {
             Reach::Address(ip) => may_come_from(line, *ip),
             Reach::Role(role) => {
                 let policy = &self.setup.policy;
-                caller(line, policy).is_none_or(|caller| match (&caller.who, policy.roles.get(role)) {
+                let has_role = |caller: Caller| match (&caller.who, policy.roles.get(role)) {
                     (Identity::Valid(who), Some(role)) => who.roles.contains(role),
                     _ => false,
-                })
+                };
+                is_about(line, policy, self.refuses) && caller(line, policy).is_none_or(has_role)
             }
             Reach::Grant(name) => {
                 let policy = &self.changed.policy;
-                caller(line, policy).is_none_or(|caller| caller.may_be_granted(policy, name))
+                is_about(line, policy, name)
+                    && caller(line, policy).is_none_or(|caller| caller.may_be_granted(policy, name))
             }
         }
     }
@@ -198,6 +200,23 @@ fn may_come_from(line: &Line<'_>, ip: IpAddr) -> bool {
     }
 }
 
+/// Whether a grant or deny may be about what was asked for, whoever asked.
+fn is_about(line: &Line<'_>, policy: &Policy, rule: &str) -> bool {
+    let Some(RuleRef::Written(rule)) = policy.rules.by_name(rule) else { return true };
+    let Some(recalled) = line.recall(None, &line.values()).filter(|recalled| recalled.has_path) else {
+        return true;
+    };
+    let admitted = admitted(&recalled, policy);
+    let mut scopes = policy.rbac.each_scope().filter(|(own, _)| *own == rule);
+    scopes.any(|(_, scope)| scope.matches(&admitted.target, admitted.route))
+}
+
+fn admitted(recalled: &Recalled, policy: &Policy) -> Admitted {
+    let Recalled { method, scheme, version, uri, headers, ip, peer, .. } = recalled;
+    let address = ip.or(*peer).unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+    policy.admit(method, *scheme, uri, *version, headers, address)
+}
+
 /// Who asked for what, as far as a record tells.
 struct Caller {
     recalled: Recalled,
@@ -221,12 +240,11 @@ impl Caller {
     /// Whether a grant may allow the request: whatever of it the record does not tell holds.
     fn may_be_granted(&self, policy: &Policy, grant: &str) -> bool {
         let Some(RuleRef::Written(grant)) = policy.rules.by_name(grant) else { return true };
-        let Recalled { now, method, scheme, version, uri, headers, ip, peer, .. } = &self.recalled;
+        let Recalled { now, headers, .. } = &self.recalled;
         if !self.recalled.has_path {
             return true;
         }
-        let address = ip.or(*peer).unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-        let admitted = policy.admit(method, *scheme, uri, *version, headers, address);
+        let admitted = admitted(&self.recalled, policy);
         let facts = policy.facts(&admitted, headers, &self.who, &Body::Absent, *now);
         let blind =
             Blind { client: true, holder: !self.recalled.has_subject, conditions: true, ..Blind::NOT };

@@ -29,7 +29,7 @@ pub(super) fn tried(account: &Account<'_>, changed: &Setup, recalled: &Recalled)
         Some(Stage::Waf) => Some("the head of a request is judged first"),
         _ => None,
     };
-    if let Some(why) = unseen.filter(|_| caller_matters) {
+    if let Some(why) = unseen.filter(|_| caller_matters && recalled.holder.is_none()) {
         return Trial::Unknown(format!(
             "Who asked is not in the record, since {why}: without a credential it would then be refused by {by}."
         ));

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::super::account::Account;
 use super::super::asked::Asked;
 use super::super::settled::{Settled, unknowable};
+use super::hour::unlooked;
 use super::retold::refuses_as_well;
 use crate::admin::Earlier;
 use crate::audit::{Line, Recalled};
@@ -68,6 +69,7 @@ pub(in crate::cli::explain) fn look(
     });
     // Where it cannot be found out anew what was decided, other policies know no better.
     let known = unknowable(line).is_none() && settled.is_none();
+    let unlooked = unlooked(line);
     let begin = Instant::now();
     let says = |before: &Accepted, other_source: bool| {
         // A policy that no longer compiles, perhaps since a key of it is gone, cannot be asked.
@@ -95,6 +97,7 @@ pub(in crate::cli::explain) fn look(
         let rule = setup.policy.rules.name(decision.rule()).to_owned();
         Some(match decision.outcome {
             Outcome::Allow(_) => Says::Allowed(rule),
+            Outcome::Deny(denial) if unlooked && looks_at_caller(denial.stage) => Says::Further,
             Outcome::Deny(denial) => Says::Refused(denial.stage, rule),
         })
     };
@@ -114,12 +117,18 @@ pub(in crate::cli::explain) fn look(
     }
 }
 
+/// Whether a gate decides by who asks.
+fn looks_at_caller(stage: Stage) -> bool {
+    matches!(stage, Stage::Authn | Stage::Rbac)
+}
+
 /// Whether what a policy says depends on who asks, beyond the roles: a rule may name a subject of which only a
-/// hash is kept.
+/// hash is kept, and a condition may look at it.
 fn depends_on_subject(policy: &Policy, world: &World, asked: &Asked, now: Timestamp) -> bool {
     let sample = asked.request.clone().sample(policy, now, asked.caller.clone());
     let admitted = policy.admit_sample(&sample);
     let identity = policy.identify_sample(admitted.route, &sample, world);
     let facts = policy.facts(&admitted, &sample.headers, &identity, &Body::Absent, now);
-    policy.rbac.outlook(&facts, Blind { holder: true, ..Blind::NOT }).access() == Access::Sometimes
+    policy.rbac.outlook(&facts, Blind { holder: true, conditions: true, ..Blind::NOT }).access()
+        == Access::Sometimes
 }

@@ -87,17 +87,23 @@ impl Group {
 pub(super) struct Resource {
     route: Option<String>,
     pattern: Option<String>,
+    /// Where no grant allows it: the method, since who may read may not write.
+    method: Option<String>,
 }
 
 impl Resource {
     fn words(&self) -> String {
-        match (&self.route, &self.pattern) {
+        let resource = match (&self.route, &self.pattern) {
             (Some(route), Some(pattern)) => {
                 format!("{} of the route {}", printable(pattern), printable(route))
             }
             (Some(route), None) => format!("the route {}", printable(route)),
             (None, Some(pattern)) => printable(pattern).into_owned(),
             (None, None) => "paths that no route serves".to_owned(),
+        };
+        match &self.method {
+            Some(method) => format!("{} {resource}", printable(method)),
+            None => resource,
         }
     }
 }
@@ -151,7 +157,10 @@ impl<'a> Resources<'a> {
                 found
             }
         };
-        Resource { route: line.route.as_ref().map(|route| route.to_string()), pattern }
+        let ungranted = *line.rule == *Builtin::DefaultDeny.info().name;
+        let method = if &*line.method == "HEAD" { "GET" } else { &*line.method };
+        let method = ungranted.then(|| method.to_owned());
+        Resource { route: line.route.as_ref().map(|route| route.to_string()), pattern, method }
     }
 
     /// The most exact pattern that covers a path. The one that covers all tells nothing apart, so of it

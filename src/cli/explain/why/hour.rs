@@ -282,7 +282,15 @@ impl<'a> Count<'a> {
 impl Hour {
     /// What follows from it. Requests of nobody in particular from one address may be one client's, or
     /// those of many behind a proxy, so nothing follows from them alone.
-    pub(in crate::cli::explain) fn conclusion(&self) -> &'static str {
+    pub(in crate::cli::explain) fn conclusion(&self) -> String {
+        let text = self.follows();
+        match self.cut {
+            true => text.replace(" addresses", " networks").replace(" address", " network"),
+            false => text.to_owned(),
+        }
+    }
+
+    fn follows(&self) -> &'static str {
         let alone = self.refused <= 1;
         match self.about {
             About::Address if alone => "The ban refused nothing else of this address.",

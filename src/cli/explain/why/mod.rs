@@ -100,7 +100,7 @@ enum JudgedBy {
 }
 
 /// Nobody on the phone waits longer for what older policies say.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Tells.
 pub(in crate::cli) fn why(args: &Args, common: &Common) -> Reply {
@@ -218,7 +218,7 @@ fn policy(
 
 impl Story<'_> {
     /// What follows from how much else was refused; nothing, where a change accounts for it.
-    fn conclusion(&self) -> Option<&'static str> {
+    fn conclusion(&self) -> Option<String> {
         let hour = self.hour.as_ref()?;
         let explained = self.cause.change.as_ref().is_some_and(|change| change.explains(hour.from));
         (!explained).then(|| hour.conclusion())

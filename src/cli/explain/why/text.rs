@@ -1,6 +1,8 @@
 //! What there is to tell about a decision, for the person on the phone: what happened, the likely cause,
 //! what would help; then everything that `explain` tells.
 
+use std::borrow::Cow;
+
 use super::super::help::{in_vain, remedies};
 use super::super::recorded::disbelieved;
 use super::super::suggest;
@@ -16,6 +18,11 @@ use crate::decision::{Builtin, Reason, RuleRef, Stage};
 /// The whole story, or with `--quiet` its beginning.
 pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
     let mut out = happened(story);
+    // Of another decision than the recorded one everything is told, further below.
+    let same = story.agrees || story.settled.is_some();
+    if same {
+        out.push_str(&explained::disclosed(story.account));
+    }
     if let Some(rule) = &story.mended {
         let text = format!(
             "The files as they are now let the same request pass, by {}, as far as the record tells of it.",
@@ -37,8 +44,6 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
         return out;
     }
     out.push_str(&rule(story));
-    // Of another decision than the recorded one everything is told, further below.
-    let same = story.agrees || story.settled.is_some();
     if let Some(denial) = story.account.denial().filter(|_| same) {
         out.push_str(&remedies(story.account, denial));
     }
@@ -85,7 +90,7 @@ pub(super) fn render(story: &Story<'_>, common: &Common) -> String {
 }
 
 /// A recorded decision in words.
-fn told(decision: &str) -> std::borrow::Cow<'_, str> {
+fn told(decision: &str) -> Cow<'_, str> {
     match decision {
         "allow" => "allowed".into(),
         "deny" => "refused".into(),
@@ -191,12 +196,16 @@ fn cause(story: &Story<'_>) -> String {
     if let Some(info) = reason.map(Reason::info) {
         // The trail may know that some of them cannot be.
         let same = story.account.denial().is_some_and(|denial| denial.reason.info().code == info.code);
-        let causes = if same { story.account.causes() } else { info.causes.to_vec() };
+        let causes = if same {
+            story.account.causes()
+        } else {
+            info.causes.iter().map(|cause| Cow::from(*cause)).collect()
+        };
         if story.cause.change.is_some() {
             out.push_str("  Or:\n");
         }
         for cause in &causes {
-            out.push_str(&fill("  - ", &sentence(cause)));
+            out.push_str(&fill("  - ", &printable(&sentence(cause))));
         }
         out.push_str(&fill("  Look: ", info.check));
     }
@@ -222,7 +231,7 @@ fn around(story: &Story<'_>) -> String {
     let text = format!("From {from:.0} to {:.0}{of} {rule} refused {}.", hour.to, hour.words());
     out.push_str(&fill("  ", &text));
     match story.conclusion() {
-        Some(conclusion) => out.push_str(&fill("  ", conclusion)),
+        Some(conclusion) => out.push_str(&fill("  ", &conclusion)),
         None => out.push_str(&fill("  ", &format!("{}.", hour.explained()))),
     }
     if let Some(elsewhere) = hour.elsewhere() {
