@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tower::Service;
 
+use super::buffers::{Buffers, Room};
 use super::fork::Fork;
 use super::judged::{Inbound, Judged, Payload, Reply};
 use crate::decision::{Builtin, Denial, Stage};
@@ -21,12 +22,13 @@ use crate::upstream::{BodyEnd, ClientBody, RequestBody};
 #[derive(Clone, Debug)]
 pub(crate) struct ReadBody<S> {
     inner: S,
+    buffers: Arc<Buffers>,
 }
 
 impl<S> ReadBody<S> {
     /// In front of the body gate.
-    pub(crate) fn new(inner: S) -> ReadBody<S> {
-        ReadBody { inner }
+    pub(crate) fn new(buffers: Arc<Buffers>, inner: S) -> ReadBody<S> {
+        ReadBody { inner, buffers }
     }
 }
 
@@ -88,18 +90,20 @@ where
             }
             BodyPlan::Read(_) => {
                 let mut inner = self.inner.clone();
+                let room = self.buffers.room();
                 Fork::slow(async move {
                     inbound.judged.pause();
-                    let read = read(body).await;
+                    let read = read(body, room).await;
                     inbound.judged.resume();
                     inbound.judged.body = match (read, fate.end()) {
-                        (Some(bytes), _) => {
+                        (Ok(bytes), _) => {
                             inbound.body = Payload::Ready(RequestBody::Whole(Some(bytes.clone())));
                             Body::Whole(bytes)
                         }
-                        (None, BodyEnd::TooLarge) => Body::TooLarge,
+                        (Err(Unread::NoRoom), _) => return Ok(inbound.fail(Builtin::FaultOverload)),
+                        (Err(Unread::Ended), BodyEnd::TooLarge) => Body::TooLarge,
                         // What broke off cannot be judged, and nobody waits for the answer.
-                        (None, BodyEnd::Broken | BodyEnd::Well) => {
+                        (Err(Unread::Ended), BodyEnd::Broken | BodyEnd::Well) => {
                             return Ok(inbound.deny(Denial::builtin(Stage::Intake, Builtin::Malformed)));
                         }
                     };
@@ -110,20 +114,36 @@ where
     }
 }
 
-/// The whole body, or nothing if it is too long or breaks off.
-async fn read(mut body: ClientBody) -> Option<Bytes> {
+/// Why a body was not read.
+enum Unread {
+    /// It is too long or broke off.
+    Ended,
+    /// As many bytes are held as there is memory for.
+    NoRoom,
+}
+
+/// The whole body.
+async fn read(mut body: ClientBody, mut room: Option<Room>) -> Result<Bytes, Unread> {
     let mut first: Option<Bytes> = None;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.ok()?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Unread::Ended)?.into_data() else { continue };
+        if room.as_mut().is_some_and(|room| !room.take(data.len())) {
+            return Err(Unread::NoRoom);
+        }
         match first.take() {
-            // A body that comes in one piece is not copied.
-            None if whole.is_empty() => first = Some(data),
+            // A body that comes in one piece is not copied, unless memory is scarce: it is a part of a larger
+            // buffer.
+            None if whole.is_empty() && room.is_none() => first = Some(data),
             piece => {
                 whole.extend_from_slice(piece.as_deref().unwrap_or_default());
                 whole.extend_from_slice(&data);
             }
         }
     }
-    Some(first.unwrap_or_else(|| whole.freeze()))
+    let whole = first.unwrap_or_else(|| whole.freeze());
+    Ok(match room {
+        Some(room) => room.keep(whole),
+        None => whole,
+    })
 }

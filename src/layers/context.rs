@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 use tokio::sync::{Notify, Semaphore};
 
+use super::buffers::Buffers;
 use super::held::Held;
 use super::ids::IdSource;
 use super::secured::Secured;
@@ -84,6 +85,8 @@ pub(crate) struct Context {
     pub(crate) passwords: Arc<Semaphore>,
     /// What rules of the WAF remember from request to request; shared by all threads.
     collections: Arc<Collections>,
+    /// Bodies that are held to be inspected; shared by all threads.
+    pub(crate) buffers: Arc<Buffers>,
     /// Whether answers ask the client to close its connection.
     pub(crate) draining: Cell<bool>,
     /// Set while a request that panicked is being dropped.
@@ -108,6 +111,8 @@ pub(crate) struct Shared {
     pub(crate) passwords: Arc<Semaphore>,
     /// What rules of the WAF remember from request to request.
     pub(crate) collections: Arc<Collections>,
+    /// Bodies that are held to be inspected.
+    pub(crate) buffers: Arc<Buffers>,
     /// How well the upstreams' servers are.
     pub(crate) board: Arc<Board>,
     /// Where spans go, if they are made.
@@ -251,6 +256,7 @@ impl Context {
             keys_wanted: Arc::clone(&shared.keys_wanted),
             passwords: Arc::clone(&shared.passwords),
             collections: Arc::clone(&shared.collections),
+            buffers: Arc::clone(&shared.buffers),
             draining: Cell::new(false),
             panicked: Cell::new(false),
             #[cfg(feature = "otlp")]
@@ -298,6 +304,7 @@ impl Context {
             keys_wanted: Arc::default(),
             passwords: Arc::new(Semaphore::new(1)),
             collections: Arc::default(),
+            buffers: Arc::default(),
             board: Arc::default(),
             #[cfg(feature = "otlp")]
             spans: None,

@@ -15,13 +15,14 @@ use tokio::time::{sleep, timeout};
 
 use super::holder::Holder;
 use super::listen::{Admission, bind};
+use super::memory::Shares;
 use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
-use super::{descriptors, keys, rises, tls};
+use super::{descriptors, keys, memory, rises, tls};
 use crate::audit::Log;
 use crate::config::Settings;
-use crate::layers::{Context, Shared};
+use crate::layers::{Buffers, Context, Shared};
 use crate::metrics::Metrics;
 use crate::policy::authn::{Bounds, TokenCache};
 
@@ -103,16 +104,17 @@ where
         threads => threads,
     };
     let room = descriptors::take(settings.connections);
+    let memory = memory::take(&settings);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
     let log = Log::open(&settings.log).map_err(StartError::Log)?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone(), Arc::clone(&log)).await?;
     #[cfg(feature = "otlp")]
     let (spans, telemetry) = telemetry(&installer, &settings)?;
-    let shared = shared(&installer, &metrics, threads)?;
+    let shared = shared(&installer, &metrics, threads, memory)?;
     #[cfg(feature = "otlp")]
     let shared = Shared { spans, ..shared };
-    let admission = Admission::new(room);
+    let admission = Admission::new(room, memory.connections);
     let tickets = tls::tickets()?;
     let mut workers = Vec::with_capacity(threads);
     for index in 0..threads {
@@ -171,7 +173,12 @@ where
 }
 
 /// What all threads share besides the sockets.
-fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Result<Shared, StartError> {
+fn shared(
+    installer: &Installer,
+    metrics: &Arc<Metrics>,
+    threads: usize,
+    memory: Shares,
+) -> Result<Shared, StartError> {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret)
         .map_err(|_| StartError::System(io::Error::other("no random bytes")))?;
@@ -182,6 +189,7 @@ fn shared(installer: &Installer, metrics: &Arc<Metrics>, threads: usize) -> Resu
         keys_wanted: Arc::default(),
         passwords: Arc::new(Semaphore::new(threads * 2)),
         collections: Arc::default(),
+        buffers: Buffers::new(memory.bodies),
         board: installer.board(),
         #[cfg(feature = "otlp")]
         spans: None,

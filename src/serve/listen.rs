@@ -49,6 +49,8 @@ pub(super) struct Admission {
     /// How many the system has room for, and how many are here, whether they may stay or not.
     room: u32,
     here: AtomicU32,
+    /// How many may stay, for the memory there is.
+    most: u32,
     total: AtomicU32,
     by_address: Mutex<HashMap<IpAddr, u32>>,
 }
@@ -76,6 +78,8 @@ pub(super) struct Seat {
 pub(super) enum Full {
     /// Too many in all.
     Total,
+    /// More than there is memory for.
+    Memory,
     /// Too many from this address.
     Address,
 }
@@ -85,17 +89,19 @@ impl Full {
     pub(super) const fn limit(self) -> &'static str {
         match self {
             Full::Total => "limits.connections",
+            Full::Memory => "the memory that the system grants",
             Full::Address => "limits.connections_per_address",
         }
     }
 }
 
 impl Admission {
-    /// Nobody yet, and room for so many.
-    pub(super) fn new(room: u32) -> Arc<Admission> {
+    /// Nobody yet, and room for so many; `most` may stay.
+    pub(super) fn new(room: u32, most: u32) -> Arc<Admission> {
         Arc::new(Admission {
             room,
             here: AtomicU32::new(0),
+            most,
             total: AtomicU32::new(0),
             by_address: Mutex::default(),
         })
@@ -114,9 +120,9 @@ impl Admission {
 
     /// Counts a connection, if there is room for it.
     pub(super) fn enter(self: &Arc<Self>, limits: ConnectionLimits) -> Result<Seat, Full> {
-        if self.total.fetch_add(1, Ordering::Relaxed) >= limits.total {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= limits.total.min(self.most) {
             self.total.fetch_sub(1, Ordering::Relaxed);
-            return Err(Full::Total);
+            return Err(if self.most < limits.total { Full::Memory } else { Full::Total });
         }
         Ok(Seat { admission: Arc::clone(self), address: None })
     }
@@ -171,7 +177,7 @@ mod tests {
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let admission = Admission::new(3);
+        let admission = Admission::new(3, u32::MAX);
         let limits = ConnectionLimits { total: 3, per_address: 2 };
         let enter = |text| admission.enter(limits).and_then(|seat| seat.of(address(text), limits));
         let a = enter("192.0.2.1").expect("room");
@@ -186,7 +192,7 @@ mod tests {
 
     #[test]
     fn who_has_come_takes_room_until_they_go() {
-        let admission = Admission::new(1);
+        let admission = Admission::new(1, u32::MAX);
         assert!(!admission.is_crowded());
         let place = admission.arrive();
         assert!(admission.is_crowded());

@@ -15,6 +15,7 @@ mod drain;
 mod holder;
 mod keys;
 mod listen;
+mod memory;
 mod proxy;
 mod proxy_protocol;
 mod reload;

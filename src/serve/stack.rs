@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use http::Response;
 use tower::layer::layer_fn;
@@ -20,6 +21,7 @@ pub(super) fn stack(
 {
     let (audit, admit, identify, innermost) =
         (Rc::clone(context), Rc::clone(context), Rc::clone(context), Rc::clone(context));
+    let buffers = Arc::clone(&context.buffers);
     ServiceBuilder::new()
         // Outermost, so that it sees every reply and every client that hangs up, and writes the one
         // record of each before (a refusal) or when (an allow) its answer ends.
@@ -41,7 +43,7 @@ pub(super) fn stack(
         // Needs the identity; before the body, so that strangers cannot make us read.
         .layer(layer_fn(|inner| Gate::new(Stage::Rbac, inner)))
         // Reads the body, bounded, and only if a rule wants it.
-        .layer(layer_fn(ReadBody::new))
+        .layer(layer_fn(move |inner| ReadBody::new(Arc::clone(&buffers), inner)))
         // The last gate: nothing reaches the upstream before its body is judged.
         .layer(layer_fn(|inner| Gate::new(Stage::WafBody, inner)))
         .service(Slots::new(move |inbound| proxy(Rc::clone(&innermost), inbound)))

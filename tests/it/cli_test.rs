@@ -99,6 +99,19 @@ fn all_wrong_files_are_told_in_one_run() {
 }
 
 #[test]
+fn wrong_files_are_told_in_the_form_that_was_asked_for() {
+    let bench =
+        bench("[[case]]\nname = \"a\"\nrequest = { path = \"/\" }\nexpect = { outcme = \"allow\" }\n");
+    let ran = bench.run(&["test", "cases", "--format", "json"]);
+    let told = ran.json();
+    assert_eq!((ran.code, &told["ok"]), (78, &false.into()), "{}", ran.show());
+    assert!(told["errors"][0].as_str().is_some_and(|text| text.contains("outcme")), "{told}");
+    let ran = bench.run(&["test", "cases", "--format", "junit"]);
+    assert_eq!(ran.code, 78, "{}", ran.show());
+    assert!(ran.out.contains("errors=\"1\"") && ran.out.contains("outcme"), "{}", ran.show());
+}
+
+#[test]
 fn other_files_of_a_folder_are_left_out_and_named() {
     let bench = bench(&CASES[..CASES.rfind("[[case]]").unwrap_or_default()]);
     bench.write("cases/portcullis.toml", PLAIN);

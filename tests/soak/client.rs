@@ -90,6 +90,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.answer().await
     }
 
+    /// Sends bytes.
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
     /// Reads an answer.
     pub async fn answer(&mut self) -> io::Result<Answer> {
         let head = self.head().await?;

@@ -41,6 +41,7 @@ mod hostile;
 mod keys;
 mod killed;
 mod lookup;
+mod memory;
 mod named;
 mod reload;
 mod shutdown;
@@ -82,6 +83,7 @@ const FIGURES: &[Figure] = &[
     Figure { name: "slow", about: "clients that read or send slowly (C-6)", run: streams::slow },
     Figure { name: "stream", about: "a gibibyte each way", run: streams::gibibyte },
     Figure { name: "descriptors", about: "more clients than descriptors (C-13)", run: descriptors::scarce },
+    Figure { name: "memory", about: "more clients than memory (C-19)", run: memory::scarce },
     Figure { name: "log", about: "a decision log that takes nothing (C-14)", run: sink::troubled },
     Figure { name: "clock", about: "a clock that jumps (C-15)", run: clock::jumps },
     Figure { name: "keys", about: "key sets that are not to be had (C-16)", run: keys::faults },

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use serde_json::json;
 
 use self::cases::CaseFile;
 use self::report::{Ran, Results};
@@ -101,7 +102,7 @@ fn ran(args: &Args, common: &Common, files: &[PathBuf]) -> Reply {
         }
     }
     if !wrong.is_empty() {
-        return Reply::text(Exit::Config, "").with_err(wrong.join("\n"));
+        return unread(args.format, &wrong);
     }
     if results.ran.is_empty() {
         let why = match results.skipped {
@@ -119,6 +120,21 @@ fn ran(args: &Args, common: &Common, files: &[PathBuf]) -> Reply {
             Err(error) => Reply::failure(Exit::Internal, error),
         },
     }
+}
+
+/// What is wrong with files, of which no case was run: for people always, and in the form that was asked for.
+fn unread(format: TestFormat, wrong: &[String]) -> Reply {
+    let plain: Vec<String> =
+        wrong.iter().map(|text| anstream::adapter::strip_str(text.trim_end()).to_string()).collect();
+    let reply = match format {
+        TestFormat::Text => Reply::text(Exit::Config, ""),
+        TestFormat::Json => Reply::json(Exit::Config, &json!({ "ok": false, "errors": plain })),
+        TestFormat::Junit => match report::unread_junit(&plain) {
+            Ok(xml) => Reply::exact(Exit::Config, xml),
+            Err(error) => Reply::failure(Exit::Internal, error),
+        },
+    };
+    reply.with_err(wrong.join("\n"))
 }
 
 /// Runs the cases of one file.

@@ -140,6 +140,32 @@ impl Results {
     }
 }
 
+/// What is wrong with case files or their configurations, for programs: no case of them was run.
+pub(super) fn unread_junit(wrong: &[String]) -> std::io::Result<String> {
+    let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    let number = wrong.len().to_string();
+    let counts = [("tests", number.as_str()), ("failures", "0"), ("errors", number.as_str())];
+    writer.create_element("testsuites").with_attributes(counts).write_inner_content(|writer| {
+        let suite =
+            writer.create_element("testsuite").with_attribute(("name", "files")).with_attributes(counts);
+        suite.write_inner_content(|writer| {
+            for text in wrong {
+                let case = writer.create_element("testcase").with_attribute(("name", "a file can be used"));
+                case.write_inner_content(|writer| {
+                    let first = xml(text.lines().next().unwrap_or_default());
+                    let error = writer.create_element("error").with_attribute(("message", first.as_str()));
+                    error.write_text_content(BytesText::new(&xml(text))).map(drop)
+                })?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    })?;
+    let xml = String::from_utf8(writer.into_inner()).map_err(std::io::Error::other)?;
+    Ok(xml + "\n")
+}
+
 fn suite(writer: &mut Writer<Vec<u8>>, cases: &[Ran]) -> std::io::Result<()> {
     let file = cases.first().map_or(String::new(), |ran| xml(&ran.file));
     let total = cases.len().to_string();
