@@ -63,7 +63,7 @@ macro_rules! builtins {
 
 builtins! {
     Intake "intake" {
-        Malformed = "malformed" Refusal MalformedRequest, "The request head is not valid HTTP.";
+        Malformed = "malformed" Refusal MalformedRequest, "The request is not valid HTTP, or its body broke off or came too slowly.";
         HeadTooLarge = "head-too-large" Refusal HeadTooLarge, "The request head exceeds `limits.head`.";
         TargetTooLong = "target-too-long" Refusal TargetTooLong, "The request target exceeds `limits.target`.";
         TooManyFields = "too-many-fields" Refusal TooManyFields, "The request has more fields than `limits.fields`.";

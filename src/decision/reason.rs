@@ -52,7 +52,8 @@ reasons! {
     /// The request head is not HTTP.
     MalformedRequest = "malformed_request", 400 "Bad Request", permanent,
         "The request is not well-formed HTTP.",
-        ["a client or a proxy in front writes invalid HTTP", "TLS or another protocol spoken to a plain HTTP port"],
+        ["a client or a proxy in front writes invalid HTTP", "TLS or another protocol spoken to a plain HTTP port",
+         "a body that broke off, or paused for longer than `timeouts.body_idle`"],
         "look at the bytes the client sends, for example with `curl -v --trace -`";
     /// The request head exceeds the size limit.
     HeadTooLarge = "head_too_large", 431 "Request Header Fields Too Large", permanent,

@@ -42,7 +42,7 @@ pub(super) enum Needs<'a> {
 pub(super) fn advice(reason: Reason) -> Option<&'static str> {
     Some(match reason {
         Reason::MalformedRequest | Reason::BadFraming | Reason::BadForwarded => {
-            "Send the request as HTTP prescribes it; a proxy on the way may have altered it."
+            "Send the request whole and as HTTP prescribes it; a proxy on the way may have altered it."
         }
         Reason::HeadTooLarge | Reason::TooManyFields => {
             "Send less in the header; in a browser, clear the cookies of this site."

@@ -209,6 +209,7 @@ pub const REQUEST_ONLY: &[&str] = &[
     "proxy",
     "proxy-authenticate",
     "proxy-authorization",
+    "proxy-status",
     "true-client-ip",
     "x-client-ip",
     "x-cluster-client-ip",

@@ -70,6 +70,21 @@ pub struct Accept {
     pub trailers: bool,
 }
 
+impl Accept {
+    /// Whether all that another takes is taken.
+    pub fn covers(self, other: Accept) -> bool {
+        let Accept { encoded_slash, backslash, path_parameters, double_slash, underscore_headers, trailers } =
+            other;
+        (self.encoded_slash || !encoded_slash)
+            && (self.backslash || !backslash)
+            && (self.path_parameters || !path_parameters)
+            // Where empty segments are kept, the path is another one.
+            && self.double_slash == double_slash
+            && (self.underscore_headers || !underscore_headers)
+            && (self.trailers || !trailers)
+    }
+}
+
 impl Scheme {
     /// `http` or `https`.
     pub const fn as_str(self) -> &'static str {

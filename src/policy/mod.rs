@@ -91,6 +91,13 @@ pub struct Policy {
     waf_mode: Mode,
 }
 
+impl Policy {
+    /// The same without its rules about addresses.
+    pub fn without_addresses(&self) -> Policy {
+        Policy { ip: Ip::default(), ..self.clone() }
+    }
+}
+
 /// What a policy needs to know of the process it is compiled for.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {

@@ -20,7 +20,7 @@ use super::reload::{Installer, Trigger};
 use super::watch::watch as watch_files;
 use super::worker::{Bound, Lifecycle, Worker};
 use super::{descriptors, keys, memory, rises, tls};
-use crate::audit::Log;
+use crate::audit::{Log, SinkSettings};
 use crate::config::Settings;
 use crate::layers::{Buffers, Context, Shared};
 use crate::metrics::Metrics;
@@ -51,8 +51,13 @@ pub(crate) enum StartError {
     #[error("TLS cannot be offered: {0}")]
     Tls(#[from] rustls::Error),
     /// The decision log cannot be written.
-    #[error("the decision log cannot be written: {0}")]
-    Log(io::Error),
+    #[error("the decision log{} cannot be written: {error}; `[log] sink` says where it goes", at.as_ref().map(|path| format!(" `{}`", path.display())).unwrap_or_default())]
+    Log {
+        /// Where, if it is a file.
+        at: Option<std::path::PathBuf>,
+        /// Why.
+        error: io::Error,
+    },
     /// The book of bans cannot be used.
     #[error("the bans cannot be used: {0}")]
     Bans(io::Error),
@@ -106,7 +111,7 @@ where
     let room = descriptors::take(settings.connections);
     let memory = memory::take(&settings);
     let (lifecycle, watching) = watch::channel(Lifecycle::Running);
-    let log = Log::open(&settings.log).map_err(StartError::Log)?;
+    let log = Log::open(&settings.log).map_err(|error| log_error(&settings.log.sink, error))?;
     let mut bound = bind_all(&settings, threads)?;
     let beside = beside(watching.clone(), Arc::clone(&log)).await?;
     #[cfg(feature = "otlp")]
@@ -173,6 +178,14 @@ where
 }
 
 /// What all threads share besides the sockets.
+fn log_error(sink: &SinkSettings, error: io::Error) -> StartError {
+    let at = match sink {
+        SinkSettings::File { path, .. } => Some(path.into()),
+        SinkSettings::Stdout | SinkSettings::None => None,
+    };
+    StartError::Log { at, error }
+}
+
 fn shared(
     installer: &Installer,
     metrics: &Arc<Metrics>,

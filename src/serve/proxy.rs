@@ -10,7 +10,7 @@ use http::{Request, Uri, Version};
 
 use super::trace::{begin_trace, set_trace};
 use crate::decision::Builtin;
-use crate::facts::{Identity, fold_name, hash_text, is_odd_name, upgrade_wanted};
+use crate::facts::{Body, Identity, fold_name, hash_text, is_odd_name, upgrade_wanted};
 use crate::layers::{
     Context, Inbound, Judged, Payload, Reply, TRACEPARENT, TRACESTATE, Verdicts, X_REQUEST_ID, inspect,
 };
@@ -67,7 +67,9 @@ fn outbound(context: &Context, inbound: Inbound) -> Result<Prepared, Box<Reply>>
     // The port is that of the peer, and says nothing about a client behind it.
     let client = SocketAddr::new(client.ip, if client.ip == client.peer { judged.port } else { 0 });
     let te_trailers = judged.admitted.fields.names.may_have(&header::TE) && reads_trailers(&headers);
-    let trailers = if route.accept.trailers { snapshot.hygiene.announced_trailers(&headers) } else { None };
+    // Behind a body that was read to be inspected, none come.
+    let passes = route.accept.trailers && !matches!(judged.body, Body::Whole(_));
+    let trailers = passes.then(|| snapshot.hygiene.announced_trailers(&headers)).flatten();
     snapshot.hygiene.clean_request(&mut headers, judged.admitted.fields.odd_names);
     remove_credentials(&mut headers, &judged);
     if snapshot.policy.waf.reads_answers() {

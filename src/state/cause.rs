@@ -33,6 +33,10 @@ pub(crate) struct Refusal<'a> {
     pub(crate) subject: Option<&'a str>,
     /// The source of the credential that was believed.
     pub(crate) source: Option<&'a str>,
+    /// Whether some grant is about it, for other roles.
+    pub(crate) by_roles: bool,
+    /// The route that was to serve it.
+    pub(crate) route: Option<&'a str>,
 }
 
 impl Refusal<'_> {
@@ -45,6 +49,46 @@ impl Refusal<'_> {
             Stage::Rbac => self.is_of_role(line),
             _ => false,
         }
+    }
+
+    /// What a policy changed of whether somebody is looked for, of a request of nobody in particular: no record
+    /// holds a credential that nobody read, so nobody knows what the policy before would have said of it.
+    fn of_unread<'k>(&self, kept: &'k Accepted) -> Vec<&'k NameLine> {
+        let nobody = self.subject.is_none() && matches!(self.stage, Stage::Authn | Stage::Rbac);
+        let has = |line: &NameLine, keys: &[&str]| line.keys.iter().any(|key| keys.contains(&&*key.key));
+        let unread = |line: &&NameLine| match line.name.strip_prefix("route ") {
+            Some(route) => Some(route) == self.route && has(line, &["authn"]),
+            None => line.name.starts_with("authn.") && (line.change == "removed" || has(line, &["header"])),
+        };
+        self.lately(kept).filter(|line| nobody && unread(line)).collect()
+    }
+
+    /// What a policy changed of how the client's address is found: with what it would have been before is in no
+    /// record.
+    fn of_address<'k>(&self, kept: &'k Accepted) -> Vec<&'k NameLine> {
+        let keys = ["trusted_proxies", "client_address"];
+        let proxies = |line: &&NameLine| {
+            *line.name == *"[server]" && line.keys.iter().any(|key| keys.contains(&&*key.key))
+        };
+        self.lately(kept).filter(|line| self.stage == Stage::Ip && proxies(line)).collect()
+    }
+
+    /// The definitions that a policy changed not long before.
+    fn lately<'k>(&self, kept: &'k Accepted) -> impl Iterator<Item = &'k NameLine> {
+        let recent = self.at.duration_since(kept.at) <= LATELY;
+        let difference = kept.difference.as_ref().filter(|_| recent);
+        difference.into_iter().flat_map(|difference| &difference.definitions)
+    }
+
+    /// A change of which nobody knows what the policy before it said.
+    fn untold(&self, kept: &Accepted, definitions: Vec<&NameLine>) -> Option<Cause> {
+        (!definitions.is_empty()).then(|| Cause {
+            change: Some(Change {
+                definitions: definitions.into_iter().cloned().collect(),
+                ..change(kept, self.at)
+            }),
+            since: None,
+        })
     }
 
     /// Whether a definition says what a role of the caller inherits.
@@ -166,7 +210,12 @@ pub(crate) fn of_rule(
     let mut from_it_on = accepted.iter().rev().filter(|accepted| accepted.at <= refused.at).peekable();
     let mut known = None;
     while let Some(kept) = from_it_on.next() {
-        let Some(mut found) = touched(kept, refused) else { continue };
+        let Some(mut found) = touched(kept, refused) else {
+            match refused.untold(kept, refused.of_address(kept)) {
+                Some(cause) => return cause,
+                None => continue,
+            }
+        };
         let Some(before) = from_it_on.peek() else { return Cause { change: Some(found), since: None } };
         let said = says(before);
         if said.as_ref().is_some_and(|said| said.is_by(refused.rule)) {
@@ -223,8 +272,14 @@ pub(crate) fn of_builtin(
     let mut other_source = false;
     for before in from_it_on {
         other_source |= !refused.of_source(since).is_empty();
-        let Some(said) = says(before, other_source) else { return known(since, false) };
+        let Some(said) = says(before, other_source) else {
+            let cause = refused.untold(since, refused.of_source(since)).filter(|_| refused.by_roles);
+            return cause.unwrap_or_else(|| known(since, false));
+        };
         if !said.is_further(refused.stage) {
+            if let Some(cause) = refused.untold(since, refused.of_unread(since)) {
+                return cause;
+            }
             since = before;
             continue;
         }
@@ -257,6 +312,9 @@ pub(crate) fn of_credential(accepted: &[&Accepted], refused: &Refusal<'_>) -> Ca
     });
     Cause { change, since: None }
 }
+
+/// A change of longer ago is not taken for the cause of what it may have changed.
+const LATELY: SignedDuration = SignedDuration::from_hours(24);
 
 const RECENT: SignedDuration = SignedDuration::from_hours(7 * 24);
 

@@ -377,6 +377,13 @@ fn a_changed_rule_flips_exactly_what_brute_force_says() {
         changed("claims.level >= 3", "claims.level >= 5"),
         changed("header.x-tenant == 'blue'", "has header.x-tenant"),
         changed("roles = [\"anyone\"]", "roles = [\"authenticated\"]"),
+        // Who must be shown something is a matter of routes, and of no source.
+        changed("mode = \"optional\"", "mode = \"required\""),
+        changed(
+            "path = \"/shop/{*rest}\"\nupstream = \"app\"",
+            "path = \"/shop/{*rest}\"\nupstream = \"app\"\nauthn = \"off\"",
+        ),
+        changed("id = \"rest\"\n", "id = \"rest\"\nhost = \"other.test\"\n"),
     ] {
         let want = brute_force(&day, &old, &policy(&new));
         let got = replayed(&day, Some(OLD), &new);

@@ -150,3 +150,67 @@ fn what_another_subject_lost_is_not_told_of_this_caller() {
     let ran = about_folder(gateway.folder(), &["history", "4"]);
     assert!(ran.words().contains("for reader but for the subject batch, by rbac/team"), "{}", ran.show());
 }
+
+/// Of what no record holds, no policy can be asked; a change of just that is named all the same.
+#[test]
+fn a_change_of_who_is_looked_for_is_named_though_nobody_can_tell() {
+    let all = grant("all", "roles = [\"reader\"]\npath = \"/{*rest}\"");
+    let base = config(&format!("{ROUTE}{all}"));
+    let key = "roles = [\"reader\"]\n[rbac.role.reader]";
+    let office = "[[ip.rule]]\nid = \"office\"\npath = \"/orders/{id}\"\nallow = [\"192.0.2.0/24\"]\n";
+    let proxied =
+        "state_dir = \"state\"\ntrusted_proxies = [\"127.0.0.1\"]\nclient_address = \"x-forwarded-for\"";
+    let behind = format!("{}{office}", base.replace("state_dir = \"state\"", proxied));
+    let cases = [
+        (&base, config(&format!("{ROUTE}authn = \"off\"\n{all}")), "route all"),
+        (&base, base.replace("header = \"x-api-key\"", "header = \"x-other\""), "authn.api_key batch"),
+        (&base, base.replace(key, &key.replacen("reader", "writer", 1)), "authn.api_key batch"),
+        (&behind, format!("{base}{office}"), "[server]"),
+    ];
+    for (before, after, name) in cases {
+        let gateway = Gateway::start(before);
+        let fields = [("X-Api-Key", "abc"), ("X-Forwarded-For", "192.0.2.7")];
+        let ask = || request(gateway.address, "GET", "/orders/7", &fields, b"");
+        assert_eq!(ask().status, 200, "{before}");
+        become_generation(&gateway, &after, 2);
+        let refused = ask();
+        assert!(refused.status >= 400, "{after}");
+        let id = refused.header("x-request-id").expect("an id");
+        let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+        let change = &told["change"];
+        assert!(change["policy"].as_str().is_some_and(|policy| policy.starts_with("2-")), "{name}: {told}");
+        assert_eq!((&change["before"], &change["definitions"][0]["name"]), (&Value::Null, &name.into()));
+    }
+}
+
+/// A role that is declared no more was what the request passed by.
+#[test]
+fn a_role_that_is_declared_no_more_is_named() {
+    let all = |role: &str| grant("all", &format!("roles = [\"{role}\"]\npath = \"/{{*rest}}\""));
+    let token = |roles: &str| {
+        let claims = serde_json::json!({ "iss": "i", "aud": "a", "sub": "s", "exp": 4_102_444_800_u64, "roles": [roles] });
+        let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+        let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
+        format!("Bearer {}", jsonwebtoken::encode(&header, &claims, &key).expect("a token"))
+    };
+    let jwt = "[[authn.jwt]]\nid = \"corp\"\nissuer = \"i\"\naudience = [\"a\"]\nalgorithms = [\"HS256\"]\nsecret_file = \"secret\"\nroles = \"roles\"\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("secret"), SECRET).expect("written");
+    let lead = format!("{}[rbac.role.lead]\n", config(&format!("{ROUTE}{jwt}{}", all("lead"))));
+    let gateway = Gateway::start_in(folder, &lead, &[]);
+    let bearer = token("lead");
+    let ask = || request(gateway.address, "GET", "/orders/7", &[("Authorization", &bearer)], b"");
+    assert_eq!(ask().status, 200);
+    become_generation(&gateway, &config(&format!("{ROUTE}{jwt}{}", all("writer"))), 2);
+    let refused = ask();
+    assert_eq!(refused.status, 403);
+    let id = refused.header("x-request-id").expect("an id");
+    let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
+    let change = &told["change"];
+    assert_eq!(
+        (&change["allowed_by"], &change["definitions"][0]["name"]),
+        (&"rbac/all".into(), &"role lead".into())
+    );
+}
+
+const SECRET: &[u8] = b"not-a-secret-not-a-secret-not-a-secret-0";

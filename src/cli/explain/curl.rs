@@ -23,8 +23,11 @@ impl Command {
     pub(super) fn new(setup: &Setup, asked: &Asked, sample: &Sample, route: Option<RouteId>) -> Command {
         let mut words: Vec<String> = ["curl", "-i"].map(str::to_owned).to_vec();
         let mut notes = Vec::new();
-        if sample.method != http::Method::GET {
-            words.push(format!("-X {}", quote(sample.method.as_str())));
+        match sample.method {
+            http::Method::GET => {}
+            // With `-X HEAD`, curl would wait for a body.
+            http::Method::HEAD => words.push("-I".to_owned()),
+            ref method => words.push(format!("-X {}", quote(method.as_str()))),
         }
         let target = sample.uri.path_and_query().map_or("/", |target| target.as_str());
         if target.contains("/.") || target.contains("//") {

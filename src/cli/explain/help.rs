@@ -10,7 +10,8 @@ use crate::cli::layout::{fill, fill_to, printable};
 use crate::cli::reply::{STRONG, heading, styled};
 use crate::cli::request::world;
 use crate::cli::written_toml::quoted;
-use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage};
+use crate::decision::{Builtin, Denial, Outcome, Reason, RuleRef, Stage, Written};
+use crate::facts::{Body, Identity};
 use crate::policy::Sample;
 use crate::policy::route::AcceptWord;
 
@@ -141,7 +142,12 @@ pub(super) fn exits(account: &Account<'_>) -> Vec<String> {
     };
     let policy = account.policy();
     match denial.stage {
-        Stage::Ip => policy.ip.lets_through(rule).into_iter().collect(),
+        Stage::Ip => {
+            let mut exits: Vec<String> = policy.ip.lets_through(rule).into_iter().collect();
+            exits.extend(other_addresses(account, rule));
+            exits.extend(behind_addresses(account));
+            exits
+        }
         Stage::Rbac => {
             let mut exits = exempt_roles(account);
             if denial.reason == Reason::ConditionError {
@@ -157,6 +163,34 @@ pub(super) fn exits(account: &Account<'_>) -> Vec<String> {
             exits
         }
         _ => Vec::new(),
+    }
+}
+
+/// Which other rules the address must come past as well, a sentence each.
+fn other_addresses(account: &Account<'_>, rule: Written) -> Vec<String> {
+    let policy = account.policy();
+    let known = account.identity.as_ref().unwrap_or(&Identity::Nobody);
+    let sample = &account.sample;
+    let facts = policy.facts(&account.admitted, &sample.headers, known, &Body::Absent, sample.now);
+    let others = policy.ip.others_about(rule, &facts).into_iter();
+    others
+        .map(|(rule, lets)| {
+            let lets = lets.trim_end_matches('.').replacen("An address", "an address", 1);
+            format!("{} is about this too, and lets through {lets}.", policy.rules.get(rule).name)
+        })
+        .collect()
+}
+
+/// What refuses the request once it has come past the rules about addresses, a sentence.
+fn behind_addresses(account: &Account<'_>) -> Option<String> {
+    let policy = account.policy().without_addresses();
+    match policy.decide(&account.sample, &world(account.setup), None).outcome {
+        Outcome::Allow(_) => None,
+        Outcome::Deny(denial) => Some(format!(
+            "That alone is not enough: past the rules about addresses, {} refuses the request as it stands here ({}).",
+            policy.rules.name(denial.rule),
+            denial.reason
+        )),
     }
 }
 

@@ -198,6 +198,9 @@ impl<'a> Replayer<'a> {
         } else {
             gaps.add(self.reads_headers || own_answer, Gap::Route);
         }
+        let then = line.route.as_ref().and_then(|name| self.known.then.get(&**name));
+        let takes = policy.route(admitted.route).is_none_or(|route| route.takes_what(then));
+        gaps.add(!takes, Gap::Intake);
         let nobody = Identity::Nobody;
         let facts = policy.facts(&admitted, headers, &nobody, &Body::Absent, *now);
         let mut progress = Progress::default();
@@ -241,6 +244,7 @@ impl<'a> Replayer<'a> {
         if at("waf") && changed.as_ref().is_some_and(|changed| changed.refuses_still(&line.rule, by_score)) {
             return Ok((false, None));
         }
+        gaps.add(at("waf"), Gap::Waf);
         let passes_still = changed.is_some_and(|changed| changed.passes_still());
         let past_waf = was || at("authn") || at("rbac");
         let enforces = policy.waf_enforces(&facts);
@@ -252,8 +256,7 @@ impl<'a> Replayer<'a> {
         let word = policy.route_authn(admitted.route);
         let seen = self.somebody(line, &recalled);
         let looked = was || at("authn") || at("rbac") || seen.state != State::None;
-        let read = self.known.routes
-            || line.route.as_ref().is_none_or(|route| !self.known.unread.contains(&**route));
+        let read = line.route.as_ref().is_none_or(|route| !self.known.unread.contains(&**route));
         let known = looked && self.known.authn && read;
         if at("authn") && known && word != AuthnWord::Off {
             // An unproved credential is refused wherever one is read; that none was shown only where

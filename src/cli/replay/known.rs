@@ -7,7 +7,8 @@ use crate::config::Setup;
 use crate::decision::{Builtin, RuleRef};
 use crate::facts::{RouteId, Target};
 use crate::policy::Policy;
-use crate::policy::diff::{ChangedName, Difference, Fingerprint, Meaning, RuleScope};
+use crate::policy::authn::KeyRing;
+use crate::policy::diff::{ChangedName, Difference, Fingerprint, Kind, Meaning, RuleScope};
 use crate::policy::route::{AuthnWord, Route};
 use crate::policy::scope::{HostPattern, MethodSet, PathPattern, Scope};
 use crate::policy::waf::RuleReach;
@@ -17,8 +18,10 @@ use crate::policy::waf::RuleReach;
 pub(super) struct Known {
     /// What the first gate refuses.
     pub(super) intake: bool,
-    /// The first gate refuses no more than before.
+    /// The first gate refuses no more than before, as far as routes do not say so.
     pub(super) intake_wider: bool,
+    /// The routes of then.
+    pub(super) then: BTreeMap<Box<str>, Route>,
     /// How the client's address is found.
     pub(super) client: bool,
     /// What routes refuse and answer by themselves.
@@ -43,8 +46,10 @@ impl Known {
         let Some(old) = old else { return Known::default() };
         let meaning = |setup: &Setup| Meaning::of(&setup.sources, &setup.policy.rules);
         let (was, is) = (meaning(old), meaning(new));
+        let then = old.policy.routes.iter().map(|(_, route)| (route.name.clone(), route.clone())).collect();
         let same = |prefixes: &[&str]| definitions(&was, prefixes).eq(definitions(&is, prefixes));
-        let routes = same_routes(&old.policy, &new.policy);
+        let routes = same_routes(&old.policy, &new.policy, Route::decides_as);
+        let reading = same_routes(&old.policy, &new.policy, Route::reads_as);
         let (before, after) = (&old.policy.intake, &new.policy.intake);
         let limits = {
             let (a, b) = (before.limits, after.limits);
@@ -56,15 +61,16 @@ impl Known {
         let headers = old.settings.log.headers.iter().map(|name| format!("header.{name}"));
         let unread = old.policy.routes.iter().filter(|(_, route)| route.authn == AuthnWord::Off);
         Known {
-            intake: routes && before.limits == after.limits && before.managed == after.managed,
-            intake_wider: routes && limits && before.managed == after.managed,
+            intake: reading && before.limits == after.limits && before.managed == after.managed,
+            intake_wider: limits && before.managed == after.managed,
             client: nobody || trusted == trusts,
             routes,
             waf: match same(&["[waf]", "file "]) {
                 true => WafKnown::between(old, new, &was, &is),
                 false => WafKnown::Nothing,
             },
-            authn: same(&["[authn]", "authn."]),
+            authn: same(&["authn."]) || same_sources(old, new, &was, &is),
+            then,
             named: named.chain(headers).collect(),
             roles: old.policy.roles.iter().map(|(_, name)| name.into()).collect(),
             unread: unread.map(|(_, route)| route.name.clone()).collect(),
@@ -155,10 +161,21 @@ impl ChangedRule {
     }
 }
 
+/// Whether sources that are written otherwise verify alike all the same, perhaps since their files are named from
+/// elsewhere. (What of `[authn]` says who must be shown stands in the routes.)
+fn same_sources(old: &Setup, new: &Setup, was: &Meaning, is: &Meaning) -> bool {
+    let others = |name: &str| name.starts_with("authn.jwt ") || name.starts_with("authn.basic ");
+    let differ = Difference::definitions(was, is);
+    let differ = differ.iter().filter(|found| found.name.starts_with("authn."));
+    let keys = KeyRing::default();
+    differ.into_iter().all(|found| found.kind == Kind::Changed && others(&found.name))
+        && old.policy.authn.stamp(&keys) == new.policy.authn.stamp(&keys)
+}
+
 /// Whether the routes refuse and answer what they did. In which order they stand does not matter.
-fn same_routes(old: &Policy, new: &Policy) -> bool {
+fn same_routes(old: &Policy, new: &Policy, alike: fn(&Route, &Route) -> bool) -> bool {
     let was: BTreeMap<&str, &Route> = old.routes.iter().map(|(_, route)| (&*route.name, route)).collect();
-    let is = |route: &Route| was.get(&*route.name).is_some_and(|was| was.decides_as(route));
+    let is = |route: &Route| was.get(&*route.name).is_some_and(|was| alike(was, route));
     was.len() == new.routes.iter().len() && new.routes.iter().all(|(_, route)| is(route))
 }
 

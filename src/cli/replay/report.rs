@@ -47,6 +47,8 @@ pub(in crate::cli) struct FlipKey {
 pub(in crate::cli) struct Group {
     pub(in crate::cli) count: u64,
     pub(in crate::cli) subjects: HashSet<String>,
+    /// Requests of nobody in particular.
+    pub(in crate::cli) nobody: u64,
     pub(in crate::cli) requests: BTreeSet<String>,
     /// The ids of the first few.
     pub(in crate::cli) examples: Vec<String>,
@@ -217,19 +219,20 @@ impl Group {
         if self.requests.len() < MOST && self.subjects.len() < MOST {
             self.requests.insert(format!("{} {}", &*line.method, &*line.path));
             let subject = line.identity().and_then(|identity| identity.subject);
+            self.nobody += u64::from(subject.is_none());
             self.subjects.extend(subject.map(|subject| subject.to_string()));
         }
     }
 
     /// Whose requests they are.
     pub(in crate::cli) fn whom(&self) -> String {
-        match self.subjects.len() {
-            0 => String::new(),
-            1 => format!(
-                ", all of {}",
-                self.subjects.iter().next().map(|name| printable(name)).unwrap_or_default()
-            ),
-            subjects => format!(", of {subjects} subjects"),
+        let first = || self.subjects.iter().next().map(|name| printable(name)).unwrap_or_default();
+        match (self.subjects.len(), self.nobody) {
+            (0, _) => String::new(),
+            (1, 0) => format!(", all of {}", first()),
+            (subjects, 0) => format!(", of {subjects} subjects"),
+            (1, nobody) => format!(", of {} and {nobody} of nobody in particular", first()),
+            (subjects, nobody) => format!(", of {subjects} subjects and {nobody} of nobody in particular"),
         }
     }
 

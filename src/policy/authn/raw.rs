@@ -61,7 +61,9 @@ table! {
     pub struct RawAuthn as "[authn]" {
         /// What `authn = "inherit"` means on a route: `optional` (default) or `required`.
         opt mode: At<AuthnMode>,
-        /// Credentials that were withdrawn.
+        /// Credentials that were withdrawn: a TOML file with lists `token_ids` (`jti`), `api_keys` (ids),
+        /// `certificates` (`sha256:…`) and `key_ids` (`kid`), and a table `[subjects]` of subjects, each with the
+        /// time up to which what was issued to it is void. It is read again whenever it changes.
         opt revoked: RawFile,
         /// Issuers of tokens.
         list jwt: RawJwt,

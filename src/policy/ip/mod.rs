@@ -90,6 +90,20 @@ impl Ip {
         self.rules.iter().find(|rule| rule.written == written).map(Rule::lets_through)
     }
 
+    /// The other rules that are about this request too, and that an address must come past as well, each with the
+    /// addresses that do.
+    pub fn others_about(&self, written: Written, facts: &Facts<'_>) -> Vec<(Written, String)> {
+        let mut found = Vec::new();
+        self.index.visit(facts.target, facts.route, |&at| {
+            let rule = self.rules.get(at as usize).filter(|rule| rule.written != written);
+            let rule = rule.filter(|rule| !rule.mode.in_shadow(facts.now));
+            found.extend(rule.map(|rule| (rule.written, rule.lets_through())));
+        });
+        found.sort_by_key(|(written, _)| *written);
+        found.dedup();
+        found
+    }
+
     /// Judges the client's address. `shadow`: the stage or the route is in shadow.
     ///
     /// The rule named by a refusal is the first that refuses, in policy order; by a pass, the first

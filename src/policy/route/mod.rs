@@ -260,8 +260,24 @@ impl Routes {
 }
 
 impl Route {
+    /// Whether it takes the same requests as another, and reads their targets and fields alike.
+    pub fn reads_as(&self, other: &Route) -> bool {
+        (&self.name, &self.host, &self.path) == (&other.name, &other.host, &other.path)
+            && (&self.conditions, &self.accept) == (&other.conditions, &other.accept)
+    }
+
+    /// Whether what the first gate let pass on another route, or on none, it lets pass here too: the same spellings
+    /// are taken, and bodies of the same size and pace.
+    pub fn takes_what(&self, other: Option<&Route>) -> bool {
+        let accept = other.map(|route| route.accept).unwrap_or_default();
+        let limit = other.and_then(|route| route.body_limit);
+        let paced = other.is_none_or(|route| route.patience.body_idle == self.patience.body_idle);
+        let sized = self.body_limit.is_none_or(|most| limit.is_some_and(|limit| most >= limit));
+        self.accept.covers(accept) && paced && sized
+    }
+
     /// Whether it refuses and answers what the other does, wherever it sends what passes and whatever is
-    /// done to that on the way.
+    /// done to that on the way. What it accepts and whether it asks who asks are left out.
     pub fn decides_as(&self, other: &Route) -> bool {
         // Named whole, so that whoever adds a field has to say which kind it is.
         let Route {
@@ -273,9 +289,7 @@ impl Route {
             patience,
             cors,
             redirect,
-            authn,
             websocket,
-            accept,
             body_limit,
             waf_body,
             mode,
@@ -284,11 +298,13 @@ impl Route {
             response_edits: _,
             hsts: _,
             preserve_host: _,
+            authn: _,
+            accept: _,
         } = self;
         (name, host, path, conditions) == (&other.name, &other.host, &other.path, &other.conditions)
             && (rewrite, patience.body_idle, cors) == (&other.rewrite, other.patience.body_idle, &other.cors)
-            && (redirect, authn, websocket) == (&other.redirect, &other.authn, &other.websocket)
-            && (accept, body_limit, waf_body) == (&other.accept, &other.body_limit, &other.waf_body)
+            && (redirect, websocket) == (&other.redirect, &other.websocket)
+            && (body_limit, waf_body) == (&other.body_limit, &other.waf_body)
             && *mode == other.mode
     }
 

@@ -51,7 +51,7 @@ words! {
         DoubleSlash = "double-slash",
         /// Header names with `_`.
         UnderscoreHeaders = "underscore-headers",
-        /// Request trailers are forwarded.
+        /// Request trailers are forwarded, unless the body is read to be inspected: then none are.
         Trailers = "trailers",
     }
 }

@@ -26,7 +26,6 @@ use crate::cli::reply::{Exit, Reply};
 use crate::cli::{Common, Format, diagnostics, diff, difference, records};
 use crate::config::{Setup, load};
 use crate::decision::Builtin;
-use crate::policy::ip::Ip;
 use crate::state::DifferenceLine;
 
 /// Show the narrowest change of the policy that would let a recorded request pass.
@@ -152,9 +151,7 @@ fn lacks(line: &Line<'_>, recalled: &Recalled) -> Option<String> {
 
 /// The same policy without its rules about addresses.
 fn without_addresses(setup: &Setup) -> Setup {
-    let mut setup = setup.clone();
-    setup.policy.ip = Ip::default();
-    setup
+    Setup { policy: setup.policy.without_addresses(), ..setup.clone() }
 }
 
 fn nothing(args: &Args, why: &str) -> Reply {

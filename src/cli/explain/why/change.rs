@@ -35,7 +35,8 @@ pub(in crate::cli::explain) fn look(
     let (mut roles, subject): (Vec<&str>, Option<&str>) = match &account.identity {
         Some(Identity::Valid(who)) => {
             let policy = account.policy();
-            (who.roles.iter().map(|role| policy.roles.name(role)).collect(), Some(&*who.holder.subject))
+            let roles = who.roles.iter().map(|role| policy.roles.name(role));
+            (roles.chain(undeclared(policy, &who.holder)).collect(), Some(&*who.holder.subject))
         }
         _ => {
             let subject = recalled.holder.as_ref().map(|holder| &*holder.subject);
@@ -60,11 +61,20 @@ pub(in crate::cli::explain) fn look(
         roles: &roles,
         subject,
         source: holder.map(|holder| &*holder.source),
+        by_roles: !account.nearest.is_empty(),
+        route: line.route.as_deref(),
     };
     // With what its source would not let it bring.
     let unfiltered = holder.map(|holder| {
         let mut holder = Holder::clone(holder);
         holder.roles.append(&mut holder.ignored_roles);
+        Caller::Assumed(Arc::new(holder))
+    });
+    // With the roles that no longer counted since the policy did not declare them.
+    let declared = holder.map(|holder| {
+        let mut holder = Holder::clone(holder);
+        let undeclared: Vec<Box<str>> = undeclared(account.policy(), &holder).map(Box::from).collect();
+        holder.roles.extend(undeclared);
         Caller::Assumed(Arc::new(holder))
     });
     // Where it cannot be found out anew what was decided, other policies know no better.
@@ -82,7 +92,8 @@ pub(in crate::cli::explain) fn look(
         if !recalled.has_subject && depends_on_subject(&setup.policy, world, asked, recalled.now) {
             return None;
         }
-        let caller = unfiltered.as_ref().filter(|_| other_source).unwrap_or(&asked.caller);
+        let caller = if other_source { unfiltered.as_ref() } else { declared.as_ref() };
+        let caller = caller.unwrap_or(&asked.caller);
         let decision = match &asked.hidden {
             Some(hidden) => hidden.whatever(&setup.policy, world, (&asked.request, caller), recalled.now)?,
             None => {
@@ -115,6 +126,12 @@ pub(in crate::cli::explain) fn look(
         ) => cause::of_credential(earlier.accepted, &refused),
         Some(_) => Cause::default(),
     }
+}
+
+/// The roles of a credential that a policy does not declare. A record does not tell them from those that the
+/// source may not bring, but of those a policy declares each.
+fn undeclared<'h>(policy: &Policy, holder: &'h Holder) -> impl Iterator<Item = &'h str> {
+    holder.ignored_roles.iter().map(|role| &**role).filter(|role| policy.roles.get(role).is_none())
 }
 
 /// Whether a gate decides by who asks.

@@ -129,6 +129,9 @@ pub(in crate::cli::explain) struct Count<'a> {
     /// Who was refused what before the change, and since.
     earlier: HashSet<Asked>,
     later: HashMap<Asked, u64>,
+    /// Why nothing is known of the beginning of the time, and what could not be read.
+    begins: Option<String>,
+    torn: Option<String>,
 }
 
 /// Who asked (a subject, or an address where there is none), the method and the path.
@@ -183,6 +186,8 @@ impl<'a> Count<'a> {
             elsewhere: HashSet::new(),
             earlier: HashSet::new(),
             later: HashMap::new(),
+            begins: None,
+            torn: None,
         }
     }
 
@@ -207,7 +212,7 @@ impl<'a> Count<'a> {
             let end =
                 file.between(needle.as_bytes(), from, to, &mut |text| self.take(text)).map_err(failed)?;
             if let End::Torn(torn) = end {
-                self.found.gap = Some(crate::cli::records::ends_early(&torn));
+                self.torn = Some(crate::cli::records::ends_early(&torn));
             }
         }
         Ok(())
@@ -217,7 +222,7 @@ impl<'a> Count<'a> {
     pub(in crate::cli::explain) fn since(&mut self, from: Timestamp, why: &str) {
         if from > self.found.from {
             self.found.from = from.min(self.found.to);
-            self.found.gap = Some(why.to_owned());
+            self.begins = Some(why.to_owned());
         }
     }
 
@@ -231,7 +236,11 @@ impl<'a> Count<'a> {
         let group = self.resources.group(self.about, &line);
         if let Some(change) = self.found.since_change {
             let who = subject(&line).unwrap_or_else(|| line.client.ip.to_string());
-            let asked = (who, line.method.to_string(), line.path.to_string());
+            // An address is judged whatever it asks for.
+            let asked = match &*line.stage {
+                "ip" => (who, String::new(), String::new()),
+                _ => (who, line.method.to_string(), line.path.to_string()),
+            };
             if at < change {
                 self.found.before += u64::from(group == self.group);
                 if self.earlier.len() < MOST {
@@ -275,7 +284,10 @@ impl<'a> Count<'a> {
         let again = self.later.iter().filter(|(asked, _)| self.earlier.contains(*asked));
         let as_before = again.map(|(_, requests)| requests).sum();
         let other_resources = self.elsewhere.len();
-        Hour { subjects, addresses, callers, paths, other_resources, as_before, ..self.found }
+        // It is about the time from the change on, which the log has.
+        let began = self.begins.is_some() && self.found.since_change.is_some();
+        let gap = if began { self.torn } else { self.torn.or(self.begins) };
+        Hour { gap, subjects, addresses, callers, paths, other_resources, as_before, ..self.found }
     }
 }
 
