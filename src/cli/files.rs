@@ -60,9 +60,15 @@ pub(super) fn load_at(path: &Path, common: &Common) -> (Outcome, Inputs) {
     load::load_telling(path, Timestamp::now(), &mut |step| teller.loads(step))
 }
 
+/// Loads the configuration in a file for use, without a look at what is merely suspicious.
+pub(super) fn load_to_use(path: &Path, common: &Common) -> Outcome {
+    let mut teller = Teller::new(common);
+    load::load_to_use(path, Timestamp::now(), &mut |step| teller.loads(step))
+}
+
 /// Loads the configuration and tells what is wrong with it if it cannot be used.
 pub(super) fn usable(common: &Common) -> Result<Setup, Reply> {
-    let mut outcome = load(common)?;
+    let mut outcome = config_path(common).map(|path| load_to_use(&path, common))?;
     let setup = outcome.setup.take();
     setup.ok_or_else(|| Reply::text(Exit::Config, "").with_err(diagnostics::text(&outcome, common)))
 }

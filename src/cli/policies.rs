@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::layout::printable;
 use super::reply::{Exit, Reply};
 use super::{Common, diagnostics, files};
 use crate::config::{Outcome, Setup, load};
 use crate::decision::Version;
 use crate::policy::code::Severity;
+use crate::policy::source::Sources;
 use crate::state::{self, Accepted, Entry, Kept};
 
 /// What is kept of earlier policies.
@@ -95,6 +98,19 @@ impl Past {
 
     /// A kept policy, compiled as it was then. Keys are read as they are now.
     pub(super) fn compile(&self, accepted: &Accepted) -> Result<Setup, Box<Outcome>> {
+        self.compiled(accepted, load::recall)
+    }
+
+    /// The same without the WAF, which takes most of the time.
+    pub(super) fn compile_without_waf(&self, accepted: &Accepted) -> Result<Setup, Box<Outcome>> {
+        self.compiled(accepted, load::recall_without_waf)
+    }
+
+    fn compiled(
+        &self,
+        accepted: &Accepted,
+        recall: fn(Sources, Timestamp) -> Outcome,
+    ) -> Result<Setup, Box<Outcome>> {
         let sources = match state::sources(&self.folder, &moved(accepted, &self.beside)) {
             Ok(sources) => sources,
             Err(error) => {
@@ -102,7 +118,7 @@ impl Past {
                 return Err(Box::new(Outcome::nothing(why)));
             }
         };
-        let mut outcome = load::recall(sources, accepted.at);
+        let mut outcome = recall(sources, accepted.at);
         match outcome.setup.take() {
             Some(mut setup) => {
                 setup.policy.version = accepted.version();
@@ -174,7 +190,7 @@ pub(super) fn find(text: &str, common: &Common) -> Result<Named, Reply> {
 
 /// The policy of a file.
 pub(super) fn file(text: &str, common: &Common) -> Result<Named, Reply> {
-    let (mut outcome, _) = files::load_at(Path::new(text), common);
+    let mut outcome = files::load_to_use(Path::new(text), common);
     match outcome.setup.take() {
         Some(setup) => Ok(Named { name: printable(text).into_owned(), setup }),
         None => Err(broken(&outcome, common)),

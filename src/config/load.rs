@@ -39,6 +39,12 @@ pub fn load_telling(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>))
     (outcome, inputs)
 }
 
+/// The same for whoever only wants to use it: what is merely suspicious is not looked for, which takes as long
+/// as to compile it.
+pub fn load_to_use(path: &Path, now: Timestamp, tell: &mut dyn FnMut(Step<'_>)) -> Outcome {
+    load_with(path, now, Lints::Dangerous, tell, |_| None::<()>).0
+}
+
 /// What a load has come to, for somebody who follows it.
 pub(crate) enum News<'l> {
     /// A policy file was read; what stands in it.
@@ -198,7 +204,17 @@ fn read_client_tls(settings: &mut Settings, reader: &mut Reader<'_>, diagnostics
 }
 
 /// Compiles texts that were read and kept before. What was not kept, such as keys, is read now.
-pub fn recall(mut sources: Sources, now: Timestamp) -> Outcome {
+pub fn recall(sources: Sources, now: Timestamp) -> Outcome {
+    recalled(sources, now, true)
+}
+
+/// The same without the WAF, whose rules take most of the time: for requests of which no text is kept that they
+/// could look at.
+pub fn recall_without_waf(sources: Sources, now: Timestamp) -> Outcome {
+    recalled(sources, now, false)
+}
+
+fn recalled(mut sources: Sources, now: Timestamp, waf: bool) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let mut documents = Documents::default();
     for (file, source) in sources.policy_files() {
@@ -206,7 +222,10 @@ pub fn recall(mut sources: Sources, now: Timestamp) -> Outcome {
     }
     let mut reader = Reader { inputs: Inputs::default(), large: 0, tell: &mut |_| {} };
     attach(&mut sources, &mut reader, &mut diagnostics);
-    documents.compile(sources, now, diagnostics).settled()
+    if !waf {
+        documents.leave_out_waf();
+    }
+    documents.recall(sources, now, diagnostics).settled()
 }
 
 /// The operators' listener as the main file names it. Only that table is looked at, so that a

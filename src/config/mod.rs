@@ -210,6 +210,20 @@ impl Documents {
         compiled.finish(allow, diagnostics)
     }
 
+    /// The same, and looks only for what keeps a policy from being used.
+    pub(crate) fn recall(self, sources: Sources, now: Timestamp, mut diagnostics: Diagnostics) -> Outcome {
+        let compiled = self.settle(sources, now, &mut diagnostics);
+        let allow = compiled.lint(None, &mut diagnostics);
+        compiled.finish(allow, diagnostics)
+    }
+
+    /// Forgets what was read of the WAF.
+    pub(crate) fn leave_out_waf(&mut self) {
+        let mine = self.root.iter_mut().map(|root| &mut root.policy);
+        let policies = mine.chain(self.included.iter_mut().map(|included| &mut included.policy));
+        policies.for_each(|policy| policy.waf = None);
+    }
+
     /// Makes of what was read what a policy is, without looking for what is suspicious.
     fn settle(mut self, sources: Sources, now: Timestamp, diagnostics: &mut Diagnostics) -> Compiled {
         let complete = self.complete;

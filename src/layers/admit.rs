@@ -67,6 +67,8 @@ where
     }
 
     fn call(&mut self, arrival: Arrival) -> S::Future {
+        #[cfg(test)]
+        super::trap::spring(super::trap::At::Admit);
         let inbound = admit(&self.context, arrival);
         self.inner.call(inbound)
     }

@@ -46,6 +46,8 @@ where
     }
 
     fn call(&mut self, mut inbound: Inbound) -> Fork<F> {
+        #[cfg(test)]
+        super::trap::spring(super::trap::At::ReadBody);
         if !inbound.has_body() {
             inbound.body = Payload::Ready(RequestBody::Empty);
             return self.inner.call(inbound);

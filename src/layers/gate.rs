@@ -38,6 +38,8 @@ where
     }
 
     fn call(&mut self, mut inbound: Inbound) -> Fork<F> {
+        #[cfg(test)]
+        super::trap::spring(super::trap::At::Gate(self.stage));
         match inbound.check(self.stage) {
             Verdict::Pass(_) => self.inner.call(inbound),
             Verdict::Deny(denial) => Fork::done(inbound.deny(denial)),

@@ -48,6 +48,8 @@ where
     }
 
     fn call(&mut self, mut inbound: Inbound) -> Fork<F> {
+        #[cfg(test)]
+        super::trap::spring(super::trap::At::Identify);
         match known(&self.context, &inbound) {
             Known::Now(identity) => {
                 inbound.judged.identity = identity;

@@ -25,6 +25,8 @@ mod secured;
 mod spans;
 mod taken;
 mod traceparent;
+#[cfg(test)]
+pub(crate) mod trap;
 mod verbose;
 
 pub(crate) use admit::{Admit, Arrival, X_REQUEST_ID};

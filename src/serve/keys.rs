@@ -2,7 +2,8 @@
 //!
 //! A request never waits for a fetch and cannot cause more than one in ten seconds for an address,
 //! whoever asks how often. A fetch that fails, or brings nothing usable, leaves the keys that are
-//! there in force, but not for ever: who withdrew a key must be heard in the end.
+//! there in force, but not for ever: who withdrew a key must be heard in the end. A set without a key
+//! withdraws all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -104,6 +105,13 @@ pub(super) async fn keep(installer: Arc<Installer>, wanted: Arc<KeysWanted>, met
                 }
             }
             Some(Ok((url, fetched))) = fetches.join_next() => {
+                if fetched.as_ref().is_ok_and(|text| Keys::are_withdrawn(text)) {
+                    tracing::warn!(%url, "a key set has no keys any more: tokens of this source are refused");
+                    installer.forget_keys(&url);
+                    let entry = known.entry(url).or_default();
+                    (entry.fetched, entry.fetched_at) = (Some(Instant::now()), Some(SystemTime::now()));
+                    continue;
+                }
                 match fetched.and_then(|text| Keys::parse(&text, Origin::Fetched)) {
                     Ok(keys) => {
                         for skipped in keys.skipped() {

@@ -19,6 +19,8 @@ use crate::upstream::{Added, Fault, Forwarded, Outbound, RequestBody, forward};
 
 /// Forwards a request that every gate has let pass.
 pub(super) async fn proxy(context: Rc<Context>, mut inbound: Inbound) -> Result<Reply, Infallible> {
+    #[cfg(test)]
+    crate::layers::trap::spring(crate::layers::trap::At::Proxy);
     if !context.log.ready() {
         // What cannot be recorded is not passed on.
         inbound.judged.pause();

@@ -99,6 +99,14 @@ impl Keys {
         }
     }
 
+    /// Whether a text is a key set without a key, in good order: whoever offers that has withdrawn all of them.
+    pub fn are_withdrawn(text: &str) -> bool {
+        let set =
+            Some(text).filter(|text| text.len() <= MAX_TEXT).and_then(|text| json::object(text.as_bytes()));
+        let members = set.as_ref().and_then(|set| set.get("keys")?.as_array());
+        members.is_some_and(Vec::is_empty)
+    }
+
     /// The one key of a shared secret.
     pub fn secret(secret: &[u8]) -> Keys {
         let algorithms = AlgorithmFamily::Hmac.algorithms().to_vec();

@@ -10,7 +10,9 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::Timeouts;
+use crate::decision::Stage;
 use crate::facts::Scheme;
+use crate::layers::trap::{self, At};
 use crate::serve::drain::Connections;
 use crate::serve::stack::stack;
 
@@ -24,7 +26,12 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
-        let context = Context::for_test("version = 1\nserver.listen = [\"127.0.0.1:0\"]\n");
+        Place::on(&Context::for_test("version = 1\nserver.listen = [\"127.0.0.1:0\"]\n"))
+    }
+
+    /// One of several connections of a gateway.
+    fn on(context: &Rc<Context>) -> Place {
+        let context = Rc::clone(context);
         let connections = Rc::new(Connections::default());
         let wire = Wire::new(Timeouts::default());
         let session = Session {
@@ -144,6 +151,36 @@ fn rest_counts_as_idleness_and_ends_with_the_process() {
             assert!(place.rests_after(2).await);
             place.connections.ask(ask);
             assert!(place.client.read_u8().await.is_err());
+            place.task.await.expect("no panic");
+        }
+    });
+}
+
+/// A panic in whichever layer refuses that request, closes that connection, is counted, and harms nobody else.
+#[test]
+fn a_panic_in_any_layer_is_a_refusal_of_that_request_alone() {
+    const POST: &str = "POST /x HTTP/1.1\r\nHost: app.test\r\nContent-Length: 1\r\n\r\na";
+    run(async || {
+        let context = Context::for_test(
+            "version = 1\nserver.listen = [\"127.0.0.1:0\"]\n[upstream.demo]\nservers = [\"builtin:echo\"]\n\
+             [[route]]\nid = \"all\"\npath = \"/{*rest}\"\nupstream = \"demo\"\n\
+             [[rbac.grant]]\nid = \"all\"\nroles = [\"anyone\"]\npath = \"/{*rest}\"\n",
+        );
+        let gates = Stage::ALL.into_iter().filter(|stage| *stage != Stage::Fault).map(At::Gate);
+        let mut panics = 0;
+        for at in gates.chain([At::Admit, At::Identify, At::ReadBody, At::Proxy]) {
+            let (mut place, mut neighbour) = (Place::on(&context), Place::on(&context));
+            neighbour.send(POST).await;
+            assert_eq!(neighbour.status().await, 200, "{at:?}");
+            trap::set(Some(at));
+            place.send(POST).await;
+            assert_eq!(place.status().await, 503, "{at:?}");
+            assert!(place.client.read_u8().await.is_err(), "{at:?}");
+            trap::set(None);
+            panics += 1;
+            assert_eq!(context.metrics.panics.get(), panics, "{at:?}");
+            neighbour.send(POST).await;
+            assert_eq!(neighbour.status().await, 200, "{at:?}");
             place.task.await.expect("no panic");
         }
     });

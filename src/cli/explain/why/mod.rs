@@ -139,7 +139,10 @@ fn story(args: &Args, common: &Common) -> Result<Reply, Reply> {
         accepted: &accepted,
         whole: !past.forgot_some(),
         patience: PATIENCE,
-        compile: &|kept| past.compile(kept).ok(),
+        compile: &|kept| match &*line.stage {
+            "waf" => past.compile(kept).ok(),
+            _ => past.compile_without_waf(kept).ok(),
+        },
     };
     let world = world(&setup);
     let cause = change::look(&earlier, &world, &line, (&asked, &recalled), &account, settled.as_ref());

@@ -140,6 +140,22 @@ fn the_shell_is_told_what_to_fetch() {
 }
 
 #[test]
+fn a_set_without_keys_withdraws_all_and_a_broken_one_nothing() {
+    for (text, wanted) in [
+        (r#"{"keys":[]}"#, true),
+        (r#"{"keys":[],"x":1}"#, true),
+        (r#"{"keys":[{}]}"#, false),
+        (r#"{"keys":{}}"#, false),
+        ("{}", false),
+        ("[]", false),
+        ("", false),
+        (r#"{"keys":[],"keys":[1]}"#, false),
+    ] {
+        assert_eq!(Keys::are_withdrawn(text), wanted, "{text}");
+    }
+}
+
+#[test]
 fn keys_that_are_not_there_yet_are_asked_for() {
     let authn = authn(REMOTE, &[]);
     let token = rsa().token(&claims());
