@@ -109,15 +109,29 @@ pub(super) fn compare(
         let Some(made_up) = example(path, &patterns) else { continue };
         for host in &space.hosts {
             let request = Request::new(host.as_ref(), &made_up);
+            // Whether a route serves it counts where that changed: of what nothing serves, what grants would say
+            // is told all the same.
+            let unserved = |side, other, method: &Method| {
+                request.is_served(side, method) == Some(false)
+                    && request.is_served(other, method) == Some(true)
+            };
+            let unserved: Vec<(bool, bool)> = methods
+                .iter()
+                .map(|method| (unserved(old, new, method), unserved(new, old, method)))
+                .collect();
             // By method and group, what changes with no further role.
             let mut plain: BTreeMap<(usize, usize), Option<Found>> = BTreeMap::new();
             for role in &roles {
                 let mut found: BTreeMap<(Whose, Found), Vec<Box<str>>> = BTreeMap::new();
                 for (at, method) in methods.iter().enumerate() {
+                    let (never, no_more) = unserved.get(at).copied().unwrap_or_default();
                     let mut ask = |subject: &str| {
                         asked += 1;
-                        let before = request.ask(old, method, role, Some(subject), now);
-                        let after = request.ask(new, method, role, Some(subject), now);
+                        let say = |side, nothing| match nothing {
+                            true => Said::NOTHING,
+                            false => request.ask(side, method, role, Some(subject), now),
+                        };
+                        let (before, after) = (say(old, never), say(new, no_more));
                         Found::between(&before, &after, old, new)
                     };
                     let whoever = ask("");

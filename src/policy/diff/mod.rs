@@ -24,7 +24,7 @@ pub use meaning::{Draft, Meaning, RuleMeaning, RuleScope};
 pub use side::Side;
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -110,7 +110,13 @@ impl Difference {
         keys::tell((old.sources, new.sources), &mut rules, &mut definitions, most);
         let changed: BTreeSet<Box<str>> = rules.iter().map(|rule| rule.name.clone()).collect();
         let routes = definitions.iter().filter_map(|found| found.name.strip_prefix("route "));
-        let routes: BTreeSet<Box<str>> = routes.map(Into::into).collect();
+        let mut routes: BTreeSet<Box<str>> = routes.map(Into::into).collect();
+        // Of a route that inherits it, `[authn] mode` says who must be shown.
+        let was: BTreeMap<_, _> =
+            old.policy.routes.iter().map(|(_, route)| (&*route.name, route.authn)).collect();
+        let others = new.policy.routes.iter().map(|(_, route)| route);
+        let others = others.filter(|route| was.get(&*route.name).is_some_and(|was| *was != route.authn));
+        routes.extend(others.map(|route| route.name.clone()));
         let cells = cells::compare(old, new, &changed, &routes, now);
         Difference { rules, definitions, cells }
     }

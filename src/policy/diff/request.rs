@@ -12,6 +12,7 @@ use super::groups::{Age, Groups};
 use super::side::Side;
 use crate::decision::Written;
 use crate::facts::{Body, Holder, Identity, Scheme};
+use crate::policy::Admitted;
 use crate::policy::rbac::{Access, Blind};
 use crate::policy::route::AuthnWord;
 use crate::policy::scope::HostPattern;
@@ -25,6 +26,11 @@ pub(super) struct Said {
     /// What allows, and what forbids, or may.
     pub(super) allows: Vec<Written>,
     pub(super) forbids: Vec<Written>,
+}
+
+impl Said {
+    /// It is refused before any grant is asked.
+    pub(super) const NOTHING: Said = Said { access: Access::Never, allows: Vec::new(), forbids: Vec::new() };
 }
 
 /// A request that stands for a class.
@@ -82,6 +88,19 @@ impl Request {
         found
     }
 
+    /// Whether a route serves it; none where routes look at fields, which it has none of.
+    pub(super) fn is_served(&self, side: Side<'_>, method: &Method) -> Option<bool> {
+        if side.policy.routes.read_headers().next().is_some() {
+            return None;
+        }
+        Some(self.admitted(side, method).route.is_some())
+    }
+
+    fn admitted(&self, side: Side<'_>, method: &Method) -> Admitted {
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        side.policy.admit(method, Scheme::Https, &self.uri, Version::HTTP_11, &self.headers, peer)
+    }
+
     /// What a policy says of it, asked by who has the role and a name, which may be any.
     pub(super) fn ask(
         &self,
@@ -92,8 +111,10 @@ impl Request {
         now: Timestamp,
     ) -> Said {
         let policy = side.policy;
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let admitted = policy.admit(method, Scheme::Https, &self.uri, Version::HTTP_11, &self.headers, peer);
+        let admitted = self.admitted(side, method);
+        if role == "anyone" && policy.route_authn(admitted.route) == AuthnWord::Required {
+            return Said::NOTHING;
+        }
         let known = role != "anyone" && policy.route_authn(admitted.route) != AuthnWord::Off;
         let identity = match known {
             true => {

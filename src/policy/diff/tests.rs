@@ -227,6 +227,32 @@ fn a_host_is_named_where_it_matters() {
     assert_eq!(cells(&difference(&old, &new)), ["writer GET /a Never→Always by rbac/a"]);
 }
 
+/// Who may do what is lost also where no rule changed: where a route goes, or wants somebody to be shown.
+#[test]
+fn what_routes_take_away_is_lost() {
+    let route = |id: &str, more: &str| {
+        format!("[[route]]\nid = \"{id}\"\npath = \"/{id}\"\nupstream = \"up\"\n{more}")
+    };
+    let key = "[[authn.api_key]]\nid = \"k\"\nheader = \"x-api-key\"\nhash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\nroles = [\"writer\"]\n";
+    let rules = format!(
+        "{key}{ROLES}{}[[rbac.grant]]\nid = \"b\"\nroles = [\"anyone\"]\nmethods = [\"GET\"]\npath = \"/b\"\n",
+        grant("a", "roles = [\"writer\"]\nmethods = [\"GET\"]\npath = \"/a\"")
+    );
+    let (a, b) = (route("a", ""), route("b", ""));
+    let both = format!("{a}{b}{rules}");
+    let found = cells(&difference(&both, &format!("{b}{rules}")));
+    assert_eq!(found, ["writer GET /a Always→Never by rbac/a"]);
+    let found = cells(&difference(&format!("{b}{rules}"), &both));
+    assert_eq!(found, ["writer GET /a Never→Always by rbac/a"]);
+    // Of what nothing serves before or after, nothing is lost with a route.
+    assert_eq!(cells(&difference(&format!("{b}{rules}"), &format!("{b}{rules}"))), [""; 0]);
+    let wanted = ["anyone GET /b Always→Never by rbac/b"];
+    let demanding = route("b", "authn = \"required\"\n");
+    assert_eq!(cells(&difference(&both, &format!("{a}{demanding}{rules}"))), wanted);
+    let mode = format!("[authn]\nmode = \"required\"\n{both}");
+    assert_eq!(cells(&difference(&both, &mode)), wanted);
+}
+
 #[test]
 fn exclusions_and_packs_are_seen() {
     let rule =

@@ -73,6 +73,27 @@ fn a_when_that_never_holds_is_told() {
 }
 
 #[test]
+fn a_deny_that_exempts_all_whom_it_is_about_is_told() {
+    let roles = "[[authn.api_key]]\nid = \"k\"\nheader = \"x-api-key\"\nhash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n\
+                 roles = [\"reader\", \"admin\"]\n[rbac.role.reader]\n[rbac.role.admin]\ninherits = [\"reader\"]\n\
+                 [[rbac.grant]]\nid = \"g\"\nroles = [\"reader\", \"admin\"]\npath = \"/a/{*rest}\"\n";
+    for (who, told) in [
+        ("roles = [\"admin\"]\nexcept_roles = [\"reader\"]", true),
+        ("roles = [\"admin\", \"reader\"]\nexcept_roles = [\"reader\"]", true),
+        ("roles = [\"admin\"]\nexcept_roles = [\"authenticated\"]", true),
+        ("subjects = [\"k\"]\nexcept_roles = [\"authenticated\"]", true),
+        ("roles = [\"reader\"]\nexcept_roles = [\"admin\"]", false),
+        ("roles = [\"admin\", \"reader\"]\nexcept_roles = [\"admin\"]", false),
+        ("roles = [\"anyone\"]\nexcept_roles = [\"authenticated\"]", false),
+        ("except_roles = [\"reader\"]", false),
+    ] {
+        let found = findings(&format!("{roles}[[rbac.deny]]\nid = \"d\"\npath = \"/a/b\"\n{who}\n"));
+        let found = found.contains(&(Code::NeverMatches, "rbac/d".to_owned()));
+        assert_eq!(found, told, "{who}");
+    }
+}
+
+#[test]
 fn a_grant_is_redundant_where_others_allow_all_of_it() {
     use Code::RedundantGrant as Redundant;
     let roles = "[[authn.api_key]]\nid = \"k\"\nheader = \"x-api-key\"\nhash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n\

@@ -33,6 +33,7 @@ impl Rbac {
         for rule in self.numbered() {
             single::never_matches(rule, look, diagnostics);
             single::never_holds(rule, look, diagnostics);
+            single::exempts_all(rule, look, diagnostics);
             single::allow_all(rule, look, diagnostics);
             single::expires_soon(rule, look, diagnostics);
         }

@@ -1,6 +1,8 @@
 //! What one rule says of itself.
 
 use super::Numbered;
+use super::who::held_with;
+use crate::facts::RoleId;
 use crate::policy::code::Code;
 use crate::policy::condition::Never;
 use crate::policy::diagnostic::Diagnostics;
@@ -55,6 +57,34 @@ pub(super) fn never_holds(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &mut
         .about(name)
         .label("never applies")
         .help(help);
+}
+
+/// A deny from which everybody whom it is about is exempt, perhaps by what a role inherits.
+pub(super) fn exempts_all(rule: Numbered<'_>, look: &Look<'_>, diagnostics: &mut Diagnostics) {
+    let of = rule.rule;
+    if matches!(of.kind, Kind::Grant | Kind::Deny(Mode::Off)) || of.except.is_empty() {
+        return;
+    }
+    let exempt = |held: &[RoleId]| held.iter().any(|role| of.except.contains(role));
+    let identified = !(of.subjects.is_empty() && of.scopes.is_empty());
+    let all = match &of.roles[..] {
+        [] if identified => exempt(&[RoleId::ANYONE, RoleId::AUTHENTICATED]),
+        [] => exempt(&[RoleId::ANYONE]),
+        roles => roles.iter().all(|role| exempt(&held_with(*role, &look.policy.roles))),
+    };
+    if !all {
+        return;
+    }
+    let name = look.name(of.written);
+    diagnostics
+        .push(
+            Code::NeverMatches,
+            look.place(of.written),
+            format!("`{name}` never applies: whoever it is about is exempt by `except_roles`"),
+        )
+        .about(name)
+        .label("never applies")
+        .help("whoever has a role has all that it inherits; take that out of `except_roles`, or remove the rule");
 }
 
 /// Everything for everybody.
