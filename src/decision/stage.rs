@@ -39,6 +39,11 @@ impl Stage {
         }
     }
 
+    /// Whether it judges by who asks.
+    pub const fn looks_at_caller(self) -> bool {
+        matches!(self, Stage::Authn | Stage::Rbac)
+    }
+
     /// The name that tells the two WAF gates apart, for traces that people read.
     pub const fn gate(self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod disclosure;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod frame;
 mod identify;
 pub mod intake;
 pub mod ip;
@@ -29,8 +30,11 @@ mod sample;
 pub mod scope;
 pub mod source;
 pub mod waf;
+mod world;
 
+pub use frame::Frame;
 pub use sample::{Caller, Sample};
+pub use world::World;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,15 +42,15 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, StatusCode, Uri, Version as HttpVersion, header};
 use jiff::Timestamp;
 
-use self::authn::{Authn, KeyRing, Revocations};
+use self::authn::Authn;
 use self::code::Code;
 use self::compile::Compile;
-use self::diagnostic::{At, Diagnostics};
+use self::diagnostic::Diagnostics;
 use self::disclosure::Disclosure;
-use self::intake::{AddressSource, Intake, Limits, TrustedProxies};
-use self::ip::{Bans, Ip, IpSet};
+use self::intake::{Intake, TrustedProxies};
+use self::ip::{Ip, IpSet};
 use self::mode::Mode;
-use self::network::{NetItem, Networks};
+use self::network::Networks;
 use self::raw::RawPolicy;
 use self::rbac::{Rbac, Roles};
 use self::route::{Around, AuthnWord, Route, RouteNames, Routes};
@@ -95,46 +99,6 @@ impl Policy {
     /// The same without its rules about addresses.
     pub fn without_addresses(&self) -> Policy {
         Policy { ip: Ip::default(), ..self.clone() }
-    }
-}
-
-/// What a policy needs to know of the process it is compiled for.
-#[derive(Clone, Debug, Default)]
-pub struct Frame {
-    /// Sizes beyond which a request head is refused.
-    pub limits: Limits,
-    /// The proxies in front of us.
-    pub trusted_proxies: Vec<At<NetItem>>,
-    /// The header in which they name their clients.
-    pub client_address: AddressSource,
-    /// Header names that the gateway sets.
-    pub managed_headers: Vec<http::HeaderName>,
-    /// The upstreams that routes may name.
-    pub upstreams: Vec<String>,
-    /// How many bytes of a text that a WAF rule matched are kept for the record.
-    pub waf_data: usize,
-    /// The hash over the canonical content.
-    pub hash: u32,
-}
-
-/// What changes without a new policy generation.
-#[derive(Clone, Debug, Default)]
-pub struct World {
-    /// The keys that were fetched; those in files are part of the policy.
-    pub keys: Arc<KeyRing>,
-    /// Credentials that were withdrawn, beyond those of the policy's own list.
-    pub revoked: Arc<Revocations>,
-    /// Addresses that are banned for a time; none, mostly.
-    pub bans: Option<Arc<Bans>>,
-}
-
-impl World {
-    /// Adds to what is known of a client whether it is banned.
-    #[inline]
-    pub fn note_ban(&self, client: &mut Client) {
-        if let Some(bans) = &self.bans {
-            client.banned = bans.until(client.ip);
-        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! process's own log, in the status and in the metric. What cannot change while running is reported
 //! as `restart_required`, and the rest applies.
 
+mod swap;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,12 +21,10 @@ use crate::config::load::load_beside;
 use crate::config::raw::ServerText;
 use crate::config::{Admin, Listener, Outcome, Settings, Setup};
 use crate::decision::Version;
-use crate::layers::{Snapshot, Verbose};
+use crate::layers::Snapshot;
 use crate::metrics::Metrics;
-use crate::policy::authn::Keys;
 use crate::policy::code::Severity;
 use crate::policy::diagnostic::Diagnostic;
-use crate::policy::ip::Bans;
 use crate::policy::source::Sources;
 use crate::policy::{Policy, World};
 use crate::state::{Counts, Origin};
@@ -356,52 +356,6 @@ impl Installer {
     /// Whether there may be anything to give up.
     pub(crate) fn is_cluttered(&self) -> bool {
         !self.retired.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    /// Puts fetched keys in force, under the policy that is.
-    pub(crate) fn set_keys(&self, url: &str, keys: Keys) {
-        // The lock keeps a reload from putting the old keys back.
-        let _state = self.lock();
-        let mut snapshot = Snapshot::clone(&self.current.load());
-        snapshot.world.keys = Arc::new(snapshot.world.keys.with(url, keys));
-        self.current.store(Arc::new(snapshot));
-    }
-
-    /// Takes fetched keys out of force, which are too old.
-    pub(crate) fn forget_keys(&self, url: &str) {
-        let _state = self.lock();
-        let mut snapshot = Snapshot::clone(&self.current.load());
-        snapshot.world.keys = Arc::new(snapshot.world.keys.without(url));
-        self.current.store(Arc::new(snapshot));
-    }
-
-    /// Puts other bans in force, under the policy that is.
-    pub(crate) fn set_bans(&self, bans: Option<Arc<Bans>>) {
-        let _state = self.lock();
-        let mut snapshot = Snapshot::clone(&self.current.load());
-        snapshot.world.bans = bans;
-        self.current.store(Arc::new(snapshot));
-    }
-
-    /// Keeps trails as somebody asked, or no more; what was before.
-    pub(crate) fn set_verbose(&self, verbose: Option<Arc<Verbose>>) -> Option<Arc<Verbose>> {
-        let _state = self.lock();
-        let mut snapshot = Snapshot::clone(&self.current.load());
-        let before = std::mem::replace(&mut snapshot.verbose, verbose);
-        self.current.store(Arc::new(snapshot));
-        before
-    }
-
-    /// Keeps no more trails, if it is still this that keeps them.
-    pub(crate) fn end_verbose(&self, verbose: &Arc<Verbose>) {
-        let _state = self.lock();
-        let current = self.current.load();
-        if current.verbose.as_ref().is_some_and(|now| Arc::ptr_eq(now, verbose)) {
-            let mut snapshot = Snapshot::clone(&current);
-            snapshot.verbose = None;
-            self.current.store(Arc::new(snapshot));
-            tracing::info!("the time of full trails has ended");
-        }
     }
 
     /// The configuration in force as it was loaded, for whoever explains it. Made when it is first

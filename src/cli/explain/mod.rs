@@ -6,6 +6,7 @@
 mod account;
 mod asked;
 mod beside;
+mod causes;
 mod curl;
 mod exactly;
 mod help;

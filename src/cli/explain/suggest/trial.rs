@@ -23,13 +23,12 @@ pub(super) fn tried(account: &Account<'_>, changed: &Setup, recalled: &Recalled)
     let Some(denial) = refusal(account, changed, recalled.now) else { return Trial::Passes };
     let name = changed.policy.rules.name(denial.rule);
     let by = format!("`{name}` ({})", denial.reason);
-    let caller_matters = matches!(denial.stage, Stage::Authn | Stage::Rbac);
     let unseen = match account.denial().map(|denial| denial.stage) {
         Some(Stage::Ip) => Some("addresses are judged first"),
         Some(Stage::Waf) => Some("the head of a request is judged first"),
         _ => None,
     };
-    if let Some(why) = unseen.filter(|_| caller_matters && recalled.holder.is_none()) {
+    if let Some(why) = unseen.filter(|_| denial.stage.looks_at_caller() && recalled.holder.is_none()) {
         return Trial::Unknown(format!(
             "Who asked is not in the record, since {why}: without a credential it would then be refused by {by}."
         ));

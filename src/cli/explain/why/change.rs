@@ -65,18 +65,9 @@ pub(in crate::cli::explain) fn look(
         route: line.route.as_deref(),
     };
     // With what its source would not let it bring.
-    let unfiltered = holder.map(|holder| {
-        let mut holder = Holder::clone(holder);
-        holder.roles.append(&mut holder.ignored_roles);
-        Caller::Assumed(Arc::new(holder))
-    });
+    let unfiltered = holder.map(|holder| counting(holder, holder.ignored_roles.iter().map(|role| &**role)));
     // With the roles that no longer counted since the policy did not declare them.
-    let declared = holder.map(|holder| {
-        let mut holder = Holder::clone(holder);
-        let undeclared: Vec<Box<str>> = undeclared(account.policy(), &holder).map(Box::from).collect();
-        holder.roles.extend(undeclared);
-        Caller::Assumed(Arc::new(holder))
-    });
+    let declared = holder.map(|holder| counting(holder, undeclared(account.policy(), holder)));
     // Where it cannot be found out anew what was decided, other policies know no better.
     let known = unknowable(line).is_none() && settled.is_none();
     let unlooked = unlooked(line);
@@ -108,7 +99,7 @@ pub(in crate::cli::explain) fn look(
         let rule = setup.policy.rules.name(decision.rule()).to_owned();
         Some(match decision.outcome {
             Outcome::Allow(_) => Says::Allowed(rule),
-            Outcome::Deny(denial) if unlooked && looks_at_caller(denial.stage) => Says::Further,
+            Outcome::Deny(denial) if unlooked && denial.stage.looks_at_caller() => Says::Further,
             Outcome::Deny(denial) => Says::Refused(denial.stage, rule),
         })
     };
@@ -128,15 +119,17 @@ pub(in crate::cli::explain) fn look(
     }
 }
 
+/// The caller with roles that did not count.
+fn counting<'r>(holder: &Holder, roles: impl Iterator<Item = &'r str>) -> Caller {
+    let mut counting = holder.clone();
+    counting.roles.extend(roles.map(Box::from));
+    Caller::Assumed(Arc::new(counting))
+}
+
 /// The roles of a credential that a policy does not declare. A record does not tell them from those that the
 /// source may not bring, but of those a policy declares each.
 fn undeclared<'h>(policy: &Policy, holder: &'h Holder) -> impl Iterator<Item = &'h str> {
     holder.ignored_roles.iter().map(|role| &**role).filter(|role| policy.roles.get(role).is_none())
-}
-
-/// Whether a gate decides by who asks.
-fn looks_at_caller(stage: Stage) -> bool {
-    matches!(stage, Stage::Authn | Stage::Rbac)
 }
 
 /// Whether what a policy says depends on who asks, beyond the roles: a rule may name a subject of which only a

@@ -134,7 +134,8 @@ pub(in crate::cli::explain) struct Count<'a> {
     torn: Option<String>,
 }
 
-/// Who asked (a subject, or an address where there is none), the method and the path.
+/// Who asked (a subject, or an address where there is none), the method and the path; of what is judged by
+/// address alone neither.
 type Asked = (String, String, String);
 
 impl<'a> Count<'a> {
