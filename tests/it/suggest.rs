@@ -162,20 +162,27 @@ fn a_grant_for_one_subject_is_a_gain_of_no_role() {
 }
 
 #[test]
-fn where_one_change_is_not_enough_the_role_that_is_stands_there() {
+fn where_one_change_is_not_enough_all_are_shown_and_the_role_that_is() {
     let gateway = Gateway::start(CONFIG);
     let answer = request(gateway.address, "POST", "/purge", &[("x-api-key", "abc")], b"");
     assert_eq!((answer.status, answer.rule()), (403, "rbac/purge-freeze"));
     let id = answer.header("x-request-id").expect("an id");
     let role = "The role ops: its holders are exempt, and rbac/purge allows them this.";
     let ran = about_folder(gateway.folder(), &["suggest", id]);
-    assert_eq!(ran.code, 1, "{}", ran.show());
-    says(
-        &ran,
-        &["would not be enough: `rbac/default-deny` (role_missing) refuses the request as well.", role],
-    );
+    assert_eq!(ran.code, 0, "{}", ran.show());
+    says(&ran, &["That is not enough. Also A grant for batch alone", role, "It replaces the rule at"]);
     let ran = about_folder(gateway.folder(), &["why", id]);
     says(&ran, &[role, "for everybody who lacks the role ops", "No new grant helps"]);
     let told = about_folder(gateway.folder(), &["why", id, "--format", "json"]).json();
     assert_eq!(told["explained"]["ways_out"][0], role);
+    // Both together are enough.
+    let told = about_folder(gateway.folder(), &["suggest", id, "--format", "json"]).json();
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let freeze = "[[rbac.deny]]\nid = \"purge-freeze\"\npath = \"/purge\"\nexcept_roles = [\"ops\"]\n";
+    assert!(CONFIG.contains(freeze) && told["also"].as_array().is_some_and(|also| also.len() == 1), "{told}");
+    let fixed = CONFIG.replace(freeze, &text(&told["toml"])) + &text(&told["also"][0]["toml"]);
+    gateway.write_config(&fixed);
+    gateway.wait_for_generation(2);
+    let ask = |method| request(gateway.address, method, "/purge", &[("x-api-key", "abc")], b"").status;
+    assert_eq!((ask("POST"), ask("PUT")), (200, 403));
 }

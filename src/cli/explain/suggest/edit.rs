@@ -87,7 +87,7 @@ fn grant(account: &Account<'_>, line: &Line<'_>, recalled: &Recalled) -> Result<
     let reach = Reach::Grant(format!("rbac/{}", id(line)));
     let mind = not_kept(account, recalled).into_iter().chain(without_change(account));
     let mind = mind.chain(namesakes(account)).collect();
-    Ok(Proposal { what, toml, at: None, reach, sources, untried: Vec::new(), mind })
+    Ok(Proposal { what, toml, at: None, also: Vec::new(), reach, sources, untried: Vec::new(), mind })
 }
 
 /// That other sources may call somebody else by the name of the caller: a grant means each of them.

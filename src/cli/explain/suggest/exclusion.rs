@@ -64,7 +64,7 @@ pub(super) fn exclusion(account: &Account<'_>, line: &Line<'_>) -> Result<Propos
         "Whoever asks: these rules no longer look at these texts of such requests, whatever stands in them.";
     let mind = [open.to_owned()].into_iter().chain(wider).chain(unreached(account)).collect();
     let untried = vec!["What the rules saw is not kept, so it could not be tried: of each only the first place where it matched is recorded, and where it matches again, it goes on refusing.".to_owned()];
-    Ok(Proposal { what, toml, at: None, reach, sources, untried, mind })
+    Ok(Proposal { what, toml, at: None, also: Vec::new(), reach, sources, untried, mind })
 }
 
 /// The target that a record keeps as it was.

@@ -15,8 +15,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::others::Change;
+use self::proposal::Proposal;
 use self::trial::Trial;
 use super::account::Account;
+use super::asked::Asked;
 use super::{help, recorded, settled};
 use crate::audit::{Line, Recalled};
 use crate::cli::admin::Whom;
@@ -25,7 +27,7 @@ use crate::cli::policies;
 use crate::cli::reply::{Exit, Reply};
 use crate::cli::{Common, Format, diagnostics, diff, difference, records};
 use crate::config::{Setup, load};
-use crate::decision::Builtin;
+use crate::decision::{Builtin, RuleRef};
 use crate::state::DifferenceLine;
 
 /// Show the narrowest change of the policy that would let a recorded request pass.
@@ -77,22 +79,33 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
         let why: Vec<String> = [why].into_iter().chain(account.ungranted()).collect();
         nothing(args, &why.join(" "))
     })?;
-    let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
-    let Some(changed) = outcome.setup.take() else {
-        let text = diagnostics::text(&outcome, common);
-        let why = "what would let it pass cannot be written as a rule of this policy";
-        return Err(Reply::failure(Exit::Findings, why).with_err(text));
-    };
-    let addressless = addressless.is_some().then(|| without_addresses(&changed));
-    match trial::tried(&account, addressless.as_ref().unwrap_or(&changed), &recalled) {
-        Trial::Passes => {}
-        Trial::Unknown(why) => proposal.untried.push(why),
-        Trial::Refused(by) => {
-            let mut why = format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
-            for more in help::exempt_roles(&account).into_iter().chain(account.ungranted()) {
-                why.push_str(&format!(" {more}"));
+    let mut changed = compiled(&proposal, common)?;
+    loop {
+        let addressless = addressless.is_some().then(|| without_addresses(&changed));
+        let tried = addressless.as_ref().unwrap_or(&changed);
+        match trial::tried(&account, tried, &recalled) {
+            Trial::Passes => break,
+            Trial::Unknown(why) => {
+                proposal.untried.push(why);
+                break;
             }
-            return Err(nothing(args, &why));
+            Trial::Refused(by) => {
+                let few = proposal.also.len() + 1 < MOST_CHANGES;
+                let more = few.then(|| another(tried, &setup, &asked, (&line, &recalled))).flatten();
+                // What the caller could have instead.
+                let better = help::exempt_roles(&account).into_iter().chain(account.ungranted());
+                let Some(more) = more else {
+                    let why =
+                        format!("{} would not be enough: {by} refuses the request as well.", proposal.what);
+                    let why: Vec<String> = [why].into_iter().chain(better).collect();
+                    return Err(nothing(args, &why.join(" ")));
+                };
+                if proposal.also.is_empty() {
+                    proposal.mind.extend(better);
+                }
+                proposal = proposal.and(more);
+                changed = compiled(&proposal, common)?;
+            }
         }
     }
     proposal.mind.extend(trial::not_asked(&account, &changed, &line, &recalled, same));
@@ -108,6 +121,7 @@ fn run(args: &Args, common: &Common) -> Result<Reply, Reply> {
                 "what": proposal.what,
                 "toml": proposal.toml,
                 "at": proposal.at,
+                "also": proposal.also,
                 "tried": proposal.untried.is_empty(),
                 "mind": proposal.minds(),
                 "ends_by_itself": until,
@@ -147,6 +161,36 @@ fn lacks(line: &Line<'_>, recalled: &Recalled) -> Option<String> {
         "ip" if recalled.ip.is_none() => Some(edit::no_address(&line.rule, line)),
         _ => None,
     }
+}
+
+/// No request needs more changes than this.
+const MOST_CHANGES: usize = 4;
+
+/// The policy with a proposal.
+fn compiled(proposal: &Proposal, common: &Common) -> Result<Setup, Reply> {
+    let mut outcome = load::recall(proposal.sources.clone(), Timestamp::now());
+    outcome.setup.take().ok_or_else(|| {
+        let why = "what would let it pass cannot be written as a rule of this policy";
+        Reply::failure(Exit::Findings, why).with_err(diagnostics::text(&outcome, common))
+    })
+}
+
+/// What is needed besides, where a changed policy refuses the request as well. Places are those of the files as
+/// they are.
+fn another(
+    changed: &Setup,
+    setup: &Setup,
+    asked: &Asked,
+    (line, recalled): (&Line<'_>, &Recalled),
+) -> Option<Proposal> {
+    let account = Account::new(changed, asked, recalled.now);
+    let mut found = edit::propose(&account, line, recalled).ok()?;
+    if found.at.is_some() {
+        let rule = account.denial().map(|denial| account.name(denial.rule))?;
+        let RuleRef::Written(rule) = setup.policy.rules.by_name(rule)? else { return None };
+        found.at = Some(setup.policy.rules.get(rule).at.to_string());
+    }
+    Some(found)
 }
 
 /// The same policy without its rules about addresses.

@@ -147,6 +147,7 @@ impl Change<'_> {
             Before::Unknown(_) => None,
         };
         match self.reach {
+            Reach::Several => true,
             Reach::Waf(excluded) => excluded.concerns(line, by.is_some()),
             _ if by.is_some_and(|by| by != self.refuses) => false,
             Reach::Address(ip) => may_come_from(line, *ip),

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use crate::audit::Line;
 use crate::cli::explain::account::Account;
 use crate::cli::explain::exactly::Exactly;
@@ -16,6 +18,8 @@ pub(super) struct Proposal {
     pub(super) toml: String,
     /// Where: nothing for a table that may stand anywhere, else the place of the rule.
     pub(super) at: Option<String>,
+    /// What is to be written besides, where one change is not enough.
+    pub(super) also: Vec<Part>,
     /// What it can make a difference to.
     pub(super) reach: Reach,
     /// The texts with the change.
@@ -24,6 +28,14 @@ pub(super) struct Proposal {
     pub(super) untried: Vec<String>,
     /// What must be known of it before it is used.
     pub(super) mind: Vec<String>,
+}
+
+/// One of several changes, as in [`Proposal`].
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Part {
+    pub(super) what: String,
+    pub(super) toml: String,
+    pub(super) at: Option<String>,
 }
 
 /// What a change can make a difference to, of requests that its rule is about.
@@ -37,6 +49,8 @@ pub(super) enum Reach {
     Address(IpAddr),
     /// What the WAF refuses of this request for these rules on these targets.
     Waf(Excluded),
+    /// Several changes, each to something else.
+    Several,
 }
 
 /// The rules that an exclusion keeps from targets, each with its target, and of which requests.
@@ -49,6 +63,14 @@ pub(super) struct Excluded {
 }
 
 impl Proposal {
+    /// Together with one that is needed besides, made of the texts with this one.
+    pub(super) fn and(mut self, more: Proposal) -> Proposal {
+        self.also.push(Part { what: more.what, toml: more.toml, at: more.at });
+        self.untried.extend(more.untried);
+        self.mind.extend(more.mind);
+        Proposal { reach: Reach::Several, sources: more.sources, ..self }
+    }
+
     /// What must be known of it, in one text.
     pub(super) fn minds(&self) -> Option<String> {
         (!self.mind.is_empty()).then(|| self.mind.join(" "))

@@ -43,6 +43,7 @@ pub(super) fn rewritten(
         what: String::new(),
         toml: fresh,
         at: Some(info.at.to_string()),
+        also: Vec::new(),
         reach,
         sources,
         untried: Vec::new(),

@@ -22,16 +22,14 @@ pub(super) fn text(
 ) -> String {
     let report = &opened.report;
     let mut out = fill("", &format!("{}, for review; nothing is applied:", printable(&proposal.what)));
-    out.push('\n');
-    for line in proposal.toml.lines() {
-        out.push_str(format!("    {}", printable(line)).trim_end());
-        out.push('\n');
+    out.push_str(&change(&proposal.toml, proposal.at.as_deref()));
+    for part in &proposal.also {
+        out.push_str(&format!(
+            "\n{}",
+            fill("", &format!("That is not enough. Also {}:", printable(&part.what)))
+        ));
+        out.push_str(&change(&part.toml, part.at.as_deref()));
     }
-    out.push('\n');
-    out.push_str(&match &proposal.at {
-        Some(at) => fill("", &format!("It replaces the rule at {}.", printable(at))),
-        None => fill("", "It may stand in any file of the policy."),
-    });
     for mind in &proposal.mind {
         out.push_str(&fill(&format!("{} ", styled(WARN, "Mind:")), &printable(mind)));
     }
@@ -53,6 +51,21 @@ pub(super) fn text(
         "\n{}\n",
         styled(STRONG, "Try it: `portcullis replay --with FILE` with the changed file.")
     ));
+    out
+}
+
+/// What is to be written, and where.
+fn change(toml: &str, at: Option<&str>) -> String {
+    let mut out = String::from("\n");
+    for line in toml.lines() {
+        out.push_str(format!("    {}", printable(line)).trim_end());
+        out.push('\n');
+    }
+    out.push('\n');
+    out.push_str(&match at {
+        Some(at) => fill("", &format!("It replaces the rule at {}.", printable(at))),
+        None => fill("", "It may stand in any file of the policy."),
+    });
     out
 }
 
